@@ -1,0 +1,98 @@
+"""Momenta, kinetic energy and temperature of a state."""
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import schedule, tree
+from treedyn.dynamics.compose import thermal
+from treedyn.operators.remove_drift import RemoveDrift
+from treedyn.space import as_space
+from treedyn.state import State
+from treedyn.tree import PyTree
+
+
+def kinetic_energy(state: State) -> jax.Array:
+    """Return the kinetic energy, sum p^2/2m.
+
+    Args:
+        state: a state with momenta.
+
+    Raises:
+        ValueError: the state has no momenta.
+    """
+    _require_momentum(state)
+    return tree.total(jax.tree.map(lambda p, m: p * p / (2 * m), state.momentum, state.mass))
+
+
+def degrees_of_freedom(state: State) -> jax.Array:
+    """Return the number of degrees of freedom: moving elements, less what is held."""
+    _require_momentum(state)
+    return tree.total(state.dof)
+
+
+def temperature(state: State) -> jax.Array:
+    """Return the kinetic temperature kT = 2K/N_f in units of energy, N_f being the degrees of freedom.
+
+    Args:
+        state: a state with momenta.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> state = td.nve(jnp.sum, dt=0.1).init(jax.random.key(0), jnp.zeros(10_000), kT=2.0)
+        >>> bool(abs(td.temperature(state) - 2.0) < 0.2)
+        True
+    """
+    return 2 * kinetic_energy(state) / degrees_of_freedom(state)
+
+
+def thermal_momentum(
+    key: jax.Array,
+    position: PyTree,
+    kT: PyTree,
+    *,
+    mass: PyTree = 1.0,
+    space: PyTree = None,
+    exact: bool = False,
+) -> PyTree:
+    r"""Draw momenta of the Maxwell-Boltzmann distribution, $p = \sqrt{m kT}\,\xi$.
+
+    Args:
+        key: random key.
+        position: the position that the momenta belong to.
+        kT: temperature in units of energy, zero or positive: a number or prefix tree.
+        mass: mass, positive: a number or prefix tree.
+        space: where given, the drift of the centre of mass is taken out of all leaves that live in a
+            translation-invariant space.
+        exact: scale the momenta so that 2K = N_f kT to round-off; needs one kT.
+
+    Returns:
+        A tree like the moving part of the position.
+
+    Raises:
+        ValueError: an argument does not fit.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> p = td.thermal_momentum(jax.random.key(0), jnp.zeros((10, 3)), kT=2.0, exact=True)
+        >>> round(float(jnp.sum(p**2)), 4)
+        60.0
+    """
+    part = tree.moving(tree.box(position))
+    masses = schedule.of_leaves(schedule.numbers(mass, "mass", positive=True), jnp.int32(0), part, "mass")
+    number = schedule.numbers(kT, "kT", nonnegative=True)
+    momentum = thermal(key, part, masses, number)
+    dof = jax.tree.map(lambda x: jnp.asarray(x.size, x.dtype), part)
+    if space is not None:
+        center = RemoveDrift(space=as_space(space))
+        momentum, dof = center.constrain(momentum, masses), center.count(dof, masses, part)
+    if exact:
+        if not jax.tree_util.all_leaves([number]) or jnp.ndim(number):
+            raise ValueError(f"kT: exact=True scales all momenta together and needs one kT, got {kT!r}")
+        twice = tree.total(jax.tree.map(lambda p, m: p * p / m, momentum, masses))
+        momentum = tree.scale(jnp.sqrt(tree.cast(number, twice) * tree.total(dof) / twice), momentum)
+    return momentum
+
+
+def _require_momentum(state: State) -> None:
+    if state.momentum is None:
+        raise ValueError("state has no momentum: minimizers and overdamped dynamics have no kinetic energy")

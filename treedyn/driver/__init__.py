@@ -1,0 +1,5 @@
+"""Drivers: from a step to a run."""
+
+from treedyn.driver.run import Run as Run
+from treedyn.driver.run import run as run
+from treedyn.driver.trajectory import trajectory as trajectory

@@ -1,0 +1,182 @@
+"""The compiled loops: many steps on valid ground, and blocks of steps between records.
+
+Lists are loop-invariant while they hold: the inner loop over steps closes over them, and carries only the state and the
+parts of the environment that move on their own. A step whose forces turn out to stand on invalid ground is not
+accepted; it is taken again, from the state before it, with a rebuilt list.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import environment, tree
+from treedyn.dynamics.dynamics import Dynamics
+from treedyn.state import State
+from treedyn.status import Status, clear, has, word
+from treedyn.struct import Struct
+from treedyn.target import call
+from treedyn.tree import PyTree
+
+Predicate = Callable[..., Any]
+
+
+class Progress(Struct):
+    """Hold how far a loop came.
+
+    Attributes:
+        steps: accepted steps.
+        rebuilds: rebuilds of the environment.
+        trouble: status word of the step that could not be taken; 0 while all is well.
+        finished: whether the user's `until` held.
+    """
+
+    steps: jax.Array
+    rebuilds: jax.Array
+    trouble: jax.Array
+    finished: jax.Array
+
+    @property
+    def goes_on(self) -> jax.Array:
+        """Tell whether neither trouble nor the user's condition ends the loop."""
+        return (self.trouble == jnp.uint32(0)) & ~self.finished
+
+
+def start() -> Progress:
+    """Return the progress of a loop that has not begun."""
+    return Progress(steps=jnp.int32(0), rebuilds=jnp.int32(0), trouble=jnp.uint32(0), finished=jnp.asarray(False))
+
+
+def advance(
+    dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array, progress: Progress, until: Predicate | None
+) -> tuple[State, PyTree, Progress]:
+    """Take `steps` more steps; stop early on trouble or when `until` holds.
+
+    Args:
+        dynamics: what to step.
+        state: where to start, its status 0.
+        env: environment.
+        steps: how many steps, a number that need not be known at compile time.
+        progress: how far the loop came before.
+        until: `until(state, env) -> bool`, or `None`.
+
+    Returns:
+        The last accepted state, its environment, and the progress.
+    """
+    goal = progress.steps + steps
+    stale = jnp.asarray(False)
+    fresh = jnp.asarray(False)
+    loop = _Loop(dynamics, goal, until)
+    if not environment.refreshable(env):
+        state, env, progress, _, _ = loop.while_valid(state, env, progress, fresh)
+        return state, env, progress
+
+    def on(carry: tuple[Any, ...]) -> jax.Array:
+        _, _, progress, _, _ = carry
+        return (progress.steps < goal) & progress.goes_on
+
+    def stretch(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        state, env, progress, stale, fresh = carry
+
+        # A loop of at most one turn instead of a cond: the branch that keeps the list would copy it.
+        def rebuild(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            _, env = carry
+            return jnp.asarray(False), environment.rebuild(env, state.position)
+
+        progress = progress.replace(rebuilds=progress.rebuilds + stale.astype(jnp.int32))
+        _, env = jax.lax.while_loop(lambda carry: carry[0], rebuild, (stale, env))
+        return loop.while_valid(state, env, progress, fresh | stale)
+
+    state, env, progress, _, _ = jax.lax.while_loop(on, stretch, (state, env, progress, stale, fresh))
+    return state, env, progress
+
+
+class _Loop:
+    """Hold what the inner loop closes over."""
+
+    def __init__(self, dynamics: Dynamics, goal: jax.Array, until: Predicate | None) -> None:
+        self.dynamics = dynamics
+        self.goal = goal
+        self.until = until
+
+    def while_valid(
+        self, state: State, env: PyTree, progress: Progress, fresh: jax.Array
+    ) -> tuple[State, PyTree, Progress, jax.Array, jax.Array]:
+        """Step until the goal, trouble, or an environment that no longer holds.
+
+        `fresh` says that the environment was made for this very state: a step that is stale even then went too far.
+        """
+
+        def on(carry: tuple[Any, ...]) -> jax.Array:
+            _, _, progress, stale, _ = carry
+            return (progress.steps < self.goal) & progress.goes_on & ~stale
+
+        def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            state, nodes, progress, _, fresh = carry
+            here = environment.with_advancing(env, nodes)
+            new = self.dynamics.step(state, here)
+            stale = has(new.status, Status.STALE)
+            lost = clear(new.status, Status.STALE) | word(Status.TOO_FAR, stale & fresh)
+            good = ~stale & (lost == jnp.uint32(0))
+            moved = environment.advancing(environment.advance(here, new))
+            state, nodes = tree.where(good, (new, moved), (state, nodes))
+            ended = jnp.asarray(False)
+            if self.until is not None:
+                now = environment.with_advancing(env, nodes)
+                ended = good & jnp.asarray(call(self.until, state, now)).astype(bool)
+            progress = Progress(
+                steps=progress.steps + good.astype(jnp.int32),
+                rebuilds=progress.rebuilds,
+                trouble=lost,
+                finished=ended,
+            )
+            return state, nodes, progress, stale & (lost == jnp.uint32(0)), fresh & ~good
+
+        start = (state, environment.advancing(env), progress, jnp.asarray(False), fresh)
+        state, nodes, progress, stale, fresh = jax.lax.while_loop(on, one, start)
+        return state, environment.with_advancing(env, nodes), progress, stale, fresh
+
+
+def blocks(
+    dynamics: Dynamics,
+    state: State,
+    env: PyTree,
+    steps: jax.Array,
+    every: jax.Array,
+    buffer: PyTree,
+    record: Callable[..., Any],
+    until: Predicate | None,
+) -> tuple[State, PyTree, Progress, PyTree]:
+    """Take steps, and record into `buffer` whenever `state.step` has advanced by `every` since `state.step` was 0.
+
+    Args:
+        dynamics: what to step.
+        state: where to start.
+        env: environment.
+        steps: pairs of (steps to the first record, records to make); `[2]`, int32.
+        every: steps between records.
+        buffer: a tree like `record(state, env)`, with a first axis that is long enough.
+        record: what to record.
+        until: `until(state, env) -> bool`, or `None`.
+
+    Returns:
+        State, environment, progress and the filled buffer; the number of records follows from the steps taken.
+    """
+    first, count = steps[0], steps[1]
+
+    def on(carry: tuple[Any, ...]) -> jax.Array:
+        k, _, _, progress, _ = carry
+        return (k < count) & progress.goes_on
+
+    def block(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        k, state, env, progress, buffer = carry
+        before, todo = progress.steps, jnp.where(k == 0, first, every)
+        state, env, progress = advance(dynamics, state, env, todo, progress, until)
+        # An incomplete block writes too, into a place that is written again or never read.
+        taken = tree.box(call(record, state, env))
+        buffer = jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, k, 0), buffer, taken)
+        return k + (progress.steps - before == todo).astype(jnp.int32), state, env, progress, buffer
+
+    _, state, env, progress, buffer = jax.lax.while_loop(on, block, (jnp.int32(0), state, env, start(), buffer))
+    return state, env, progress, buffer

@@ -1,0 +1,38 @@
+"""A progress bar with steps/s and the time left."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Bar(Protocol):
+    """Count steps."""
+
+    def update(self, steps: int, /) -> object:
+        """Add `steps` to the count."""
+
+
+class _NoBar:
+    def update(self, steps: int, /) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def no_bar() -> Iterator[Bar]:
+    """Return a bar that shows nothing."""
+    yield _NoBar()
+
+
+@contextmanager
+def progress_bar(steps: int, title: bool | str) -> Iterator[Bar]:
+    """Return a bar for the terminal or the notebook.
+
+    Raises:
+        ImportError: tqdm is not installed.
+    """
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("progress: the bar is drawn by tqdm; pip install tqdm, or pass progress=False") from error
+    with tqdm(total=steps, desc=title if isinstance(title, str) else None, unit=" steps", unit_scale=True) as bar:
+        yield bar

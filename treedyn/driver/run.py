@@ -1,0 +1,266 @@
+"""`run`: compiled chunks on the device, records and repairs on the host."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from treedyn import environment, tree
+from treedyn.driver import advance as compiled
+from treedyn.driver.progress import Bar, no_bar, progress_bar
+from treedyn.dynamics.dynamics import Dynamics
+from treedyn.state import State
+from treedyn.status import SimulationError, Status
+from treedyn.target import call
+from treedyn.tree import PyTree
+
+_BUFFER_BYTES = 2**26
+_CHUNK_SECONDS = 0.5
+_REPAIRABLE = Status.OVERFLOW
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Hold what `run` and `trajectory` return.
+
+    Attributes:
+        state: the last state.
+        env: the environment that belongs to it.
+        records: what was recorded, stacked along the first axis; `None` without `record`.
+        steps: steps taken.
+        rebuilds: how often the environment was rebuilt.
+        allocations: how often it ran out of room and was allocated anew.
+        seconds: wall time without the first chunk, which compiles.
+        steps_per_second: speed without the first chunk; NaN where there was only one.
+    """
+
+    state: State
+    env: PyTree
+    records: PyTree = None
+    steps: int = 0
+    rebuilds: int = 0
+    allocations: int = 0
+    seconds: float = 0.0
+    steps_per_second: float = float("nan")
+
+
+jax.tree_util.register_dataclass(
+    Run, ["state", "env", "records"], ["steps", "rebuilds", "allocations", "seconds", "steps_per_second"]
+)
+
+
+def run(
+    dynamics: Dynamics,
+    state: State,
+    env: PyTree = None,
+    *,
+    steps: int,
+    every: int = 1,
+    record: Callable[..., Any] | None = None,
+    until: Callable[..., Any] | None = None,
+    progress: bool | str = False,
+    chunk: int | None = None,
+) -> Run:
+    """Take many steps in compiled chunks, and never on invalid ground.
+
+    A step whose forces used an environment that no longer held is taken again, from the state before it, with a
+    rebuilt one. Where a list runs out of room, it is allocated anew and the run goes on from the last good state: the
+    trajectory is the one that a large enough list would have given. The device is read once per chunk.
+
+    Args:
+        dynamics: any dynamics or minimizer.
+        state: what `dynamics.init` returned, or the state of an earlier run.
+        env: environment of the target: neighbor lists, data, what moves on its own.
+        steps: how many steps to take, at least 0.
+        every: steps between two records; the first record is made after `every` steps.
+        record: `record(state)` or `record(state, env)`, returns any PyTree.
+        until: `until(state)` or `until(state, env)`, returns whether to stop; asked after every step.
+        progress: show a bar with steps/s and the time left (needs `tqdm`); a string is its title.
+        chunk: steps between two reads of the device; by default about half a second's worth. Results do not depend
+            on it.
+
+    Returns:
+        A `Run` with `state`, `env`, `records`, and counts of steps, rebuilds and allocations.
+
+    Raises:
+        ValueError: an argument does not fit.
+        SimulationError: a position, force or energy is not finite, a particle moved too far in one step, or the box
+            became too small. The last good state, environment and records are attributes of the error.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, dt=0.1, kT=1.0, gamma=1.0)
+        >>> state = dynamics.init(jax.random.key(0), jnp.zeros(3))
+        >>> out = td.run(dynamics, state, steps=100, every=10, record=lambda state: state.position)
+        >>> out.records.shape
+        (10, 3)
+    """
+    _check(dynamics, state, steps, every, chunk)
+    until = None if until is None else _Named(until)
+    host = _Host(dynamics, state, env, every, record if record is None else _Named(record), until)
+    if int(state.status):
+        raise host.error(Status(int(state.status)))
+    with progress_bar(steps, progress) if progress else no_bar() as bar:
+        host.go(steps, chunk, bar)
+    return host.result()
+
+
+class _Named:
+    """Keep a user's function as one object, so that compiled code is found again for the same function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__wrapped__ = function  # inspect.signature follows it
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Named) and self.function is other.function
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+
+@partial(jax.jit, static_argnames=("until",))
+def _advance(
+    dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array, until: Any
+) -> tuple[State, PyTree, compiled.Progress]:
+    return compiled.advance(dynamics, state, env, steps, compiled.start(), until)
+
+
+@partial(jax.jit, static_argnames=("record", "until"), donate_argnames=("buffer",))
+def _blocks(
+    dynamics: Dynamics,
+    state: State,
+    env: PyTree,
+    steps: jax.Array,
+    every: jax.Array,
+    buffer: PyTree,
+    record: Any,
+    until: Any,
+) -> tuple[State, PyTree, compiled.Progress, PyTree]:
+    return compiled.blocks(dynamics, state, env, steps, every, buffer, record, until)
+
+
+class _Host:
+    """Drive the compiled loops from the host: read, repair, go on."""
+
+    def __init__(self, dynamics: Dynamics, state: State, env: PyTree, every: int, record: Any, until: Any) -> None:
+        self.dynamics, self.state, self.env = dynamics, state, env
+        self.every, self.record, self.until = every, record, until
+        self.taken, self.rebuilds, self.allocations, self.finished = 0, 0, 0, False
+        self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
+        self.chunks: list[PyTree] = []
+        self.buffer, self.capacity = None, 0
+        if record is not None:
+            self._make_buffer()
+
+    def _make_buffer(self) -> None:
+        shapes = jax.eval_shape(lambda s, e: tree.box(call(self.record, s, e)), self.state, self.env)
+        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
+        self.capacity = int(np.clip(_BUFFER_BYTES // max(size, 1), 1, 4096))
+        self.buffer = jax.tree.map(lambda x: jnp.zeros((self.capacity, *x.shape), x.dtype), shapes)
+        if not jax.tree.leaves(shapes):
+            raise ValueError("record: expected a function that returns arrays, got one that returns none")
+
+    def go(self, steps: int, chunk: int | None, bar: Bar) -> None:
+        """Take `steps` steps, chunk by chunk."""
+        while self.taken < steps and not self.finished:
+            before, began = self.taken, time.perf_counter()
+            todo = min(steps - self.taken, self._size(chunk))
+            progress = self._chunk(todo, steps)
+            trouble = Status(int(progress.trouble))
+            self.taken += int(progress.steps)
+            self.rebuilds += int(progress.rebuilds)
+            self.finished = bool(progress.finished)
+            self._time(time.perf_counter() - began, self.taken - before)
+            bar.update(self.taken - before)
+            if trouble:
+                self._repair(trouble)
+
+    def _size(self, chunk: int | None) -> int:
+        if chunk is not None:
+            return chunk
+        return max(int(self.pace * _CHUNK_SECONDS), 1) if self.pace else 50
+
+    def _time(self, seconds: float, steps: int) -> None:
+        if self.pace or steps == 0:
+            self.seconds += seconds
+            self.timed_steps += steps
+        if steps:
+            # the first chunk compiles: it gives a lower bound of the pace, which at most doubles from chunk to chunk
+            now = steps / seconds
+            self.pace = min(now, 8 * self.pace) if self.pace else now
+
+    def _chunk(self, todo: int, steps: int) -> compiled.Progress:
+        """Run one chunk on the device, and keep its records."""
+        records_left = steps // self.every - self.taken // self.every
+        if self.record is None or not records_left:
+            out = _advance(self.dynamics, self.state, self.env, jnp.int32(todo), self.until)
+            self.state, self.env, progress = out
+            return jax.device_get(progress)
+        first = self.every - self.taken % self.every
+        count = min(max(1 + (todo - first) // self.every, 1), records_left, self.capacity)
+        self.state, self.env, progress, self.buffer = _blocks(
+            self.dynamics,
+            self.state,
+            self.env,
+            jnp.array([first, count], jnp.int32),
+            jnp.int32(self.every),
+            self.buffer,
+            self.record,
+            self.until,
+        )
+        progress = jax.device_get(progress)
+        made = (self.taken + int(progress.steps)) // self.every - self.taken // self.every
+        self.chunks.append(jax.tree.map(lambda b: np.array(b[:made]), self.buffer))
+        return progress
+
+    def _repair(self, trouble: Status) -> None:
+        if trouble & ~_REPAIRABLE:
+            raise self.error(trouble)
+        # Every accepted force stood on valid ground, so there is nothing to undo: only the refused step is taken again.
+        self.env = environment.allocate(self.env, self.state.position)
+        self.allocations += 1
+
+    def records(self) -> PyTree:
+        """Return what was recorded so far, stacked."""
+        if self.record is None:
+            return None
+        empty = jax.tree.map(lambda b: np.zeros((0, *b.shape[1:]), b.dtype), self.buffer)
+        return tree.unbox(jax.tree.map(lambda *parts: np.concatenate(parts), empty, *self.chunks))
+
+    def error(self, trouble: Status) -> SimulationError:
+        """Return the error that ends the run, with everything that is good attached."""
+        return SimulationError(trouble, self.state, self.env, self.records(), self.taken)
+
+    def result(self) -> Run:
+        """Return what `run` returns."""
+        return Run(
+            state=self.state,
+            env=self.env,
+            records=self.records(),
+            steps=self.taken,
+            rebuilds=self.rebuilds,
+            allocations=self.allocations,
+            seconds=self.seconds,
+            steps_per_second=self.timed_steps / self.seconds if self.seconds else float("nan"),
+        )
+
+
+def _check(dynamics: Any, state: Any, steps: Any, every: Any, chunk: Any) -> None:
+    if not isinstance(dynamics, Dynamics):
+        raise ValueError(f"dynamics: expected a dynamics like td.langevin(...), got {type(dynamics).__name__}")
+    if not isinstance(state, State):
+        raise ValueError(f"state: expected what dynamics.init(key, position, env) returns, got {type(state).__name__}")
+    for name, value, least in (("steps", steps, 0), ("every", every, 1), ("chunk", chunk, 1)):
+        if value is None and name == "chunk":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")

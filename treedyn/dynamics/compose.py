@@ -1,0 +1,214 @@
+"""Dynamics from a sequence of operators."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import noise, schedule, tree
+from treedyn.dynamics.dynamics import Dynamics
+from treedyn.operators.operator import Operator, thermal_momentum
+from treedyn.space import EUCLIDEAN, as_space
+from treedyn.state import State
+from treedyn.struct import static
+from treedyn.tree import PyTree
+
+
+class Splitting(Dynamics):
+    """Apply operators in turn, each for its fraction of the time step.
+
+    Attributes:
+        dt: time step: a number, schedule or prefix tree.
+        mass: mass: a number, schedule or prefix tree.
+        operators: the different operators, each once.
+        names: key of each operator in `state.memory`.
+        sequence: which operator comes when, as pairs (place in `operators`, fraction of dt).
+        inertial: whether there are momenta.
+    """
+
+    dt: PyTree
+    mass: PyTree
+    operators: tuple[Operator, ...]
+    names: tuple[str, ...] = static()
+    sequence: tuple[tuple[int, float], ...] = static()
+    inertial: bool = static(default=True)
+
+    def init(
+        self,
+        key: jax.Array,
+        position: PyTree,
+        env: PyTree = None,
+        *,
+        momentum: PyTree = None,
+        kT: PyTree = None,
+    ) -> State:
+        """Return the state in which to start.
+
+        Args:
+            key: random key, kept in the state; all noise of the run is a function of it.
+            position: any PyTree with at least one floating-point leaf.
+            env: environment of the target.
+            momentum: momenta to start with, a tree like the position.
+            kT: temperature at which to draw momenta where none are given; by default that of the thermostat, or 0,
+                at rest, where there is none.
+
+        Raises:
+            ValueError: an argument does not fit; the message says which and why.
+        """
+        state = self.begin(key, position, env)
+        part = tree.moving(state.boxed)
+        mass = schedule.of_leaves(self.mass, state.step, part, "mass")
+        state = state.replace(mass=mass)
+        if self.inertial:
+            dof = jax.tree.map(_degrees_of_freedom, part, mass)
+            for operator in self.operators:
+                dof = operator.count(dof, mass, part)
+            state = state.replace(momentum=self._momentum(key, part, mass, momentum, kT), dof=dof)
+        elif momentum is not None or kT is not None:
+            raise ValueError("momentum, kT: this dynamics is overdamped and has no momenta to start with")
+        return state.replace(memory={name: op.init(state) for name, op in zip(self.names, self.operators, strict=True)})
+
+    def _momentum(self, key: jax.Array, part: PyTree, mass: PyTree, momentum: PyTree, kT: PyTree) -> PyTree:
+        if momentum is not None:
+            return _like(momentum, part)
+        if kT is None:
+            kT = next((kT for op in self.operators if (kT := getattr(op, "kT", None)) is not None), 0.0)
+        drawn = thermal(key, part, mass, schedule.numbers(kT, "kT", nonnegative=True))
+        for operator in self.operators:
+            drawn = operator.constrain(drawn, mass)
+        return drawn
+
+    def draw(self, state: State) -> tuple[PyTree, ...]:
+        """Return the noise of the next step: an entry for every place in the sequence."""
+        return tuple(
+            self.operators[index].draw(noise.at_step(state.key, state.step, place), state)
+            for place, (index, _) in enumerate(self.sequence)
+        )
+
+    def apply(self, state: State, env: PyTree, noises: tuple[PyTree, ...]) -> State:
+        """Return the state one step later, given its noise: a deterministic function."""
+        part = tree.moving(state.boxed)
+        state = state.replace(mass=schedule.of_leaves(self.mass, state.step, part, "mass"))
+        dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), True
+        for (index, fraction), xi in zip(self.sequence, noises, strict=True):
+            operator, name = self.operators[index], self.names[index]
+            if operator.needs_force and not current:
+                state, current = self.evaluate(state, env), True
+            h = jax.tree.map(lambda t, fraction=fraction: fraction * t, dt)
+            state, memory[name] = operator.apply(state, h, xi, memory[name])
+            current = current and not operator.moves
+        if not current:
+            state = self.evaluate(state, env)
+        return state.replace(step=state.step + 1, memory=memory)
+
+    def step(self, state: State, env: PyTree = None) -> State:
+        """Return the state one step later."""
+        return self.apply(state, env, self.draw(state))
+
+    def conserved(self, state: State) -> jax.Array:
+        """Return the quantity that the exact dynamics conserves: energy, kinetic energy, and what the baths hold.
+
+        Raises:
+            ValueError: the target is a force, so the energy is not known.
+        """
+        if state.energy is None:
+            raise ValueError("conserved: the target is a force and has no energy; use td.from_energy")
+        kinetic = tree.total(jax.tree.map(lambda p, m: p * p / (2 * m), state.momentum, state.mass))
+        kind = tree.widest(kinetic.dtype, state.energy.dtype)
+        bath = sum(
+            (
+                jnp.asarray(op.energy(state, state.memory[name])).astype(kind)
+                for name, op in zip(self.names, self.operators, strict=True)
+            ),
+            start=jnp.zeros((), kind),
+        )
+        return state.energy.astype(kind) + kinetic.astype(kind) + bath
+
+
+def compose(
+    target: Callable[..., Any],
+    operators: Sequence[Operator | tuple[Operator, float]],
+    dt: PyTree,
+    *,
+    mass: PyTree = 1.0,
+    space: PyTree = EUCLIDEAN,
+) -> Splitting:
+    """Build a dynamics from a sequence of operators.
+
+    An operator that occurs n times acts for dt/n each time; write `(operator, fraction)` for anything else. Forces are
+    evaluated where a kick needs them and the position has changed, so B A O A B costs one evaluation a step. At the
+    end of every step, force and energy are those of the position: a sequence that ends with a drift (A B O B A) pays a
+    second evaluation for that.
+
+    Args:
+        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
+        operators: what to apply, in order; from `treedyn.operators` or your own.
+        dt: time step, positive: a number, schedule or prefix tree.
+        mass: mass, positive: a number, schedule or prefix tree; infinite for what does not move.
+        space: a space, or a prefix tree of spaces.
+
+    Returns:
+        A dynamics with `init` and `step`.
+
+    Raises:
+        ValueError: something in the sequence is no operator, or a number has the wrong sign.
+
+    Example:
+        >>> import jax, treedyn as td
+        >>> from treedyn import operators as to
+        >>> A, B, O = to.drift(td.euclidean()), to.kick(), to.ornstein_uhlenbeck(kT=1.0, gamma=1.0)
+        >>> baoab = td.compose(td.from_energy(lambda x: x**2 / 2), (B, A, O, A, B), dt=0.1)
+        >>> state = baoab.step(baoab.init(jax.random.key(0), 1.0))
+    """
+    parts = [part if isinstance(part, tuple) else (part, None) for part in operators]
+    for part in parts:
+        if not (len(part) == 2 and isinstance(part[0], Operator)):
+            raise ValueError(f"operators: expected operators or pairs (operator, fraction), got {part!r}")
+    distinct = list({id(op): op for op, _ in parts}.values())
+    uses = [sum(other is op for other, _ in parts) for op in distinct]
+    places = {id(op): k for k, op in enumerate(distinct)}
+    return Splitting(
+        target=target,
+        space=as_space(space),
+        dt=schedule.numbers(dt, "dt", positive=True),
+        mass=schedule.numbers(mass, "mass", positive=True),
+        operators=tuple(distinct),
+        names=_unique([op.name for op in distinct]),
+        sequence=tuple(
+            (places[id(op)], 1 / uses[places[id(op)]] if fraction is None else float(fraction))
+            for op, fraction in parts
+        ),
+        inertial=any(op.name in ("drift", "kick") for op in distinct),
+    )
+
+
+def thermal(key: jax.Array, part: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
+    """Draw momenta of the Maxwell-Boltzmann distribution; they belong to `key` and the paths of the leaves."""
+    xi = noise.normal(noise.at_path(key, "momentum"), part)
+    return thermal_momentum(xi, mass, schedule.of_leaves(kT, jnp.int32(0), part, "kT"))
+
+
+def _degrees_of_freedom(leaf: jax.Array, mass: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.broadcast_to(jnp.isfinite(mass), leaf.shape)).astype(leaf.dtype)
+
+
+def _like(momentum: PyTree, part: PyTree) -> PyTree:
+    given = tree.moving(tree.box(momentum))
+    if jax.tree.structure(given) != jax.tree.structure(part):
+        raise ValueError(
+            f"momentum: expected a tree like the position\n    {tree.describe(part)}\ngot\n    {tree.describe(given)}"
+        )
+    for path, p, x in zip(tree.paths(part), jax.tree.leaves(given), jax.tree.leaves(part), strict=True):
+        if p.shape != x.shape:
+            raise ValueError(f"momentum{path}: expected shape {x.shape} like the position, got {p.shape}")
+    return jax.tree.map(tree.cast, given, part)
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    counts = {name: 0 for name in names}
+    unique = []
+    for name in names:
+        counts[name] += 1
+        unique.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+    return tuple(unique)

@@ -1,0 +1,145 @@
+"""What a target needs besides the position: neighbor lists, minibatches, a projectile, a schedule of the box.
+
+The environment `env` is any PyTree. Most of it is plain data. Two kinds of node are looked after by the driver,
+wherever in the tree they stand:
+
+- a `Refreshable` holds for some positions only (a neighbor list): it can say whether it is `valid`, `rebuild` itself
+  under jit, and `allocate` itself anew on the host when it ran out of room;
+- an `Advancing` moves on its own: `advance` is called once after every step.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+
+from treedyn.struct import Struct
+from treedyn.tree import PyTree
+
+
+class Refreshable(Struct):
+    """Hold something that was made for one position and is good for positions near it.
+
+    `valid` is asked at every force evaluation, with the position the force is computed at; a step that used an
+    invalid one sets `Status.STALE`, and `run` takes it again with a rebuilt one.
+
+    Attributes:
+        margin: `update` rebuilds once this fraction of the way to invalidity is used up, so that a loop which calls
+            it after every step never steps onto stale ground. In `(0, 1]`.
+    """
+
+    margin: ClassVar[float] = 0.75
+
+    @property
+    def status(self) -> jax.Array:
+        """Return the status word: what went wrong while this was built."""
+        return jnp.uint32(0)
+
+    def valid(self, position: PyTree, margin: float = 1.0) -> jax.Array:
+        """Tell whether this still holds at `position`, with at most the fraction `margin` of its room used up."""
+        raise NotImplementedError
+
+    def rebuild(self, position: PyTree) -> Self:
+        """Return one made for `position`, with unchanged shapes: pure and safe under jit."""
+        raise NotImplementedError
+
+    def allocate(self, position: PyTree) -> Self:
+        """Return one made for `position`, with shapes that are large enough: on the host, never under jit."""
+        raise NotImplementedError
+
+    def update(self, position: PyTree) -> Self:
+        """Return one that holds at `position` and for a step beyond: itself where it does, else rebuilt."""
+        return jax.lax.cond(
+            self.valid(position, margin=self.margin), lambda env, _: env, type(self).rebuild, self, position
+        )
+
+
+class Advancing(Struct):
+    """Hold something that changes by itself from step to step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> class Projectile(td.Advancing):
+        ...     position: jax.Array
+        ...     velocity: jax.Array
+        ...     def advance(self, state):
+        ...         return self.replace(position=self.position + 0.1 * self.velocity)
+        >>> shot = Projectile(position=jnp.zeros(2), velocity=jnp.array([1.0, 0.0]))
+        >>> print(td.environment.advance({"shot": shot}, None)["shot"].position)
+        [0.1 0. ]
+    """
+
+    def advance(self, state: Any) -> Self:
+        """Return what this becomes once `state` was reached."""
+        raise NotImplementedError
+
+
+def _is_refreshable(x: Any) -> bool:
+    return isinstance(x, Refreshable)
+
+
+def _is_advancing(x: Any) -> bool:
+    return isinstance(x, Advancing)
+
+
+def _nodes(env: PyTree) -> list[Refreshable]:
+    return [x for x in jax.tree.leaves(env, is_leaf=_is_refreshable) if _is_refreshable(x)]
+
+
+def refreshable(env: PyTree) -> bool:
+    """Tell whether anything in `env` has to be kept valid."""
+    return bool(_nodes(env))
+
+
+def valid(env: PyTree, position: PyTree) -> jax.Array:
+    """Tell whether every part of `env` holds at `position`."""
+    held = [jnp.asarray(node.valid(position)) for node in _nodes(env)]
+    return jnp.all(jnp.stack(held)) if held else jnp.asarray(True)
+
+
+def status(env: PyTree) -> jax.Array:
+    """Return the status words of all parts of `env`, combined."""
+    word = jnp.uint32(0)
+    for node in _nodes(env):
+        word = word | node.status
+    return word
+
+
+def _each(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: f(x) if kind(x) else x, env, is_leaf=kind)
+
+
+def update(env: PyTree, position: PyTree) -> PyTree:
+    """Return `env` with every part that no longer holds for long rebuilt."""
+    return _each(_is_refreshable, lambda node: node.update(position), env)
+
+
+def rebuild(env: PyTree, position: PyTree) -> PyTree:
+    """Return `env` with every refreshable part rebuilt for `position`."""
+    return _each(_is_refreshable, lambda node: node.rebuild(position), env)
+
+
+def allocate(env: PyTree, position: PyTree) -> PyTree:
+    """Return `env` with every refreshable part allocated anew for `position`, on the host."""
+    return _each(_is_refreshable, lambda node: node.allocate(position), env)
+
+
+def advance(env: PyTree, state: Any) -> PyTree:
+    """Return `env` with every advancing part moved on by one step."""
+    return _each(_is_advancing, lambda node: node.advance(state), env)
+
+
+def advancing(env: PyTree) -> list[Advancing]:
+    """Return the parts of `env` that move on their own.
+
+    With `with_advancing` this lets a loop over steps carry only those: whatever else is in `env`, a neighbor list of
+    many megabytes first of all, stays outside the carry, where XLA would copy it every time around.
+    """
+    return [x for x in jax.tree.leaves(env, is_leaf=_is_advancing) if _is_advancing(x)]
+
+
+def with_advancing(env: PyTree, nodes: list[Advancing]) -> PyTree:
+    """Return `env` with the parts that move on their own replaced, in order, by `nodes`."""
+    replacement = iter(nodes)
+    return _each(_is_advancing, lambda _: next(replacement), env)

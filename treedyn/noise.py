@@ -1,0 +1,50 @@
+"""Random numbers that belong to a place in the tree, not to an order of calls.
+
+Noise is a pure function of (key, step, operator, leaf path, element). Adding an inert leaf, changing the batch, the
+chunk length or the sharding, or restarting from a checkpoint leaves every other random number unchanged.
+"""
+
+import zlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import keystr, tree_map_with_path
+
+from treedyn.tree import PyTree
+
+
+def at_step(key: jax.Array, step: jax.Array, operator: int = 0) -> jax.Array:
+    """Return the key for one operator of one step."""
+    return jax.random.fold_in(jax.random.fold_in(key, step), operator)
+
+
+def at_path(key: jax.Array, path: str) -> jax.Array:
+    """Return the key for the leaf at `path`; a checksum of the path makes it the same on every machine."""
+    return jax.random.fold_in(key, zlib.crc32(path.encode()))
+
+
+def draw(sampler: Callable[..., jax.Array], key: jax.Array, tree: PyTree) -> PyTree:
+    """Draw `sampler(key, shape, dtype)` for every leaf of `tree`, each with a key made from its path."""
+    return tree_map_with_path(
+        lambda path, leaf: sampler(at_path(key, keystr(path)), jnp.shape(leaf), jnp.result_type(leaf)), tree
+    )
+
+
+def normal(key: jax.Array, tree: PyTree) -> PyTree:
+    """Draw standard normal noise of the structure, shapes and dtypes of `tree`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from treedyn import noise
+        >>> small, large = {"a": jnp.zeros(2)}, {"a": jnp.zeros(2), "b": jnp.zeros(5)}
+        >>> key = jax.random.key(0)
+        >>> bool(jnp.all(noise.normal(key, small)["a"] == noise.normal(key, large)["a"]))
+        True
+    """
+    return draw(jax.random.normal, key, tree)
+
+
+def uniform(key: jax.Array, tree: PyTree) -> PyTree:
+    """Draw uniform noise in [0, 1) of the structure, shapes and dtypes of `tree`."""
+    return draw(jax.random.uniform, key, tree)

@@ -1,0 +1,95 @@
+"""Numbers that a user may give as a constant, a schedule, or a prefix tree of both.
+
+`kT`, `dt`, `gamma`, `mass` and their like are all *numbers* in this sense. A schedule is any callable of the step
+counter, as in optax; a schedule that is a PyTree keeps its parameters as leaves.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from treedyn import tree
+from treedyn.struct import Struct, function
+from treedyn.tree import PyTree
+
+
+class Schedule(Struct):
+    """Wrap a function of the step counter, so that it can stand in a tree of numbers."""
+
+    function: Callable[[jax.Array], Any] = function()
+
+
+def is_schedule(value: Any) -> bool:
+    """Tell whether `value` is a schedule."""
+    return isinstance(value, Schedule)
+
+
+def numbers(value: PyTree, name: str, *, positive: bool = False, nonnegative: bool = False) -> PyTree:
+    """Check and return a constant, a schedule, or a prefix tree of both.
+
+    Args:
+        value: what the user gave: numbers or arrays, callables of the step, or a tree of those.
+        name: the name of the argument; for the error message.
+        positive: whether every number has to be larger than 0.
+        nonnegative: whether no number may be below 0.
+
+    Returns:
+        The same tree, with integers as floats and callables as `Schedule`.
+
+    Raises:
+        ValueError: something is not a number, or has the wrong sign.
+    """
+
+    def convert(leaf: Any) -> Any:
+        if isinstance(leaf, Schedule):
+            return leaf
+        if callable(leaf):
+            return Schedule(function=leaf)
+        if isinstance(leaf, bool | str) or (not hasattr(leaf, "__float__") and not hasattr(leaf, "dtype")):
+            raise ValueError(
+                f"{name}: expected a number, an array, a schedule (a function of the step) or a tree of "
+                f"those; got {leaf!r}"
+            )
+        if isinstance(leaf, int):
+            leaf = float(leaf)
+        if not isinstance(leaf, float) and not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            leaf = jnp.asarray(leaf).astype(jnp.result_type(float))
+        _check_sign(leaf, name, positive, nonnegative)
+        return leaf
+
+    if value is None:
+        raise ValueError(f"{name}: expected a number, got None")
+    return jax.tree.map(convert, value, is_leaf=lambda x: is_schedule(x) or callable(x))
+
+
+def _check_sign(leaf: Any, name: str, positive: bool, nonnegative: bool) -> None:
+    # Only what is known now can be checked now; traced numbers show up as non-finite energies if they are nonsense.
+    if isinstance(leaf, Tracer) or not (positive or nonnegative):
+        return
+    array = np.asarray(leaf)
+    good = array > 0 if positive else array >= 0
+    if not np.all(good):
+        wanted = "positive" if positive else "zero or positive"
+        bad = array[~good].flat[0] if array.ndim else array
+        raise ValueError(f"{name} must be {wanted}, got {bad}: check its sign and units")
+
+
+def at(value: PyTree, step: jax.Array) -> PyTree:
+    """Return the numbers at one step: schedules evaluated, constants as they are.
+
+    Example:
+        >>> from treedyn import schedule
+        >>> ramp = schedule.numbers({"a": 1.0, "b": lambda step: 0.5 * step}, "kT")
+        >>> schedule.at(ramp, 4)
+        {'a': 1.0, 'b': 2.0}
+    """
+    return jax.tree.map(lambda x: x.function(step) if is_schedule(x) else x, value, is_leaf=is_schedule)
+
+
+def of_leaves(value: PyTree, step: jax.Array, part: PyTree, name: str) -> PyTree:
+    """Return the number of every leaf of `part` at one step, in the dtype of the leaf and shaped to broadcast."""
+    return tree.broadcast(at(value, step), part, name)

@@ -1,0 +1,87 @@
+"""One status word for everything that can go wrong while a simulation runs.
+
+Inside compiled code nothing can raise, so a failure is a value: a bit in a `uint32` word that travels with the state.
+Bits are only ever set. `run` reads the word once per chunk, repairs what can be repaired and raises the rest; in a loop
+of your own, read `state.status` whenever you like: 0 means that every force so far was computed on valid ground.
+"""
+
+import enum
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Status(enum.IntFlag):
+    """Name the bits of a status word, least severe first.
+
+    Example:
+        >>> import treedyn as td
+        >>> td.Status(5)
+        <Status.STALE|BOX: 5>
+        >>> print(td.Status.STALE.advice)
+        a force was computed with a neighbor list that no longer held: ...
+    """
+
+    OK = 0
+    STALE = 1
+    OVERFLOW = 2
+    BOX = 4
+    TOO_FAR = 8
+    NONFINITE = 16
+
+    @property
+    def advice(self) -> str:
+        """Say what happened and what to do about it, most severe first."""
+        bits = sorted((bit for bit in _ADVICE if bit in self), reverse=True)
+        return "; ".join(_ADVICE[bit] for bit in bits) or "nothing went wrong"
+
+
+_ADVICE = {
+    Status.STALE: "a force was computed with a neighbor list that no longer held: "
+    "call env.update(position) after every step, use a larger skin, or let run() do it",
+    Status.OVERFLOW: "a neighbor list ran out of room: call env.allocate(position) outside jit, or let run() grow it",
+    Status.BOX: "the box became too small for the cutoff or for the cells of a neighbor list: "
+    "a cutoff must stay below half of the smallest box height; allocate the list again after a large change of the box",
+    Status.TOO_FAR: "a particle moved further than half the skin in a single step: "
+    "the dynamics is exploding; reduce dt, minimize the start configuration, or check units and masses",
+    Status.NONFINITE: "a position, force or energy is NaN or infinite: "
+    "reduce dt, check for overlapping particles, or minimize the start configuration",
+}
+
+
+def word(bit: Status, when: jax.Array | bool = True) -> jax.Array:
+    """Return a status word in which `bit` is set where `when` holds."""
+    return jnp.where(jnp.asarray(when), jnp.uint32(int(bit)), jnp.uint32(0))
+
+
+def has(status: jax.Array, bits: Status) -> jax.Array:
+    """Tell whether any of `bits` is set in the word `status`."""
+    return (status & jnp.uint32(int(bits))) != jnp.uint32(0)
+
+
+def clear(status: jax.Array, bits: Status) -> jax.Array:
+    """Return the word `status` with `bits` taken out."""
+    return status & jnp.uint32(~np.uint32(int(bits)))
+
+
+class SimulationError(RuntimeError):
+    """Report a run that stopped, with everything needed to look at it or to go on.
+
+    Attributes:
+        status: the bits that were set.
+        state: the last good state.
+        env: the environment that belongs to it.
+        records: what had been recorded up to there.
+    """
+
+    def __init__(self, status: Status, state: object, env: object, records: object, step: int) -> None:
+        self.status = status
+        self.state = state
+        self.env = env
+        self.records = records
+        self.step = step
+        super().__init__(
+            f"run stopped after step {step} ({status.name}): {status.advice}. "
+            "The last good state, env and records are attributes of this error."
+        )
