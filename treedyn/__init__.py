@@ -11,6 +11,7 @@ from treedyn.diagnostics import kinetic_energy as kinetic_energy
 from treedyn.diagnostics import temperature as temperature
 from treedyn.diagnostics import thermal_momentum as thermal_momentum
 from treedyn.driver import Run as Run
+from treedyn.driver import Trajectory as Trajectory
 from treedyn.driver import run as run
 from treedyn.driver import trajectory as trajectory
 from treedyn.dynamics import Dynamics as Dynamics

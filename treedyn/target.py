@@ -58,7 +58,7 @@ class Target(Struct):
             return out, None
         if not (isinstance(out, tuple) and len(out) == 2):
             raise ValueError(
-                f"{_name(self.function)} has has_aux=True and must return a pair (value, aux); got {out!r}"
+                f"{_name(self.function)}, with has_aux=True, must return a pair (value, aux); got {out!r}"
             )
         return out[0], tree.box(out[1])
 

@@ -142,41 +142,40 @@ def blocks(
     dynamics: Dynamics,
     state: State,
     env: PyTree,
-    steps: jax.Array,
-    every: jax.Array,
+    span: tuple[jax.Array, jax.Array, jax.Array],
     buffer: PyTree,
     record: Callable[..., Any],
     until: Predicate | None,
 ) -> tuple[State, PyTree, Progress, PyTree]:
-    """Take steps, and record into `buffer` whenever `state.step` has advanced by `every` since `state.step` was 0.
+    """Take steps, and record whenever the number of steps taken in all is a multiple of `every`.
 
     Args:
         dynamics: what to step.
         state: where to start.
         env: environment.
-        steps: pairs of (steps to the first record, records to make); `[2]`, int32.
-        every: steps between records.
-        buffer: a tree like `record(state, env)`, with a first axis that is long enough.
+        span: steps taken before, steps to take now, and `every`; numbers that need not be known at compile time.
+        buffer: a tree like `record(state, env)` with a first axis that is longer than the number of records.
         record: what to record.
         until: `until(state, env) -> bool`, or `None`.
 
     Returns:
         State, environment, progress and the filled buffer; the number of records follows from the steps taken.
     """
-    first, count = steps[0], steps[1]
+    before, steps, every = span
 
     def on(carry: tuple[Any, ...]) -> jax.Array:
-        k, _, _, progress, _ = carry
-        return (k < count) & progress.goes_on
+        _, _, _, progress, _ = carry
+        return (progress.steps < steps) & progress.goes_on
 
     def block(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         k, state, env, progress, buffer = carry
-        before, todo = progress.steps, jnp.where(k == 0, first, every)
+        todo = jnp.minimum(every - (before + progress.steps) % every, steps - progress.steps)
         state, env, progress = advance(dynamics, state, env, todo, progress, until)
         # An incomplete block writes too, into a place that is written again or never read.
         taken = tree.box(call(record, state, env))
         buffer = jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, k, 0), buffer, taken)
-        return k + (progress.steps - before == todo).astype(jnp.int32), state, env, progress, buffer
+        return (before + progress.steps) // every - before // every, state, env, progress, buffer
 
-    _, state, env, progress, buffer = jax.lax.while_loop(on, block, (jnp.int32(0), state, env, start(), buffer))
+    carry = (jnp.int32(0), state, env, start(), buffer)
+    _, state, env, progress, buffer = jax.lax.while_loop(on, block, carry)
     return state, env, progress, buffer

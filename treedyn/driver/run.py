@@ -26,7 +26,7 @@ _REPAIRABLE = Status.OVERFLOW
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Hold what `run` and `trajectory` return.
+    """Hold what `run` returns.
 
     Attributes:
         state: the last state.
@@ -47,11 +47,6 @@ class Run:
     allocations: int = 0
     seconds: float = 0.0
     steps_per_second: float = float("nan")
-
-
-jax.tree_util.register_dataclass(
-    Run, ["state", "env", "records"], ["steps", "rebuilds", "allocations", "seconds", "steps_per_second"]
-)
 
 
 def run(
@@ -139,13 +134,12 @@ def _blocks(
     dynamics: Dynamics,
     state: State,
     env: PyTree,
-    steps: jax.Array,
-    every: jax.Array,
+    span: tuple[jax.Array, jax.Array, jax.Array],
     buffer: PyTree,
     record: Any,
     until: Any,
 ) -> tuple[State, PyTree, compiled.Progress, PyTree]:
-    return compiled.blocks(dynamics, state, env, steps, every, buffer, record, until)
+    return compiled.blocks(dynamics, state, env, span, buffer, record, until)
 
 
 class _Host:
@@ -165,7 +159,8 @@ class _Host:
         shapes = jax.eval_shape(lambda s, e: tree.box(call(self.record, s, e)), self.state, self.env)
         size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
         self.capacity = int(np.clip(_BUFFER_BYTES // max(size, 1), 1, 4096))
-        self.buffer = jax.tree.map(lambda x: jnp.zeros((self.capacity, *x.shape), x.dtype), shapes)
+        # one place more than records in a chunk, for the block that a chunk may leave incomplete
+        self.buffer = jax.tree.map(lambda x: jnp.zeros((self.capacity + 1, *x.shape), x.dtype), shapes)
         if not jax.tree.leaves(shapes):
             raise ValueError("record: expected a function that returns arrays, got one that returns none")
 
@@ -174,7 +169,7 @@ class _Host:
         while self.taken < steps and not self.finished:
             before, began = self.taken, time.perf_counter()
             todo = min(steps - self.taken, self._size(chunk))
-            progress = self._chunk(todo, steps)
+            progress = self._chunk(todo)
             trouble = Status(int(progress.trouble))
             self.taken += int(progress.steps)
             self.rebuilds += int(progress.rebuilds)
@@ -198,24 +193,16 @@ class _Host:
             now = steps / seconds
             self.pace = min(now, 8 * self.pace) if self.pace else now
 
-    def _chunk(self, todo: int, steps: int) -> compiled.Progress:
+    def _chunk(self, todo: int) -> compiled.Progress:
         """Run one chunk on the device, and keep its records."""
-        records_left = steps // self.every - self.taken // self.every
-        if self.record is None or not records_left:
+        if self.record is None:
             out = _advance(self.dynamics, self.state, self.env, jnp.int32(todo), self.until)
             self.state, self.env, progress = out
             return jax.device_get(progress)
-        first = self.every - self.taken % self.every
-        count = min(max(1 + (todo - first) // self.every, 1), records_left, self.capacity)
+        todo = min(todo, self.capacity * self.every)
+        span = (jnp.int32(self.taken % self.every), jnp.int32(todo), jnp.int32(self.every))
         self.state, self.env, progress, self.buffer = _blocks(
-            self.dynamics,
-            self.state,
-            self.env,
-            jnp.array([first, count], jnp.int32),
-            jnp.int32(self.every),
-            self.buffer,
-            self.record,
-            self.until,
+            self.dynamics, self.state, self.env, span, self.buffer, self.record, self.until
         )
         progress = jax.device_get(progress)
         made = (self.taken + int(progress.steps)) // self.every - self.taken // self.every

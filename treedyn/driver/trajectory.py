@@ -6,11 +6,30 @@ from typing import Any
 import jax
 
 from treedyn import environment, tree
-from treedyn.driver.run import Run
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
+from treedyn.struct import Struct
 from treedyn.target import call
 from treedyn.tree import PyTree
+
+
+class Trajectory(Struct):
+    """Hold what `trajectory` returns.
+
+    Attributes:
+        state: the last state.
+        env: the environment that belongs to it.
+        boxed_records: what was recorded, with whatever is no array held in the tree structure; read `records`.
+    """
+
+    state: State
+    env: PyTree
+    boxed_records: PyTree
+
+    @property
+    def records(self) -> PyTree:
+        """Return what was recorded, stacked along the first axis; `None` without `record`."""
+        return tree.unbox(self.boxed_records)
 
 
 def trajectory(
@@ -21,7 +40,7 @@ def trajectory(
     steps: int,
     every: int = 1,
     record: Callable[..., Any] | None = None,
-) -> Run:
+) -> Trajectory:
     """Take a fixed number of steps as one pure function.
 
     Lists are updated after every step, but nothing is repaired and nothing raises: look at `state.status` when it is
@@ -36,7 +55,7 @@ def trajectory(
         record: `record(state)` or `record(state, env)`, returns any PyTree.
 
     Returns:
-        A `Run` with `state`, `env` and `records`.
+        A `Trajectory` with `state`, `env` and `records`.
 
     Example:
         >>> import jax, treedyn as td
@@ -60,4 +79,4 @@ def trajectory(
     carry = (state, env)
     carry, records = jax.lax.scan(block, carry, None, length=steps // every)
     carry, _ = jax.lax.scan(one, carry, None, length=steps % every)
-    return Run(state=carry[0], env=carry[1], records=None if record is None else tree.unbox(records), steps=steps)
+    return Trajectory(state=carry[0], env=carry[1], boxed_records=records)
