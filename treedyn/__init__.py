@@ -6,8 +6,10 @@ The core knows only PyTrees. `treedyn.particles` and other plugins supply target
 from treedyn import environment as environment
 from treedyn import operators as operators
 from treedyn import tree as tree
+from treedyn.diagnostics import certify as certify
 from treedyn.diagnostics import degrees_of_freedom as degrees_of_freedom
 from treedyn.diagnostics import kinetic_energy as kinetic_energy
+from treedyn.diagnostics import standard_error as standard_error
 from treedyn.diagnostics import temperature as temperature
 from treedyn.diagnostics import thermal_momentum as thermal_momentum
 from treedyn.driver import Run as Run

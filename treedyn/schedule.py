@@ -1,7 +1,9 @@
 """Numbers that a user may give as a constant, a schedule, or a prefix tree of both.
 
-`kT`, `dt`, `gamma`, `mass` and their like are all *numbers* in this sense. A schedule is any callable of the step
-counter, as in optax; a schedule that is a PyTree keeps its parameters as leaves.
+`kT`, `dt`, `gamma`, `mass` and their like are all *numbers* in this sense. A schedule is any function of the step
+counter, as in optax. A callable that is a PyTree with leaves of its own may as well be a tree of numbers in the shape
+of a module, one mass for every weight, and that is what it is taken for; `Schedule(function=...)` makes it a schedule
+whose parameters stay leaves.
 """
 
 from collections.abc import Callable
@@ -13,12 +15,23 @@ import numpy as np
 from jax.core import Tracer
 
 from treedyn import tree
-from treedyn.struct import Struct, function
+from treedyn.struct import Struct, function, is_bare_function
 from treedyn.tree import PyTree
 
 
 class Schedule(Struct):
-    """Wrap a function of the step counter, so that it can stand in a tree of numbers."""
+    """Wrap a function of the step counter, so that it can stand in a tree of numbers.
+
+    Example:
+        >>> import jax, treedyn as td
+        >>> from treedyn.schedule import Schedule
+        >>> class Ramp(td.Struct):
+        ...     slope: float
+        ...     def __call__(self, step):
+        ...         return self.slope * step
+        >>> jax.tree.leaves(td.langevin(lambda x: x.sum(), dt=0.1, kT=Schedule(function=Ramp(slope=0.5))).operators[2].kT)
+        [0.5]
+    """
 
     function: Callable[[jax.Array], Any] = function()
 
@@ -32,13 +45,13 @@ def numbers(value: PyTree, name: str, *, positive: bool = False, nonnegative: bo
     """Check and return a constant, a schedule, or a prefix tree of both.
 
     Args:
-        value: what the user gave: numbers or arrays, callables of the step, or a tree of those.
+        value: what the user gave: numbers or arrays, functions of the step, or a tree of those.
         name: the name of the argument; for the error message.
         positive: whether every number has to be larger than 0.
         nonnegative: whether no number may be below 0.
 
     Returns:
-        The same tree, with integers as floats and callables as `Schedule`.
+        The same tree, with integers as floats and functions as `Schedule`.
 
     Raises:
         ValueError: something is not a number, or has the wrong sign.
@@ -47,9 +60,9 @@ def numbers(value: PyTree, name: str, *, positive: bool = False, nonnegative: bo
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, Schedule):
             return leaf
-        if callable(leaf):
+        if is_bare_function(leaf):
             return Schedule(function=leaf)
-        if isinstance(leaf, bool | str) or (not hasattr(leaf, "__float__") and not hasattr(leaf, "dtype")):
+        if not _is_number(leaf):
             raise ValueError(
                 f"{name}: expected a number, an array, a schedule (a function of the step) or a tree of "
                 f"those; got {leaf!r}"
@@ -63,7 +76,25 @@ def numbers(value: PyTree, name: str, *, positive: bool = False, nonnegative: bo
 
     if value is None:
         raise ValueError(f"{name}: expected a number, got None")
-    return jax.tree.map(convert, value, is_leaf=lambda x: is_schedule(x) or callable(x))
+    return jax.tree.map(convert, value, is_leaf=lambda x: is_schedule(x) or is_bare_function(x))
+
+
+def number(value: Any, name: str, *, positive: bool = False, nonnegative: bool = False) -> Any:
+    """Check and return one constant.
+
+    Raises:
+        ValueError: it is no number, has the wrong sign, or is a schedule, an array or a tree.
+    """
+    one = numbers(value, name, positive=positive, nonnegative=nonnegative)
+    if not jax.tree_util.all_leaves([one]) or jnp.ndim(one):
+        raise ValueError(f"{name}: expected one number, the same for all leaves and steps, got {value!r}")
+    return one
+
+
+def _is_number(leaf: Any) -> bool:
+    if not hasattr(leaf, "dtype"):
+        return isinstance(leaf, int | float) and not isinstance(leaf, bool)
+    return jnp.issubdtype(leaf.dtype, jnp.floating) or jnp.issubdtype(leaf.dtype, jnp.integer)
 
 
 def _check_sign(leaf: Any, name: str, positive: bool, nonnegative: bool) -> None:

@@ -212,6 +212,7 @@ def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
     """
     if isinstance(target, Target):
         return target
+    _callable(target)
     out = jax.eval_shape(
         lambda part, env: tree.box(call(target, tree.unbox(tree.merge(part, position)), env)),
         tree.moving(position),
@@ -257,7 +258,7 @@ def evaluate(target: Any, position: PyTree, env: PyTree, space: PyTree) -> Evalu
     good = tree.finite(part) & tree.finite(force)
     if result.energy is not None:
         good = good & jnp.isfinite(result.energy)
-    status = environment.status(env) | word(Status.NONFINITE, ~good)
+    status = environment.status(env) | result.status | word(Status.NONFINITE, ~good)
     if environment.refreshable(env):
         status = status | word(Status.STALE, ~environment.valid(env, tree.unbox(position)))
     return result.replace(force=force, status=status)

@@ -170,8 +170,10 @@ def vdot(x: PyTree, y: PyTree) -> jax.Array:
 
 
 def norm(x: PyTree) -> jax.Array:
-    """Return the Euclidean norm of a tree."""
-    return jnp.sqrt(vdot(x, x))
+    """Return the Euclidean norm of a tree; its gradient is zero, not NaN, where the tree is zero."""
+    square = vdot(x, x)
+    zero = square == 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 def max_abs(x: PyTree) -> jax.Array:
@@ -187,8 +189,11 @@ def size(x: PyTree) -> int:
 
 
 def finite(x: PyTree) -> jax.Array:
-    """Tell whether every element is finite. A sum is enough to see it: NaN and infinity do not cancel."""
-    return jnp.isfinite(total(x))
+    """Tell whether every element is finite.
+
+    One sum is enough to see it: zero times NaN or infinity is NaN, and zeros do not overflow, as half precision would.
+    """
+    return jnp.isfinite(total(jax.tree.map(lambda leaf: 0 * leaf, x)))
 
 
 def prefix_map(

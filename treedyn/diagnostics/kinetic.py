@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import schedule, tree
-from treedyn.dynamics.compose import thermal
+from treedyn.dynamics.compose import degrees_of_leaf, thermal
+from treedyn.dynamics.dynamics import check_key
 from treedyn.operators.remove_drift import RemoveDrift
 from treedyn.space import as_space
 from treedyn.state import State
@@ -77,14 +78,15 @@ def thermal_momentum(
         >>> round(float(jnp.sum(p**2)), 4)
         60.0
     """
+    check_key(key)
     part = tree.moving(tree.box(position))
     masses = schedule.of_leaves(schedule.numbers(mass, "mass", positive=True), jnp.int32(0), part, "mass")
     number = schedule.numbers(kT, "kT", nonnegative=True)
     momentum = thermal(key, part, masses, number)
-    dof = jax.tree.map(lambda x: jnp.asarray(x.size, x.dtype), part)
+    dof = jax.tree.map(degrees_of_leaf, part, masses)
     if space is not None:
         center = RemoveDrift(space=as_space(space))
-        momentum, dof = center.constrain(momentum, masses), center.count(dof, masses, part)
+        dof, momentum = center.count(dof, masses, part), center.constrain(momentum, masses)
     if exact:
         if not jax.tree_util.all_leaves([number]) or jnp.ndim(number):
             raise ValueError(f"kT: exact=True scales all momenta together and needs one kT, got {kT!r}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from treedyn import environment, tree
 from treedyn.driver import advance as compiled
+from treedyn.driver.check import check, check_host, check_record
 from treedyn.driver.progress import Bar, no_bar, progress_bar
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
@@ -95,7 +96,8 @@ def run(
         >>> out.records.shape
         (10, 3)
     """
-    _check(dynamics, state, steps, every, chunk)
+    check(dynamics, state, steps, every, record)
+    check_host(state, env, until, chunk)
     until = None if until is None else _Named(until)
     host = _Host(dynamics, state, env, every, record if record is None else _Named(record), until)
     if int(state.status):
@@ -152,17 +154,19 @@ class _Host:
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
         self.buffer, self.capacity = None, 0
+        self.repaired = -1
         if record is not None:
             self._make_buffer()
 
     def _make_buffer(self) -> None:
         shapes = jax.eval_shape(lambda s, e: tree.box(call(self.record, s, e)), self.state, self.env)
+        check_record(shapes)
+        if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(shapes)):
+            raise ValueError("record: random keys cannot be stacked on the host; for a state: state.replace(key=None)")
         size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes))
         self.capacity = int(np.clip(_BUFFER_BYTES // max(size, 1), 1, 4096))
         # one place more than records in a chunk, for the block that a chunk may leave incomplete
         self.buffer = jax.tree.map(lambda x: jnp.zeros((self.capacity + 1, *x.shape), x.dtype), shapes)
-        if not jax.tree.leaves(shapes):
-            raise ValueError("record: expected a function that returns arrays, got one that returns none")
 
     def go(self, steps: int, chunk: int | None, bar: Bar) -> None:
         """Take `steps` steps, chunk by chunk."""
@@ -178,6 +182,8 @@ class _Host:
             bar.update(self.taken - before)
             if trouble:
                 self._repair(trouble)
+            elif self.taken == before:
+                raise self.error(Status.STALE)
 
     def _size(self, chunk: int | None) -> int:
         if chunk is not None:
@@ -210,11 +216,13 @@ class _Host:
         return progress
 
     def _repair(self, trouble: Status) -> None:
-        if trouble & ~_REPAIRABLE:
+        # what was repaired at this very step and is in trouble again cannot be repaired
+        if trouble & ~_REPAIRABLE or self.repaired == self.taken:
             raise self.error(trouble)
         # Every accepted force stood on valid ground, so there is nothing to undo: only the refused step is taken again.
         self.env = environment.allocate(self.env, self.state.position)
         self.allocations += 1
+        self.repaired = self.taken
 
     def records(self) -> PyTree:
         """Return what was recorded so far, stacked."""
@@ -239,15 +247,3 @@ class _Host:
             seconds=self.seconds,
             steps_per_second=self.timed_steps / self.seconds if self.seconds else float("nan"),
         )
-
-
-def _check(dynamics: Any, state: Any, steps: Any, every: Any, chunk: Any) -> None:
-    if not isinstance(dynamics, Dynamics):
-        raise ValueError(f"dynamics: expected a dynamics like td.langevin(...), got {type(dynamics).__name__}")
-    if not isinstance(state, State):
-        raise ValueError(f"state: expected what dynamics.init(key, position, env) returns, got {type(state).__name__}")
-    for name, value, least in (("steps", steps, 0), ("every", every, 1), ("chunk", chunk, 1)):
-        if value is None and name == "chunk":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from treedyn import environment, tree
+from treedyn.driver.check import check, check_record
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.struct import Struct
@@ -50,12 +51,15 @@ def trajectory(
         dynamics: any dynamics or minimizer.
         state: what `dynamics.init` returned.
         env: environment of the target.
-        steps: how many steps to take.
+        steps: how many steps to take, at least 0.
         every: steps between two records; the first record is made after `every` steps.
         record: `record(state)` or `record(state, env)`, returns any PyTree.
 
     Returns:
         A `Trajectory` with `state`, `env` and `records`.
+
+    Raises:
+        ValueError: an argument does not fit.
 
     Example:
         >>> import jax, treedyn as td
@@ -65,6 +69,7 @@ def trajectory(
         >>> round(float(jax.grad(end)(0.1)), 2)
         -8.43
     """
+    check(dynamics, state, steps, every, record)
 
     def one(carry: tuple[State, PyTree], _: None) -> tuple[tuple[State, PyTree], None]:
         state, env = carry
@@ -74,7 +79,11 @@ def trajectory(
 
     def block(carry: tuple[State, PyTree], _: None) -> tuple[tuple[State, PyTree], PyTree]:
         carry, _ = jax.lax.scan(one, carry, None, length=every)
-        return carry, None if record is None else tree.box(call(record, *carry))
+        if record is None:
+            return carry, None
+        found = tree.box(call(record, *carry))
+        check_record(found)
+        return carry, found
 
     carry = (state, env)
     carry, records = jax.lax.scan(block, carry, None, length=steps // every)

@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from treedyn import noise, schedule, tree
-from treedyn.dynamics.dynamics import Dynamics
+from treedyn.dynamics.dynamics import Dynamics, check_state
 from treedyn.operators.operator import Operator, thermal_momentum
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.state import State
@@ -61,7 +63,7 @@ class Splitting(Dynamics):
         mass = schedule.of_leaves(self.mass, state.step, part, "mass")
         state = state.replace(mass=mass)
         if self.inertial:
-            dof = jax.tree.map(_degrees_of_freedom, part, mass)
+            dof = jax.tree.map(degrees_of_leaf, part, mass)
             for operator in self.operators:
                 dof = operator.count(dof, mass, part)
             state = state.replace(momentum=self._momentum(key, part, mass, momentum, kT), dof=dof)
@@ -70,6 +72,8 @@ class Splitting(Dynamics):
         return state.replace(memory={name: op.init(state) for name, op in zip(self.names, self.operators, strict=True)})
 
     def _momentum(self, key: jax.Array, part: PyTree, mass: PyTree, momentum: PyTree, kT: PyTree) -> PyTree:
+        if momentum is not None and kT is not None:
+            raise ValueError("momentum, kT: give one of the two, the momenta or the temperature at which to draw them")
         if momentum is not None:
             return _like(momentum, part)
         if kT is None:
@@ -81,6 +85,7 @@ class Splitting(Dynamics):
 
     def draw(self, state: State) -> tuple[PyTree, ...]:
         """Return the noise of the next step: an entry for every place in the sequence."""
+        check_state(state, self.names)
         return tuple(
             self.operators[index].draw(noise.at_step(state.key, state.step, place), state)
             for place, (index, _) in enumerate(self.sequence)
@@ -161,10 +166,12 @@ def compose(
         >>> baoab = td.compose(td.from_energy(lambda x: x**2 / 2), (B, A, O, A, B), dt=0.1)
         >>> state = baoab.step(baoab.init(jax.random.key(0), 1.0))
     """
+    if not isinstance(operators, Sequence) or not operators:
+        raise ValueError(f"operators: expected a sequence of at least one operator, got {operators!r}")
     parts = [part if isinstance(part, tuple) else (part, None) for part in operators]
     for part in parts:
-        if not (len(part) == 2 and isinstance(part[0], Operator)):
-            raise ValueError(f"operators: expected operators or pairs (operator, fraction), got {part!r}")
+        if not (len(part) == 2 and isinstance(part[0], Operator) and isinstance(part[1], int | float | None)):
+            raise ValueError(f"operators: expected operators or pairs (operator, fraction of dt), got {part!r}")
     distinct = list({id(op): op for op, _ in parts}.values())
     uses = [sum(other is op for other, _ in parts) for op in distinct]
     places = {id(op): k for k, op in enumerate(distinct)}
@@ -179,7 +186,7 @@ def compose(
             (places[id(op)], 1 / uses[places[id(op)]] if fraction is None else float(fraction))
             for op, fraction in parts
         ),
-        inertial=any(op.name in ("drift", "kick") for op in distinct),
+        inertial=any(op.inertial for op in distinct),
     )
 
 
@@ -189,7 +196,8 @@ def thermal(key: jax.Array, part: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
     return thermal_momentum(xi, mass, schedule.of_leaves(kT, jnp.int32(0), part, "kT"))
 
 
-def _degrees_of_freedom(leaf: jax.Array, mass: jax.Array) -> jax.Array:
+def degrees_of_leaf(leaf: jax.Array, mass: jax.Array) -> jax.Array:
+    """Return the number of elements of a leaf that can move: those of finite mass."""
     return jnp.sum(jnp.broadcast_to(jnp.isfinite(mass), leaf.shape)).astype(leaf.dtype)
 
 
@@ -202,6 +210,8 @@ def _like(momentum: PyTree, part: PyTree) -> PyTree:
     for path, p, x in zip(tree.paths(part), jax.tree.leaves(given), jax.tree.leaves(part), strict=True):
         if p.shape != x.shape:
             raise ValueError(f"momentum{path}: expected shape {x.shape} like the position, got {p.shape}")
+        if not isinstance(p, Tracer) and not np.all(np.isfinite(np.asarray(p, dtype=float))):
+            raise ValueError(f"momentum{path} has NaN or infinite elements: check where it was made")
     return jax.tree.map(tree.cast, given, part)
 
 

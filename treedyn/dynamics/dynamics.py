@@ -88,6 +88,21 @@ def check_position(boxed: PyTree) -> None:
         )
 
 
+def check_state(state: Any, names: tuple[str, ...]) -> None:
+    """Refuse what the `init` of another dynamics made: it lacks what this one has to remember.
+
+    Raises:
+        ValueError: `state` is no state, or its memory has no entry for one of `names`.
+    """
+    missing = list(names) if not isinstance(state, State) else [name for name in names if name not in state.memory]
+    if missing or not isinstance(state, State):
+        raise ValueError(
+            f"state: expected what the init of this very dynamics returns, got a {type(state).__name__} that does not "
+            f"remember {', '.join(missing)}. To go on from another dynamics, call "
+            "dynamics.init(key, state.position, env), with momentum=state.momentum where both have one."
+        )
+
+
 def check_key(key: Any) -> None:
     """Refuse anything but one random key.
 

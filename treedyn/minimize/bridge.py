@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import tree
-from treedyn.minimize.minimizer import Context, Minimizer, Rule, minimizer
+from treedyn.minimize.minimizer import Context, Minimizer, Rule, check_rule, minimizer
 from treedyn.space import EUCLIDEAN
 from treedyn.struct import Struct, function
 from treedyn.tree import PyTree
@@ -34,10 +34,17 @@ class OptaxRule(Rule):
     def update(self, force: PyTree, memory: Any, context: Context) -> tuple[PyTree, Any]:
         """Return the optimizer's update and state. Value, gradient and value function are there for line searches."""
         gradient = jax.tree.map(jnp.negative, force)
+        known = {"value": context.energy, "grad": gradient, "value_fn": context.energy_at}
         with jax.numpy_dtype_promotion("standard"):
-            updates, memory = self.update_function(
-                gradient, memory, context.part, value=context.energy, grad=gradient, value_fn=context.energy_at
-            )
+            try:
+                extra = {} if context.energy is None else known
+                updates, memory = self.update_function(gradient, memory, context.part, **extra)
+            except TypeError as error:
+                if context.energy is None and any(name in str(error) for name in known):
+                    raise ValueError(
+                        "target: this transformation compares energies, but the target is a force; use td.from_energy"
+                    ) from error
+                raise
         return jax.tree.map(tree.cast, updates, force), jax.tree.map(tree.strong, memory)
 
 
@@ -100,6 +107,8 @@ def as_optax(rule: Rule) -> "optax.GradientTransformation":
         [-0.02 -0.02]
     """
     import optax
+
+    check_rule(rule)
 
     def init(params: PyTree) -> OptaxMemory:
         return OptaxMemory(memory=rule.init(params), step=jnp.int32(0))

@@ -110,19 +110,19 @@ def fire_rule(
     alpha_shrink: float = 0.99,
 ) -> Fire:
     """Return the rule of `fire`, for `as_optax` or `minimizer`; the arguments are those of `fire`."""
-    dt = schedule.numbers(dt, "dt", positive=True)
+    dt = schedule.number(dt, "dt", positive=True)
     if not isinstance(delay, int) or delay < 0:
         raise ValueError(f"delay: expected an integer of at least 0, got {delay!r}")
     return Fire(
         dt=dt,
-        dt_max=schedule.numbers(10 * dt if dt_max is None else dt_max, "dt_max", positive=True),
-        dt_min=schedule.numbers(0.02 * dt if dt_min is None else dt_min, "dt_min", positive=True),
-        max_step=schedule.numbers(max_step, "max_step", positive=True),
+        dt_max=schedule.number(10 * dt if dt_max is None else dt_max, "dt_max", positive=True),
+        dt_min=schedule.number(0.02 * dt if dt_min is None else dt_min, "dt_min", positive=True),
+        max_step=schedule.number(max_step, "max_step", positive=True),
         delay=delay,
-        grow=schedule.numbers(grow, "grow", positive=True),
-        shrink=schedule.numbers(shrink, "shrink", positive=True),
-        alpha=schedule.numbers(alpha, "alpha", nonnegative=True),
-        alpha_shrink=schedule.numbers(alpha_shrink, "alpha_shrink", positive=True),
+        grow=schedule.number(grow, "grow", positive=True),
+        shrink=schedule.number(shrink, "shrink", positive=True),
+        alpha=schedule.number(alpha, "alpha", nonnegative=True),
+        alpha_shrink=schedule.number(alpha_shrink, "alpha_shrink", positive=True),
     )
 
 

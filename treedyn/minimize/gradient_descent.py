@@ -38,7 +38,8 @@ def limit(way: PyTree, max_step: jax.Array | float) -> PyTree:
     """Scale a displacement down so that no element of it exceeds `max_step`."""
     longest = tree.max_abs(way)
     bound = tree.cast(max_step, longest)
-    return tree.scale(jnp.where(longest > bound, bound / jnp.where(longest > 0, longest, 1), 1), way)
+    # the shorter of the two over the longest, because an infinite bound over it would have a gradient of NaN
+    return tree.scale(jnp.where(longest > bound, bound, longest) / jnp.where(longest > 0, longest, 1), way)
 
 
 def gradient_descent(
@@ -63,6 +64,6 @@ def gradient_descent(
     """
     rule = GradientDescent(
         rate=schedule.numbers(rate, "rate", positive=True),
-        max_step=schedule.numbers(max_step, "max_step", positive=True),
+        max_step=schedule.number(max_step, "max_step", positive=True),
     )
     return minimizer(target, rule, space=space)

@@ -8,7 +8,7 @@ import jax
 from treedyn import space as space_of
 from treedyn import target as target_of
 from treedyn import tree
-from treedyn.dynamics.dynamics import Dynamics
+from treedyn.dynamics.dynamics import Dynamics, check_state
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.state import State
 from treedyn.struct import Struct
@@ -67,6 +67,7 @@ class Minimizer(Dynamics):
 
     def step(self, state: State, env: PyTree = None) -> State:
         """Return the state one step further down."""
+        check_state(state, (self.rule.name,))
         part = tree.moving(state.boxed)
 
         def energy_at(part: PyTree) -> jax.Array:
@@ -94,4 +95,18 @@ def minimizer(target: Callable[..., Any], rule: Rule, *, space: PyTree = EUCLIDE
     Returns:
         A dynamics with `init` and `step`.
     """
-    return Minimizer(target=target, rule=rule, space=as_space(space))
+    return Minimizer(target=target, rule=check_rule(rule), space=as_space(space))
+
+
+def check_rule(rule: Any) -> Rule:
+    """Return `rule`.
+
+    Raises:
+        ValueError: it is no rule.
+    """
+    if not isinstance(rule, Rule):
+        raise ValueError(
+            f"rule: expected a rule like td.fire_rule(dt=0.1), got {rule!r}; an optax transformation goes through "
+            "td.from_optax"
+        )
+    return rule

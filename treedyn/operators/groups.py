@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from treedyn import schedule, tree
+from treedyn import noise, schedule, tree
 from treedyn.state import State
 from treedyn.tree import PyTree
 
@@ -21,6 +21,11 @@ class Groups(NamedTuple):
 
     labels: tuple[int, ...]
     count: int
+
+    def keys(self, key: jax.Array, part: PyTree) -> jax.Array:
+        """Return a random key for every group; it belongs to the path of the first leaf, so others may come and go."""
+        places = tree.paths(part)
+        return jnp.stack([noise.at_path(key, places[self.labels.index(group)]) for group in range(self.count)])
 
     def sums(self, values: list[jax.Array], kind: Any) -> jax.Array:
         """Return the sum of one number per leaf over the leaves of every group; `[groups]`."""
@@ -69,7 +74,11 @@ def assign(groups: PyTree, kT: PyTree, part: PyTree) -> Groups:
     if groups is None:
         labels = [place for place, _ in _placed(kT, part, "kT", schedule.is_schedule)]
     else:
-        labels = [label.value for _, label in _placed(groups, part, "groups", _is_static)]
+        found = [label for _, label in _placed(groups, part, "groups", _is_static)]
+        wrong = [label for label in found if not _is_static(label)]
+        if wrong:
+            raise ValueError(f"groups: labels are integers or strings, got {wrong[0]!r}; write e.g. 0, not 0.0")
+        labels = [label.value for label in found]
     order = {label: k for k, label in enumerate(dict.fromkeys(labels))}
     return Groups(labels=tuple(order[label] for label in labels), count=len(order))
 

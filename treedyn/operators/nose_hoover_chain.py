@@ -87,10 +87,15 @@ class NoseHooverChain(Operator):
         time = common_time(h, "nose_hoover").astype(Q.dtype)
         kinetic = grouping.twice_kinetic(state, groups)
         xi, p, log_scale = memory.position, memory.momentum, jnp.zeros_like(kinetic)
-        for _ in range(self.substeps):
+
+        def substep(_: int, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
             for weight in SUZUKI_YOSHIDA[self.order]:
-                delta = weight * time / self.substeps
-                xi, p, log_scale = self._sweep(delta, xi, p, log_scale, kinetic, kT[:, 0], dof, Q)
+                carry = self._sweep(weight * time / self.substeps, *carry, kinetic, kT[:, 0], dof, Q)
+            return carry
+
+        # a loop that is compiled once: unrolled, some ten substeps would take a minute to compile
+        carry = (xi, p, log_scale)
+        xi, p, log_scale = substep(0, carry) if self.substeps == 1 else jax.lax.fori_loop(0, self.substeps, substep, carry)
         return grouping.rescale(state, jnp.exp(log_scale), groups), Chain(position=xi, momentum=p)
 
     def _sweep(

@@ -21,6 +21,7 @@ class Operator(Struct):
         name: key of this operator's memory in `state.memory`.
         needs_force: whether `apply` reads `state.force`, which then is that of the current position.
         moves: whether `apply` changes the position, so that forces have to be evaluated anew.
+        inertial: whether `apply` knows momenta; a dynamics has them where one of its operators does.
 
     An operator that couples to a bath has a field `kT`; `init` draws momenta at the first one in the sequence.
     """
@@ -28,6 +29,7 @@ class Operator(Struct):
     name: ClassVar[str] = "operator"
     needs_force: ClassVar[bool] = False
     moves: ClassVar[bool] = False
+    inertial: ClassVar[bool] = True
 
     def init(self, state: State) -> Any:
         """Return what this operator has to remember, or `None`."""

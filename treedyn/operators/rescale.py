@@ -51,11 +51,15 @@ class StochasticRescale(_Rescale):
         """Return a normal and the sum of dof - 1 squared normals, drawn as a gamma variate, each `[groups]`."""
         groups = self._groups(state)
         dof = grouping.degrees(state, groups)
-        one, rest = jax.random.split(key)
-        normal = jax.random.normal(one, dof.shape, dof.dtype)
         others = dof > 1
         shape = jnp.where(others, (dof - 1) / 2, 1)
-        return normal, jnp.where(others, 2 * jax.random.gamma(rest, shape, dof.shape, dof.dtype), 0)
+
+        def one(key: jax.Array, shape: jax.Array) -> tuple[jax.Array, jax.Array]:
+            first, rest = jax.random.split(key)
+            return jax.random.normal(first, (), dof.dtype), jax.random.gamma(rest, shape, (), dof.dtype)
+
+        normal, gamma = jax.vmap(one)(groups.keys(key, state.momentum), shape)
+        return normal, jnp.where(others, 2 * gamma, 0)
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: jax.Array) -> tuple[State, jax.Array]:
         """Return the state with p multiplied by alpha, and the heat that left it."""

@@ -1,0 +1,80 @@
+"""Turn a picture into grains of sand and shoot at them: custom simulation code in ten lines.
+
+    python examples/sandcastle.py [PICTURE]
+
+What a simulation of your own needs is three things, and this is about the last two:
+
+- the target: the energy of everything, written as a function of the position and of an environment;
+- the environment: whatever else the energy depends on; here a neighbor list and a ball that moves on its own;
+- a dynamics: here friction without noise, so that what was hit comes to rest again.
+
+`treedyn demo sandcastle` is a longer version of this.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import treedyn as td
+from treedyn import particles as tp
+from treedyn import view
+from treedyn.demo.castle import CASTLE
+
+RADIUS = 4.0
+DT = 0.005
+
+
+# An `Advancing` is a part of the environment that changes by itself: after every step, `advance` says into what.
+# Its fields are arrays, so it is compiled with everything else; `space` lets it wrap around the box as the grains do.
+class Ball(td.Advancing):
+    position: jax.Array
+    velocity: jax.Array
+    space: td.Space
+
+    def advance(self, state):
+        return self.replace(position=self.space.shift(self.position, DT * self.velocity))
+
+
+def main(picture: str | Path = CASTLE, film: str | Path = "sandcastle.gif", count: int = 1_600, steps: int = 2_000):
+    # 1. Grains: a hexagonal lattice over the picture, in units of the distance between neighbors. The box is a little
+    #    larger than the picture.
+    grains = view.grains(picture, count)
+    box = 1.16 * 1.112 * jnp.asarray(grains.size)
+    position = jnp.asarray(1.112 * grains.position) + (box - 1.112 * jnp.asarray(grains.size))[None] / 2
+
+    # 2. The target. Potentials are functions of one distance; `pair_energy` sums one over all pairs of a neighbor list.
+    #    What is between the ball and the sand is an ordinary line of JAX.
+    space = tp.periodic(box)
+    sand = tp.pair_energy(tp.smooth(tp.lennard_jones(), onset=2.0, cutoff=2.5), space)
+    contact = tp.soft_sphere(epsilon=400.0, sigma=RADIUS + 0.5)
+
+    def energy(position, env):
+        return sand(position, env) + jnp.sum(contact(space.distance(position, env["ball"].position[None])))
+
+    # 3. The environment: any tree. `sand` finds the one neighbor list in it by itself.
+    env = {
+        "near": tp.neighbor_list(space, cutoff=2.5, skin=1.0).allocate(position),
+        "ball": Ball(position=box * jnp.array([0.07, 0.53]), velocity=jnp.array([10.0, 0.7]), space=space),
+    }
+
+    # 4. The dynamics, and a run. Lists are rebuilt when they have to be, and made larger when they are full.
+    dynamics = td.langevin(energy, dt=DT, kT=0.0, gamma=0.15, space=space)
+    state = dynamics.init(jax.random.key(0), position, env)
+    out = td.run(
+        dynamics, state, env, steps=steps, every=20, record=lambda state, env: (state.position, env["ball"].position)
+    )
+    print(f"{len(position)} grains, {out.steps} steps, {out.steps_per_second:.0f} steps/s, {out.rebuilds} rebuilds")
+
+    # 5. A film.
+    positions, ball = out.records
+    frames = view.frames(
+        positions, grains.color, box=np.asarray(box), radius=0.52, balls=[view.Ball(ball, RADIUS)], look=view.Look(width=480)
+    )
+    print("film:", view.write_film(film, frames, fps=25))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])

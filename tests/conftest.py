@@ -1,0 +1,27 @@
+"""Settings of JAX and hypothesis under which every test runs: 64 bit, and no silent promotion of dtypes or ranks.
+
+Each can be overridden from outside, e.g. `JAX_ENABLE_X64=0 pytest`. The examples in docstrings have to hold with the
+default settings of JAX, too: `pytest treedyn` alone does not read this file.
+"""
+
+import os
+import sys
+
+SETTINGS = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_ENABLE_X64": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+}
+# jax reads these when it is imported; they stand in the environment so that subprocesses have them, too
+if "jax" in sys.modules:
+    raise RuntimeError("jax was imported before tests/conftest.py could set its configuration; look at pytest's plugins")
+for name, value in SETTINGS.items():
+    os.environ.setdefault(name, value)
+
+import hypothesis  # noqa: E402
+
+# No deadline: the first example of a test compiles. In CI the examples are the same every time.
+hypothesis.settings.register_profile("local", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")

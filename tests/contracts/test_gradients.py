@@ -1,0 +1,67 @@
+"""A trajectory is a differentiable function of kT, dt, the position and whatever the energy contains."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.helpers import KEY, METHODS, TREES, energy, make, moving_leaves
+
+# central differences of width w are off by w^2 times a third derivative, and by eps/w
+WIDTH, TOLERANCE = 1e-5, 1e-7
+
+
+def difference(f, numbers, k):
+    up, down = (tuple(x + sign * WIDTH * (i == k) for i, x in enumerate(numbers)) for sign in (1, -1))
+    return (f(*up) - f(*down)) / (2 * WIDTH)
+
+
+def summary(state):
+    return sum(jnp.sum(jnp.sin((k + 1) * leaf)) for k, leaf in enumerate(moving_leaves(state.position)))
+
+
+SLOW = {"nve_order_4", "nose_hoover", "csvr", "langevin_baoa", "langevin_obabo", "brownian_euler_maruyama", "composed"}
+BY_METHOD = [pytest.param(m, marks=pytest.mark.slow) if m in SLOW else m for m in METHODS]
+
+
+@pytest.mark.parametrize("method", BY_METHOD)
+def test_gradient_with_respect_to_dt_and_kT_is_the_finite_difference(method):
+    names = METHODS[method].numbers
+    numbers = tuple({"dt": 0.1, "kT": 0.7}[name] for name in names)
+
+    def end(*numbers):
+        dynamics = make(method, **dict(zip(names, numbers, strict=True)))
+        state = dynamics.init(KEY, TREES["zero_d_leaf"](jnp.float64))
+        for _ in range(3):
+            state = dynamics.step(state)
+        return summary(state)
+
+    gradient = jax.grad(end, argnums=tuple(range(len(names))))(*numbers)
+    for k, slope in enumerate(gradient):
+        assert slope != 0
+        np.testing.assert_allclose(slope, difference(end, numbers, k), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_gradient_goes_through_the_leaves_of_an_energy_and_of_an_equinox_position():
+    class Spring(td.Struct):
+        stiffness: float
+
+        def __call__(self, module):
+            return self.stiffness * energy(module)
+
+    module = TREES["equinox"](jnp.float64)
+
+    def end(stiffness):
+        dynamics = td.langevin(Spring(stiffness=stiffness), dt=0.1, kT=0.5)
+        return summary(dynamics.step(dynamics.init(KEY, module)))
+
+    np.testing.assert_allclose(jax.grad(end)(1.3), difference(end, (1.3,), 0), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_gradient_at_zero_temperature_and_at_rest_is_finite():
+    def end(dt, kT):
+        dynamics = td.csvr(energy, dt, kT, tau=1.0)
+        return summary(dynamics.step(dynamics.init(KEY, TREES["dict"](jnp.float64), momentum=jax.tree.map(jnp.zeros_like, TREES["dict"](jnp.float64)))))
+
+    assert np.isfinite(jax.grad(end, argnums=(0, 1))(0.1, 0.0)).all()

@@ -1,0 +1,111 @@
+"""What the leaves are called, and what else is in the tree, changes nothing that it should not."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import treedyn as td
+from tests.helpers import DTYPES, KEY, METHODS, assert_close, assert_same_bits, energy, make, matrix, tolerance, vector
+
+DETERMINISTIC = [m for m in METHODS if not METHODS[m].noisy]
+ELEMENTWISE = [m for m in METHODS if not METHODS[m].coupled]
+GROUPED = [m for m in METHODS if METHODS[m].grouped]
+MASSES = {"a": 1.0, "b": 2.5}
+
+
+def walk(dynamics, position, steps=3, **start):
+    state = dynamics.init(KEY, position, **start)
+    for _ in range(steps):
+        state = dynamics.step(state)
+    return state
+
+
+def dict_tree(dtype):
+    return {"a": vector(dtype), "b": matrix(dtype)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("method", DETERMINISTIC)
+def test_renaming_leaves_changes_no_deterministic_trajectory(method, dtype):
+    def rename(tree):
+        # another order of the leaves, and another depth
+        return {"z": tree["a"], "net": [{"first": tree["b"]}]}
+
+    def back(tree):
+        return {"a": tree["z"], "b": tree["net"][0]["first"]}
+
+    position = dict_tree(dtype)
+    momentum = {"momentum": jax.tree.map(lambda x: 0.3 * x + 0.1, position)} if METHODS[method].inertial else {}
+    here = walk(make(method, mass=MASSES), position, **momentum)
+    renamed = {name: rename(value) for name, value in momentum.items()}
+    there = walk(make(method, lambda x: energy(back(x)), mass=rename(MASSES)), rename(position), **renamed)
+    assert_close(back(there.position), here.position, 4 * tolerance(dtype))
+    assert_close(there.energy, here.energy, 4 * tolerance(dtype))
+
+
+def with_inert(tree, inert, first):
+    return {**tree, "Inert" if first else "inert": inert}
+
+
+def without(tree):
+    return {name: leaf for name, leaf in tree.items() if name.lower() != "inert"}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["inert_leaf_first", "inert_leaf_last"])
+@pytest.mark.parametrize("method", ELEMENTWISE)
+def test_an_inert_leaf_changes_no_bit_of_the_others(method, first):
+    position = dict_tree(jnp.float32)
+    alone = walk(make(method, mass=MASSES), position)
+    target = lambda x: energy(without(x))  # noqa: E731
+    wide = with_inert(position, jnp.ones(2, jnp.float32), first)
+    beside = walk(make(method, target, mass=with_inert(MASSES, 1.0, first)), wide)
+    assert_same_bits(without(beside.position), alone.position)
+    if METHODS[method].inertial:
+        assert_same_bits(without(beside.momentum), alone.momentum)
+    if METHODS[method].noisy:
+        assert not jnp.allclose(beside.position["Inert" if first else "inert"], 1)
+
+
+# nose_hoover, csvr and berendsen multiply all momenta of a group by one factor, which depends on the kinetic energy and
+# the degrees of freedom of the whole group: a leaf added to the group has to change the others. In a group of its own it
+# must not. fire is global over all leaves by definition (one power F.v, one dt), so nothing is claimed for it.
+@pytest.mark.parametrize("first", [True, False], ids=["inert_leaf_first", "inert_leaf_last"])
+@pytest.mark.parametrize("method", GROUPED)
+def test_an_inert_leaf_in_a_group_of_its_own_changes_no_bit_of_the_others(method, first):
+    position = dict_tree(jnp.float32)
+    groups = {"a": "moving", "b": "moving"}
+    alone = walk(make(method, mass=MASSES, groups=groups), position)
+    target = lambda x: energy(without(x))  # noqa: E731
+    wide = with_inert(position, jnp.ones(2, jnp.float32), first)
+    dynamics = make(method, target, mass=with_inert(MASSES, 1.0, first), groups=with_inert(groups, "bath", first))
+    beside = walk(dynamics, wide)
+    assert_same_bits(without(beside.position), alone.position)
+    assert_same_bits(without(beside.momentum), alone.momentum)
+
+
+@pytest.mark.parametrize("method", GROUPED)
+def test_an_inert_leaf_in_the_same_group_changes_the_others(method):
+    position = dict_tree(jnp.float32)
+    alone = walk(make(method, mass=MASSES), position)
+    target = lambda x: energy(without(x))  # noqa: E731
+    beside = walk(make(method, target, mass=with_inert(MASSES, 1.0, True)), with_inert(position, jnp.ones(2, jnp.float32), True))
+    assert not jnp.allclose(beside.momentum["a"], alone.momentum["a"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", GROUPED)
+def test_groups_are_thermostats_of_their_own(method):
+    # two uncoupled leaves in two groups move as each would alone
+    def target(x):
+        return sum(jnp.sum(leaf**2 + leaf**4) for leaf in jax.tree.leaves(x))
+
+    position = dict_tree(jnp.float64)
+    both = walk(make(method, target, groups={"a": 0, "b": 1}), position)
+    for name in ("a", "b"):
+        assert_close(both.momentum[name], walk(make(method, target), {name: position[name]}).momentum[name])
+
+
+def test_one_temperature_per_leaf_means_one_thermostat_per_leaf():
+    position = dict_tree(jnp.float64)
+    by_kT = td.nose_hoover(energy, 0.1, {"a": 0.5, "b": 2.0}, 0.8)
+    by_group = td.nose_hoover(energy, 0.1, {"a": 0.5, "b": 2.0}, 0.8, groups={"a": 0, "b": 1})
+    assert_close(walk(by_kT, position), walk(by_group, position), tol=0)

@@ -1,0 +1,99 @@
+"""A step changes values and nothing else, whatever the tree; traced once, it serves all numbers."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.helpers import DTYPES, KEY, METHODS, TREES, assert_close, assert_same_bits, energy, make, table, vector, weak_types
+
+
+def shapes(tree):
+    return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(jax.eval_shape(lambda x: x, tree))]
+
+
+@pytest.mark.parametrize("method, name, dtype", table())
+def test_step_keeps_structure_shapes_dtypes_and_weak_types(method, name, dtype):
+    position, dynamics = TREES[name](dtype), make(method)
+    state = jax.eval_shape(lambda: dynamics.init(KEY, position))
+    after = jax.eval_shape(dynamics.step, state)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert shapes(after) == shapes(state)
+    assert not any(weak_types(state)) and not any(weak_types(after))
+    assert jax.tree.structure(after.position) == jax.tree.structure(position)
+    arrays = eqx.filter(position, eqx.is_array)
+    assert shapes(eqx.filter(after.position, lambda x: hasattr(x, "shape"))) == shapes(arrays)
+
+
+@pytest.mark.parametrize("method, name, dtype", table())
+def test_one_trace_serves_every_dt_kT_key_and_state(method, name, dtype):
+    position, traces = TREES[name](dtype), []
+
+    @jax.jit
+    def step(dynamics, state):
+        traces.append(method)
+        return dynamics.step(state)
+
+    target = td.from_energy(energy)
+    first = make(method, target)
+    # from_optax closes over its learning rate: a new transformation is a new function, by the design of optax
+    second = first if method == "adam" else make(method, target, dt=0.05, kT=0.2)
+    state = jax.eval_shape(lambda: first.init(KEY, position))
+    after = step.trace(first, state).out_info
+    step.trace(second, after)
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("method", [m if m in ("langevin_baoab", "fire") else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])
+def test_compiled_step_is_the_plain_step_and_is_compiled_once(method):
+    position = TREES["zero_d_leaf"](jnp.float64)
+    step = jax.jit(lambda dynamics, state: dynamics.step(state))
+    target = td.from_energy(energy)
+    first = make(method, target)
+    second = first if method == "adam" else make(method, target, dt=0.05, kT=0.2)
+    state = first.init(KEY, position)
+    once = step(first, state)
+    assert_close(once, first.step(state))
+    assert_close(step(second, once), second.step(once))
+    assert step._cache_size() == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_no_float_rides_along_untouched(method, dtype):
+    position, dynamics = TREES["equinox"](dtype), make(method)
+    state = dynamics.step(dynamics.init(KEY, position))
+    module = state.position
+    assert type(module) is type(position)
+    assert module.activation is position.activation
+    assert (module.repeats, module.gated, module.label) == (2, True, "net")
+    assert type(module.repeats) is int and type(module.gated) is bool
+    assert_same_bits(module.counts, position.counts)
+    assert not np.allclose(module.linear.weight, position.linear.weight)
+    assert jnp.isfinite(module(vector(dtype))).all()
+
+
+def test_position_may_hold_python_numbers_keys_and_empty_arrays():
+    position = {"x": 0.5, "n": 3, "yes": True, "key": jax.random.key(3), "empty": jnp.zeros((0, 3)), "name": "melt"}
+    dynamics = td.langevin(lambda position: position["n"] * position["x"] ** 2, 0.1, 1.0)
+    state = jax.jit(dynamics.step)(dynamics.init(KEY, position))
+    assert state.position["x"] != 0.5 and state.position["x"].shape == ()
+    assert {k: state.position[k] for k in ("n", "yes", "name")} == {"n": 3, "yes": True, "name": "melt"}
+    assert_same_bits(state.position["key"], position["key"])
+    assert state.position["empty"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("method", ["langevin_baoab", "nose_hoover", "fire"])
+def test_half_precision_stays_half_precision(method, dtype):
+    dynamics = make(method)
+    state = dynamics.step(dynamics.init(KEY, {"x": vector(dtype)}))
+    assert state.position["x"].dtype == dtype and state.status == 0
+
+
+def test_large_half_precision_positions_are_finite():
+    # their sum is beyond the largest float16, none of them is
+    position = jnp.full(1000, 200, jnp.float16)
+    assert td.nve(lambda x: jnp.sum(x[:2] ** 2) / 1000, 0.1).init(KEY, position).status == 0

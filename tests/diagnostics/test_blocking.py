@@ -1,0 +1,49 @@
+"""The standard error of a correlated series, against a process whose error is known."""
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from treedyn.diagnostics import standard_error
+from treedyn.testing import sigmas
+
+STEPS = 2**14
+RNG = np.random.default_rng(0)
+
+
+def autoregressive(keep, replicas):
+    """Return x' = keep x + sqrt(1 - keep^2) noise, started from its stationary distribution; `[STEPS, replicas]`."""
+    noise = RNG.normal(size=(STEPS, replicas)) * np.sqrt(1 - keep**2)
+    start = keep * RNG.normal(size=(1, replicas))
+    return scipy.signal.lfilter([1], [1, -keep], noise, axis=0, zi=start)[0]
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.95])
+def test_error_of_an_autoregressive_series(keep):
+    exact = np.sqrt((1 + keep) / (1 - keep) / STEPS)
+    estimates = standard_error(autoregressive(keep, 200))
+    assert estimates.shape == (200,)
+    # single estimates scatter by some 10 %; what is left of the correlation makes them a little too small
+    np.testing.assert_allclose(np.mean(estimates), exact, rtol=0.04)
+    np.testing.assert_allclose(estimates, exact, rtol=0.6)
+
+
+def test_sigmas_of_the_right_mean_are_standard_normal():
+    found = sigmas(autoregressive(0.9, 500), 0.0)
+    assert abs(np.mean(found)) < 5 / np.sqrt(500)
+    np.testing.assert_allclose(np.std(found), 1, atol=0.15)
+
+
+def test_sigmas_see_a_wrong_mean():
+    assert abs(sigmas(autoregressive(0.9, 1)[:, 0], 0.5)) > 5
+
+
+def test_constant_series_has_no_error():
+    np.testing.assert_array_equal(standard_error(np.ones((100, 2))), [0, 0])
+
+
+def test_too_short_series_is_an_error():
+    with pytest.raises(ValueError, match="series: expected at least 16 values"):
+        standard_error(np.ones(15))
+    with pytest.raises(ValueError, match="series: 1000 values are too few"):
+        standard_error(np.linspace(0, 1, 1000))

@@ -1,0 +1,188 @@
+"""Nosé-Hoover chains: conserved quantity, reversibility, volume, groups, and which of them sample."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from treedyn.testing import convergence_order, log_volume, reversal_error, sigmas
+
+KEY = jax.random.key(0)
+
+
+def harmonic(x):
+    return jnp.sum(x**2) / 2
+
+
+def coupled(x):
+    """Two leaves: quartic wells, a spring between them."""
+    return jnp.sum(x["a"] ** 4) / 4 + jnp.sum(x["b"] ** 2) + jnp.sum(jnp.cos(x["a"] - x["b"]))
+
+
+START = {"a": jnp.array([0.3, -1.2]), "b": jnp.array(0.5)}
+MOMENTUM = {"a": jnp.array([1.0, 0.2]), "b": jnp.array(-0.7)}
+
+
+def begin(dynamics):
+    """Return a state whose chain is already under way."""
+    state = dynamics.init(KEY, START, momentum=MOMENTUM)
+    chain = state.memory["nose_hoover_chain"]
+    moving = chain.replace(position=chain.position + 0.1, momentum=chain.momentum + 0.3)
+    return state.replace(memory={**state.memory, "nose_hoover_chain": moving})
+
+
+def chained(dt, order=1, **options):
+    return td.nose_hoover(coupled, dt, kT=0.8, tau=1.0, mass={"a": 1.0, "b": 2.0}, order=order, **options)
+
+
+@jax.jit
+def conserved(dynamics, state, every):
+    """Return the conserved quantity at 400 times, `every` steps apart."""
+
+    def block(state, _):
+        state = jax.lax.fori_loop(0, every, lambda _, s: dynamics.step(s), state)
+        return state, dynamics.conserved(state)
+
+    return jax.lax.scan(block, state, length=400)[1]
+
+
+def test_conserved_quantity_is_off_by_the_square_of_the_step():
+    errors = [np.ptp(conserved(chained(0.08 / n), begin(chained(0.08)), n)) for n in (1, 2, 4)]
+    slope, _ = np.polyfit(np.log([1, 1 / 2, 1 / 4]), np.log(errors), 1)
+    np.testing.assert_allclose(slope, 2, atol=0.1)
+    # particles alone conserve nothing
+    alone = td.nve(coupled, 0.08).init(KEY, START, momentum=MOMENTUM)
+    assert np.ptp(conserved(td.nve(coupled, 0.08), alone, 1)) < 0.1 < errors[0] * 100
+
+
+def test_order_of_convergence_is_two():
+    found = convergence_order(chained, begin, time=4.0, dts=(0.1, 0.05, 0.025))
+    np.testing.assert_allclose(found, 2, atol=0.1)
+
+
+@pytest.mark.parametrize("options", [{"order": 3}, {"length": 1}, {"groups": {"a": 0, "b": 1}, "substeps": 2}])
+def test_trajectory_and_chains_are_reversible_to_round_off(options):
+    dynamics = chained(0.1, **options)
+    assert reversal_error(dynamics, begin(dynamics), steps=100) < 1e-10
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_volume_changes_by_the_known_compressibility(length):
+    dynamics = chained(0.2, length=length)
+    state = begin(dynamics)
+    before = state.memory["nose_hoover_chain"].position[0]
+    after = jax.jit(dynamics.step)(state).memory["nose_hoover_chain"].position[0]
+    # exp(dof xi_1 + xi_2 + ...) times volume is invariant: with the conserved energy this is the canonical measure
+    weights = np.array([3.0, *[1.0] * (length - 1)])
+    np.testing.assert_allclose(log_volume(dynamics, state), -weights @ np.asarray(after - before), rtol=1e-10)
+
+
+@jax.jit
+def advance(dynamics, state, steps):
+    return jax.lax.fori_loop(0, steps, lambda _, s: dynamics.step(s), state)
+
+
+def test_finer_chains_agree_as_the_step_goes_to_zero():
+    def difference(dt):
+        coarse, fine = chained(dt, order=1), chained(dt, order=3, substeps=2)
+        ends = [advance(dynamics, begin(dynamics), round(1 / dt)).position for dynamics in (coarse, fine)]
+        return float(td.tree.max_abs(td.tree.subtract(*ends)))
+
+    first, second = difference(0.1), difference(0.05)
+    assert 0 < first < 1e-2
+    np.testing.assert_allclose(first / second, 4, rtol=0.15)
+
+
+def test_higher_orders_are_closer_to_a_fine_chain():
+    state = begin(chained(0.1))
+
+    def kick(**options):
+        chain = td.operators.nose_hoover_chain(kT=0.8, tau=0.7, **options)
+        new, _ = jax.jit(chain.apply)(state, 0.3, None, state.memory["nose_hoover_chain"])
+        return new.momentum["a"]
+
+    reference = kick(order=3, substeps=50)
+    errors = [float(jnp.max(jnp.abs(kick(order=order) - reference))) for order in (1, 3, 7)]
+    assert errors[0] > 10 * errors[1] > 100 * errors[2]
+
+
+def test_a_group_of_its_own_is_a_leaf_of_its_own():
+    # without coupling, a leaf with its own chain moves as if it were alone
+    def separate(x):
+        return jnp.sum(x["a"] ** 4) + jnp.sum(x["b"] ** 2)
+
+    def end(dynamics, state):
+        return advance(dynamics, state, 20).position
+
+    both = td.nose_hoover(separate, dt=0.1, kT=1.0, tau=1.0, order=1, groups={"a": "one", "b": "two"})
+    state = both.init(KEY, START, momentum=MOMENTUM)
+    assert state.memory["nose_hoover_chain"].position.shape == (2, 3)
+    alone = td.nose_hoover(lambda x: jnp.sum(x**4), dt=0.1, kT=1.0, tau=1.0, order=1)
+    single = end(alone, alone.init(KEY, START["a"], momentum=MOMENTUM["a"]))
+    np.testing.assert_allclose(end(both, state)["a"], single, rtol=1e-13)
+    shared = td.nose_hoover(separate, dt=0.1, kT=1.0, tau=1.0, order=1)
+    state = shared.init(KEY, START, momentum=MOMENTUM)
+    assert state.memory["nose_hoover_chain"].position.shape == (1, 3)
+    assert np.max(np.abs(end(shared, state)["a"] - single)) > 1e-3
+
+
+def test_every_temperature_of_a_tree_gets_a_chain():
+    dynamics = td.nose_hoover(coupled, dt=0.1, kT={"a": 1.0, "b": 2.0}, tau=1.0)
+    assert dynamics.init(KEY, START).memory["nose_hoover_chain"].momentum.shape == (2, 3)
+
+
+def oscillator_averages(length, steps, replicas=128):
+    """Return time averages of x^2, x^4, p^2 and p^4 over `replicas` oscillators, all started at x = p = 1; `[steps, 4]`."""
+    dynamics = td.nose_hoover(harmonic, dt=0.1, kT=1.0, tau=1.0, length=length, order=1)
+    state = dynamics.init(KEY, jnp.ones(1), momentum=jnp.ones(1))
+    chain = state.memory["nose_hoover_chain"]
+
+    def kicked(kick):
+        moving = chain.replace(momentum=jnp.full((1, length), kick))
+        return state.replace(memory={**state.memory, "nose_hoover_chain": moving})
+
+    # chains under way at different speeds, so that the replicas do not all follow one trajectory
+    states = jax.vmap(kicked)(jnp.linspace(-0.5, 0.5, replicas))
+
+    def step(states, _):
+        states = jax.vmap(dynamics.step)(states)
+        x, p = states.position, states.momentum
+        return states, jnp.stack([jnp.mean(y) for y in (x**2, x**4, p**2, p**4)])
+
+    return jax.jit(lambda s: jax.lax.scan(step, s, length=steps)[1])(states)
+
+
+def test_chain_of_three_samples_an_oscillator():
+    averages = oscillator_averages(3, 20_000)[2000:]
+    found = sigmas(averages, [1, 3, 1, 3])
+    assert np.all(np.abs(found) < 5), found
+
+
+def test_single_thermostat_does_not_sample_an_oscillator():
+    averages = oscillator_averages(1, 20_000)[2000:]
+    x2, x4, p2, p4 = sigmas(averages, [1, 3, 1, 3])
+    # <p^2> is right, since the thermostat's momentum stays bounded; all else is far off
+    assert abs(p2) < 5
+    assert min(abs(x2), abs(x4), abs(p4)) > 20
+    assert abs(np.mean(averages[:, 1]) - 3) > 0.3
+
+
+@pytest.mark.slow
+def test_two_temperatures_in_one_tree():
+    # two groups of uncoupled quartic oscillators, each at its own temperature: <x^4> = kT, <p^2/m> = kT
+    kT = {"a": 0.5, "b": 2.0}
+    dynamics = td.nose_hoover(
+        lambda x: (jnp.sum(x["a"] ** 4) + jnp.sum(x["b"] ** 4)) / 4, dt=0.05, kT=kT, tau=1.0, mass={"a": 1.0, "b": 3.0}, order=1
+    )
+    keys = jax.random.split(KEY, 200)
+    states = jax.vmap(lambda key: dynamics.init(key, {"a": jnp.zeros(2), "b": jnp.ones(3)}))(keys)
+
+    def step(states, _):
+        states = jax.vmap(dynamics.step)(states)
+        x, p = states.position, states.momentum
+        return states, jnp.stack([jnp.mean(y) for y in (x["a"] ** 4, p["a"] ** 2, x["b"] ** 4, p["b"] ** 2 / 3)])
+
+    averages = jax.jit(lambda s: jax.lax.scan(step, s, length=20_000)[1])(states)[2000:]
+    assert np.all(np.abs(sigmas(averages, [0.5, 0.5, 2, 2])) < 5)
+    assert np.all(np.abs(sigmas(averages, [1.25, 1.25, 1.25, 1.25])) > 5)

@@ -1,0 +1,83 @@
+"""The sum over partners, where it is cut into blocks of particles and tiles of partners."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.particles.lists import hand_made
+from treedyn.particles import kernel
+from treedyn.particles.lattice import hexagonal
+from treedyn.particles.pair import pair_energy
+from treedyn.particles.potentials import lennard_jones, soft_sphere
+from treedyn.particles.space import free, periodic
+from treedyn.particles.truncation import shifted
+
+
+def total(own, partner, is_pair):
+    return jnp.sum(jnp.where(is_pair, partner, 0) * own, axis=0)
+
+
+@pytest.mark.parametrize("count", [2, 9, 520, 701, 1025])
+def test_every_particle_meets_every_other_one_once(count):
+    x = jnp.arange(1.0, count + 1)
+    sums = jax.jit(lambda x: kernel.sum_over_partners(total, x, None))(x)
+    np.testing.assert_array_equal(sums, x * (jnp.sum(x) - x))
+
+
+@pytest.mark.parametrize(("rows", "tile"), [(7, 21), (5, 40), (64, 1), (10, 90)])
+@pytest.mark.parametrize("once", [False, True])
+def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, tile, once):
+    count, slots = 33, 19
+    rng = np.random.default_rng(rows)
+    order = rng.permutation(count)
+    partners = np.array([rng.permutation(np.delete(np.arange(count), row))[:slots] for row in range(count)]).T
+    partners[14:] = np.arange(count)
+    partners[9, ::2] = np.arange(count)[::2]
+    listed = kernel.Partners(
+        order=jnp.asarray(order), rank=jnp.asarray(np.argsort(order)), partners=jnp.asarray(partners, jnp.int32),
+        filled=jnp.int32(14),
+    )
+    x = jnp.arange(1.0, count + 1)
+    expected = np.zeros(count)
+    for row in range(count):
+        expected[order[row]] = sum(x[order[p]] * x[order[row]] for p in partners[:, row] if p != row)
+    monkeypatch.setattr(kernel, "_ROWS", rows)
+    monkeypatch.setattr(kernel, "_TILE", tile)
+    np.testing.assert_array_equal(kernel.sum_over_partners(total, x, listed, once=once), expected)
+
+
+def test_a_large_crystal_has_its_energy_zero_force_and_derivatives_in_blocks():
+    crystal = hexagonal((208, 80), lattice_constant=1.0)
+    count = crystal.position.shape[0]
+    assert count > kernel._ROWS
+    space = periodic(crystal.box)
+    # the first shell only, with a list long enough for several tiles
+    neighbors = hand_made(crystal.position, np.asarray(crystal.box), 1.2, spare=6)
+    energy = pair_energy(soft_sphere(epsilon=2.0, sigma=1.2), space)
+    u = float(soft_sphere(epsilon=2.0, sigma=1.2)(1.0))
+    value, force = jax.jit(jax.value_and_grad(energy))(crystal.position, neighbors)
+    np.testing.assert_allclose(value, 3 * count * u, rtol=1e-12)
+    np.testing.assert_allclose(force, 0, atol=1e-12)
+    slope = jax.jit(jax.grad(lambda e: pair_energy(soft_sphere(e, 1.2), space)(crystal.position, neighbors)))(2.0)
+    np.testing.assert_allclose(slope, value / 2, rtol=1e-12)
+    kick = jnp.zeros_like(crystal.position).at[70, 0].set(1e-6)
+    rate = jax.jit(lambda x, v: jax.jvp(lambda x: jax.grad(energy)(x, neighbors), (x,), (v,))[1])(crystal.position, kick)
+    moved = jax.jit(jax.grad(energy))(crystal.position + kick, neighbors)
+    np.testing.assert_allclose(rate, moved, atol=1e-11)
+    assert jnp.abs(rate[70, 0]) > 1e-6
+
+
+@pytest.mark.parametrize("wide", [jnp.float32, jnp.float64])
+def test_the_dtype_is_that_of_the_position_whatever_the_parameters_are(wide):
+    x = jnp.array([[0.0, 0.0, 0.0], [1.1, 0.0, 0.0], [0.0, 1.2, 0.0]])
+    u = shifted(lennard_jones(jnp.asarray(1.0, wide), 1.0), jnp.asarray(2.5, wide))
+    reference = jax.value_and_grad(pair_energy(u, free()))(x)
+    for kind in (jnp.float32, jnp.float64):
+        position = x.astype(kind)
+        for env in (None, hand_made(x, None, 2.5)):
+            for space in (free(), periodic(8.0), periodic(jnp.full(3, 8.0, wide))):
+                value, gradient = jax.value_and_grad(pair_energy(u, space))(position, env)
+                assert value.dtype == gradient.dtype == kind
+                np.testing.assert_allclose(value, reference[0], rtol=1e2 * jnp.finfo(kind).eps)
+                np.testing.assert_allclose(gradient, reference[1], rtol=1e2 * jnp.finfo(kind).eps, atol=1e-5)

@@ -1,0 +1,155 @@
+"""From a picture to grains."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from treedyn import view
+from treedyn.demo.castle import CASTLE
+from treedyn.view.image import LONGEST_SIDE, load_pixels, subject
+
+
+def noise(width=60, height=40, mode="RGB", seed=0):
+    """Return a picture without a plain background."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def disc_on(background, color=(200, 40, 40), size=80):
+    y, x = np.mgrid[:size, :size]
+    inside = np.hypot(x - size / 2, y - size / 2) < size / 3
+    return Image.fromarray(np.where(inside[..., None], color, background).astype(np.uint8)), inside
+
+
+@pytest.mark.parametrize("count", [100, 1_600, 16_384])
+def test_number_of_grains_is_met_within_two_percent(count):
+    assert abs(len(view.grains(CASTLE, count).position) - count) < 0.02 * count
+
+
+@pytest.mark.parametrize("image", [CASTLE, noise()])
+def test_nearest_neighbors_stand_one_unit_apart(image):
+    position = view.grains(image, 800).position
+    nearest = cKDTree(position).query(position, k=2)[0][:, 1]
+    assert np.min(nearest) > 1 - 1e-9
+    assert np.median(nearest) == pytest.approx(1)
+
+
+def test_inner_grains_have_six_neighbors():
+    position = view.grains(noise(), 900).position
+    around = cKDTree(position).query_ball_point(position, 1.01, return_length=True) - 1
+    assert np.mean(around == 6) > 0.8
+
+
+def test_grains_have_the_color_of_the_pixel_they_stand_on():
+    image = noise()
+    grains = view.grains(image, 500)
+    scale = image.width / grains.size[0]
+    column, row = grains.position[:, 0] * scale, image.height - grains.position[:, 1] * scale
+    expected = np.asarray(image)[np.floor(row + 1e-9).astype(int), np.floor(column + 1e-9).astype(int)]
+    assert np.array_equal(grains.color, expected)
+
+
+def test_upper_half_of_the_picture_is_at_large_y():
+    image = Image.new("RGB", (40, 40), "red")
+    image.paste((0, 0, 255), (0, 20, 40, 40))
+    image.paste((0, 255, 0), (0, 0, 5, 40))  # so that no color is that of the whole border
+    grains = view.grains(image, 400)
+    red, blue = (np.all(grains.color == color, axis=1) for color in ((255, 0, 0), (0, 0, 255)))
+    assert grains.position[red, 1].min() > grains.position[blue, 1].max()
+
+
+def test_transparent_pixels_get_no_grains():
+    image, inside = disc_on((0, 0, 0))
+    image.putalpha(Image.fromarray(np.where(inside, 255, 0).astype(np.uint8)))
+    assert np.array_equal(subject(load_pixels(image)), inside)
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (0, 0, 0), (90, 160, 200)])
+def test_plain_background_gets_no_grains(background):
+    image, inside = disc_on(background)
+    assert np.array_equal(subject(load_pixels(image)), inside)
+
+
+def test_what_has_the_color_of_the_background_inside_the_subject_stays():
+    image, inside = disc_on((255, 255, 255))
+    image.paste((255, 255, 255), (36, 36, 44, 44))
+    assert np.array_equal(subject(load_pixels(image)), inside)
+
+
+@pytest.mark.parametrize("image", [noise(), Image.new("RGB", (30, 20), "white")])
+def test_without_a_background_every_pixel_is_subject(image):
+    assert subject(load_pixels(image)).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F"])
+def test_every_mode_of_picture_makes_grains(mode):
+    image = noise().convert("L").convert(mode) if mode in ("1", "LA", "I", "F") else noise(mode=mode)
+    assert len(view.grains(image, 200).position) == pytest.approx(200, rel=0.05)
+
+
+def test_sixteen_bit_gray_is_stretched_and_not_clipped():
+    ramp = np.linspace(1000, 60_000, 64, dtype=np.uint16)[None].repeat(48, 0)
+    gray = load_pixels(Image.fromarray(ramp))[..., 0]
+    assert gray[0, 0] == 0 and gray[0, -1] == 255
+    assert len(np.unique(gray)) == 64
+
+
+def test_palette_with_a_transparent_entry_keeps_its_hole(tmp_path):
+    image, inside = disc_on((1, 2, 3))
+    reduced = image.quantize(8)
+    reduced.info["transparency"] = reduced.getpixel((0, 0))
+    reduced.save(tmp_path / "hole.png", transparency=reduced.getpixel((0, 0)))
+    assert np.array_equal(subject(load_pixels(tmp_path / "hole.png")), inside)
+
+
+def test_exif_rotation_is_followed(tmp_path):
+    image = noise(60, 40)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(load_pixels(tmp_path / "turned.png"), load_pixels(image.transpose(Image.Transpose.ROTATE_270)))
+
+
+def test_large_picture_is_made_smaller_in_proportion(tmp_path):
+    Image.new("RGB", (5_000, 2_500), (10, 20, 30)).save(tmp_path / "large.jpg")
+    assert load_pixels(tmp_path / "large.jpg").shape == (LONGEST_SIDE // 2, LONGEST_SIDE, 4)
+
+
+def test_picture_of_a_hundred_million_pixels_is_an_error_that_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    Image.new("L", (100, 100)).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match=r"huge.png.* is too large .* make a smaller copy"):
+        load_pixels(tmp_path / "huge.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no picture", b"\x89PNG\r\n\x1a\n broken"])
+def test_file_that_is_no_picture_is_an_error_that_names_it(tmp_path, content):
+    (tmp_path / "notes.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"notes.png' is not a picture .* give a PNG, JPEG"):
+        view.grains(tmp_path / "notes.png", 100)
+
+
+def test_truncated_picture_is_an_error_that_names_it(tmp_path):
+    noise(300, 300).save(tmp_path / "cut.png")
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cut.png"):
+        view.grains(tmp_path / "cut.png", 100)
+
+
+@pytest.mark.parametrize("name", ["nowhere.png", "."])
+def test_missing_file_is_an_error_that_names_it(tmp_path, name):
+    with pytest.raises(ValueError, match="image: there is no file"):
+        view.grains(tmp_path / name, 100)
+
+
+def test_all_transparent_picture_is_an_error():
+    with pytest.raises(ValueError, match="every pixel is transparent"):
+        view.grains(Image.new("RGBA", (20, 20)), 10)
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_count_below_one_is_an_error(count):
+    with pytest.raises(ValueError, match="count: expected at least 1"):
+        view.grains(noise(), count)

@@ -1,0 +1,1 @@
+"""What `treedyn demo` shows."""

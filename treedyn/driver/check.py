@@ -1,0 +1,66 @@
+"""What `run` and `trajectory` refuse, before anything is compiled."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from treedyn.dynamics.dynamics import Dynamics
+from treedyn.state import State
+from treedyn.target import call
+from treedyn.tree import PyTree
+
+
+def check(dynamics: Any, state: Any, steps: Any, every: Any, record: Any) -> None:
+    """Refuse arguments of `run` and `trajectory` that do not fit.
+
+    Raises:
+        ValueError: one does not fit.
+    """
+    if not isinstance(dynamics, Dynamics):
+        raise ValueError(f"dynamics: expected a dynamics like td.langevin(...), got {type(dynamics).__name__}")
+    if not isinstance(state, State):
+        raise ValueError(f"state: expected what dynamics.init(key, position, env) returns, got {type(state).__name__}")
+    _check_integer("steps", steps, 0)
+    _check_integer("every", every, 1)
+    if not (record is None or callable(record)):
+        raise ValueError(f"record: expected a function of state or (state, env), got {record!r}")
+
+
+def check_record(shapes: PyTree) -> None:
+    """Refuse records without arrays.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not jax.tree.leaves(shapes):
+        raise ValueError("record: expected a function that returns arrays, got one that returns none")
+
+
+def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
+    """Refuse arguments of `run` that only a driver on the host has, and states that it cannot drive.
+
+    Raises:
+        ValueError: one does not fit.
+    """
+    if isinstance(state.status, Tracer) or jnp.ndim(state.status):
+        raise ValueError(
+            "state: run drives one state from the host, got a traced or batched one; inside jit, vmap and grad use "
+            "td.trajectory"
+        )
+    if chunk is not None:
+        _check_integer("chunk", chunk, 1)
+    if until is None:
+        return
+    if not callable(until):
+        raise ValueError(f"until: expected a function of state or (state, env), got {until!r}")
+    found = jax.eval_shape(lambda s, e: call(until, s, e), state, env)
+    if [x.shape for x in jax.tree.leaves(found)] != [()]:
+        raise ValueError(f"until: expected a function that returns one boolean, got {found!r}")
+
+
+def _check_integer(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")

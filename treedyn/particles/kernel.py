@@ -1,0 +1,146 @@
+"""Sum over the partners of every particle, by gathers alone.
+
+Everything about the layout is here, and nothing about physics. The constraints of the machine:
+
+- Scatters are serial on a CPU and unordered on a GPU. So every particle sums over *its own* partners, and every pair is
+  visited from both sides.
+- Components live in separate 1-D arrays; stacking them inside a fusion breaks its vectorization.
+- Particles, not partners, are the vector axis: a tile is `[slots, particles]`, the sums run over its leading axis.
+- Tiles are small enough to stay in cache and large enough to be worth handing to several cores.
+- A neighbor list numbers particles in spatial order, so neighboring rows gather from neighboring memory. Quantities are
+  brought into that order at the start and back at the end.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from treedyn.struct import Struct
+from treedyn.tree import PyTree
+
+_ROWS = 2**15  # the most particles, and
+_TILE = 2**18  # the most pairs in a tile; measured on two cores, anything within a factor of 4 is about as good
+
+
+@runtime_checkable
+class PartnerList(Protocol):
+    """What a neighbor list shows to a sum over partners.
+
+    Attributes:
+        order: the particle that sits in every row, `int[N]`; rows are in spatial order.
+        rank: the row of every particle, `int[N]`.
+        partners: the row of each partner of each row, `int[M, N]`; the row itself where the slot is empty. Every pair
+            stands in the columns of both its rows.
+        cutoff: pairs up to this distance are in the list.
+    """
+
+    order: jax.Array
+    rank: jax.Array
+    partners: jax.Array
+    cutoff: Any
+
+
+class Partners(Struct):
+    """Hold the part of a neighbor list that a sum reads.
+
+    Attributes:
+        order: as in `PartnerList`, like `rank` and `partners`.
+        rank: see there.
+        partners: see there.
+        filled: from this slot on all are empty; `None` where that is not known.
+    """
+
+    order: jax.Array
+    rank: jax.Array
+    partners: jax.Array
+    filled: jax.Array | None = None
+
+
+def sum_over_partners(
+    f: Callable[[PyTree, PyTree, jax.Array], PyTree], particles: PyTree, partners: Partners | None, *, once: bool = False
+) -> PyTree:
+    """Sum a function of two particles over the partners of every particle.
+
+    Args:
+        f: `f(own, partner, is_pair)` returns a tree of arrays `[n]`, summed over the partners it was shown. `own` has
+            leaves `[1, n]`, `partner` leaves `[slots, n]` or `[slots, 1]`; `is_pair` is `bool[slots, n]` and false
+            where a slot is empty.
+        particles: a tree of arrays `[N]`, one entry per particle.
+        partners: who the partners are; `None` for all particles.
+        once: stop at the last slot in use. The number of iterations is then not known beforehand, so the sum cannot be
+            differentiated in reverse.
+
+    Returns:
+        The tree that `f` returns, with leaves `[N]` in the order of the particles.
+    """
+    if partners is None:
+        return _in_blocks(f, particles, None, None)
+    rows = jax.tree.map(lambda x: _take(x, partners.order), particles)
+    sums = _in_blocks(f, rows, partners.partners, partners.filled if once else None)
+    return jax.tree.map(lambda x: _take(x, partners.rank), sums)
+
+
+def _in_blocks(f: Callable[..., PyTree], rows: PyTree, partners: jax.Array | None, filled: jax.Array | None) -> PyTree:
+    count = jax.tree.leaves(rows)[0].shape[0]
+    blocks, size = _split(count, _ROWS)
+    if blocks == 1:
+        return _block(f, rows, partners, filled, 0, size)
+
+    def one(index: jax.Array, out: PyTree) -> PyTree:
+        # The last block starts early enough to be full; rows it shares with its neighbor are computed twice, alike.
+        start = jnp.minimum(index * size, count - size)
+        sums = _block(f, rows, partners, filled, start, size)
+        return jax.tree.map(lambda x, s: lax.dynamic_update_slice_in_dim(x, s, start, 0), out, sums)
+
+    like = jax.eval_shape(lambda: _block(f, rows, partners, filled, 0, size))
+    return lax.fori_loop(0, blocks, one, jax.tree.map(lambda x: jnp.zeros((count, *x.shape[1:]), x.dtype), like))
+
+
+def _block(
+    f: Callable[..., PyTree], rows: PyTree, partners: jax.Array | None, filled: jax.Array | None, start: Any, size: int
+) -> PyTree:
+    """Sum over the partners of the rows from `start` to `start + size`."""
+    slots = jax.tree.leaves(rows)[0].shape[0] if partners is None else partners.shape[0]
+    own = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size)[None], rows)
+    index = (start + lax.iota(jnp.int32, size))[None]
+    tiles, height = _split(slots, max(8, _TILE // max(1, size)))
+
+    def tile(number: Any) -> PyTree:
+        first = jnp.minimum(number * height, slots - height)
+        slot = first + lax.iota(jnp.int32, height)
+        if partners is None:
+            # A column of partners against a row of particles: no gathers at all.
+            row = slot[:, None]
+            other = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, height)[:, None], rows)
+        else:
+            row = lax.dynamic_slice(partners, (first, jnp.asarray(start, first.dtype)), (height, size))
+            other = jax.tree.map(lambda x: _take(x, row), rows)
+        is_pair = row != index
+        if slots < tiles * height:
+            # The last tile, too, starts early enough to be full; here nothing may be counted twice.
+            is_pair = is_pair & (slot[:, None] >= number * height)
+        return f(own, other, is_pair)
+
+    if tiles == 1:
+        return tile(0)
+    like = jax.eval_shape(lambda: tile(0))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+    if filled is not None:
+        used = jnp.minimum((filled + (height - 1)) // height, tiles)
+        return lax.fori_loop(0, used, lambda k, sums: jax.tree.map(jnp.add, sums, tile(k)), zeros)
+    # Reverse mode, for parameters and boxes, computes a tile again instead of keeping all of them: [slots, N] is large.
+    again = jax.checkpoint(tile, prevent_cse=False)
+    return lax.fori_loop(0, tiles, lambda k, sums: jax.tree.map(jnp.add, sums, again(k)), zeros)
+
+
+def _split(length: int, most: int) -> tuple[int, int]:
+    """Return how many equal pieces of at most `most` cover `length`, and their size."""
+    pieces = max(1, -(-length // most))
+    return pieces, -(-length // pieces)
+
+
+def _take(x: jax.Array, index: jax.Array) -> jax.Array:
+    return x.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)

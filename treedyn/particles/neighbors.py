@@ -1,0 +1,327 @@
+"""Neighbor lists: which particles are near which, good for as long as nobody has moved too far.
+
+A list holds all pairs up to `cutoff + skin`. While no pair can have come from beyond that to within `cutoff`, forces
+that are computed from it are exact; `valid` says so, and is rigorous also when the box changes under the list.
+
+A list is *symmetric*: every pair stands in it twice, once for each of its particles. Forces are then sums over one's
+own neighbors, gathers without a scatter, which is faster and gives the same bits every time. Its rows are in the order
+of the cells: what is near in space is near in memory. `order` and `rank` lead from rows to particles and back.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+
+from treedyn.environment import Refreshable
+from treedyn.particles.allocation import check_points, check_reach, choose_capacity, measure_room
+from treedyn.particles.build import mark, write
+from treedyn.particles.cells import Grid, make_grid
+from treedyn.particles.masks import Room
+from treedyn.particles.space import free
+from treedyn.particles.validity import holds
+from treedyn.space import Euclidean, Space, as_space
+from treedyn.status import Status, word
+from treedyn.struct import Struct, function, static
+from treedyn.tree import PyTree
+
+DEFAULT_SKIN = 0.12  # of the cutoff: 0.3 sigma for a Lennard-Jones cutoff of 2.5 sigma
+
+
+class NeighborLists(Struct):
+    """Say how neighbor lists are to be made; `allocate` makes one.
+
+    Attributes:
+        space: the space of the points.
+        cutoff: largest distance at which pairs interact.
+        skin: how much further the list reaches.
+        headroom: factor between the neighbors that are found at first and those there is room for.
+        select: picks the points out of the position; `None` where the position is the points.
+    """
+
+    space: Space
+    cutoff: jax.Array | float
+    skin: jax.Array | float
+    headroom: float = static()
+    select: Callable[[PyTree], jax.Array] | None = function()
+
+    def allocate(self, position: PyTree) -> "NeighborList":
+        """Make a list for `position` with room for it and some more: on the host, never under jit.
+
+        Args:
+            position: the position; its points are `[N, d]`.
+
+        Returns:
+            A list that holds at `position`.
+
+        Raises:
+            ValueError: the points are no floating-point array `[N, d]` of known, finite numbers, or the box does not
+                allow the cutoff or the skin.
+        """
+        return _allocate(self, _points(position, self.select), None)
+
+
+class NeighborList(Refreshable):
+    """Hold the neighbors of every particle.
+
+    Attributes:
+        order: the particle in every row, `int32[N]`.
+        rank: the row of every particle, `int32[N]`.
+        partners: row of the k-th neighbor of row r at `[k, r]`; r itself where there is none, `int32[M, N]`.
+        filled: the largest number of neighbors in any row: slots from there on are empty in all of them.
+        reference: the points when the list was built, `[N, d]`.
+        word: status word.
+        cutoff: largest distance at which pairs interact.
+        skin: how much further the list reaches.
+        space: the space of the points when the list was built.
+        grid: the cells that the points are sorted into.
+        room: sizes of the intermediate arrays.
+        headroom: how much `allocate` leaves above what it needs.
+        select: picks the points out of the position; `None` where the position is the points.
+    """
+
+    order: jax.Array
+    rank: jax.Array
+    partners: jax.Array
+    filled: jax.Array
+    reference: jax.Array
+    word: jax.Array
+    cutoff: jax.Array
+    skin: jax.Array
+    space: Space
+    grid: Grid
+    room: Room = static()
+    headroom: float = static()
+    select: Callable[[PyTree], jax.Array] | None = function()
+
+    @property
+    def status(self) -> jax.Array:
+        """Return the status word: OVERFLOW, BOX and NONFINITE are set while building and stay until `allocate`."""
+        return self.word
+
+    @property
+    def capacity(self) -> int:
+        """Return the number of neighbors that there is room for in a row."""
+        return self.partners.shape[0]
+
+    def valid(self, position: PyTree, margin: float = 1.0, space: Space | None = None) -> jax.Array:
+        r"""Tell whether the list holds every pair within the cutoff at `position`.
+
+        $$ 2 \max_i |u_i| + \lVert F - 1 \rVert\, (r_c + s) \le \mathrm{margin} \cdot s $$
+
+        with the displacements $u$ since the list was built, on top of the deformation $F$ of the box, cutoff $r_c$ and
+        skin $s$.
+
+        Args:
+            position: the position.
+            margin: the part of the skin that may be used up, in (0, 1].
+            space: the space as it is now, where it may have changed; by default the one the list was built in.
+
+        Returns:
+            A boolean; False where a coordinate is NaN.
+        """
+        x = lax.stop_gradient(self._points(position))
+        now = None if space is None else lax.stop_gradient(self._cast(space))
+        room = jnp.asarray(margin).astype(x.dtype) * self.skin
+        return holds(self.space, now, self.reference, x, room, self.cutoff + self.skin)
+
+    def rebuild(self, position: PyTree, space: Space | None = None) -> Self:
+        """Return a list for `position` with the same shapes; safe under jit, and without gradients.
+
+        What does not work out is reported in the status word: OVERFLOW where there is no room for all neighbors, BOX
+        where the box allows cutoff and skin no longer or became too small for the cells, NONFINITE for NaN.
+
+        Args:
+            position: the position.
+            space: the space as it is now, where it may have changed; by default the one the list was built in.
+        """
+        x = lax.stop_gradient(self._points(position))
+        space = self.space if space is None else lax.stop_gradient(self._cast(space))
+        rows, words, status = mark(self.grid, self.room, space, x, self.cutoff + self.skin)
+        return self.replace(
+            order=rows.order,
+            rank=rows.rank,
+            partners=write(words, rows.tiles, self.room, self.capacity),
+            filled=jnp.minimum(words.most, self.capacity),
+            reference=x,
+            word=self.word | status | word(Status.OVERFLOW, words.most > self.capacity),
+            space=space,
+        )
+
+    def update(self, position: PyTree, space: Space | None = None) -> Self:
+        """Return a list that holds at `position` and for a step beyond: this one where it does, else rebuilt.
+
+        Args:
+            position: the position.
+            space: the space as it is now, where it may have changed; by default the one the list was built in.
+        """
+        if space is None:
+            return super().update(position)
+        return lax.cond(
+            self.valid(position, self.margin, space),
+            lambda lists, *_: lists,
+            lambda lists, x, s: lists.rebuild(x, s),
+            self,
+            position,
+            self._cast(space),
+        )
+
+    def allocate(self, position: PyTree, space: Space | None = None) -> Self:
+        """Return a list for `position` with at least the old sizes: on the host, never under jit.
+
+        Args:
+            position: the position; its points are `[N, d]`.
+            space: the space as it is now, where it may have changed; by default the one the list was built in.
+
+        Raises:
+            ValueError: as for the `allocate` that made the list.
+        """
+        recipe = NeighborLists(
+            space=self.space if space is None else as_space(space),
+            cutoff=self.cutoff,
+            skin=self.skin,
+            headroom=self.headroom,
+            select=self.select,
+        )
+        return cast(Self, _allocate(recipe, _points(position, self.select), self))
+
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all pairs of particles in the list, every pair twice: on the host.
+
+        Returns:
+            Particle numbers `(i, j)`, each `[pairs]`: `j` is a neighbor of `i`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> from treedyn import particles as tp
+            >>> lists = tp.neighbor_list(tp.free(), cutoff=1.0, skin=0.5).allocate(jnp.array([[0.0], [1.2], [2.4]]))
+            >>> sorted(zip(*(side.tolist() for side in lists.pairs())))
+            [(0, 1), (1, 0), (1, 2), (2, 1)]
+        """
+        order, partners = np.asarray(self.order), np.asarray(self.partners)
+        slot, row = np.nonzero(partners != np.arange(len(order)))
+        return order[row], order[partners[slot, row]]
+
+    def _points(self, position: PyTree) -> jax.Array:
+        x = jnp.asarray(_points(position, self.select))
+        if x.shape != self.reference.shape or x.dtype != self.reference.dtype:
+            raise ValueError(
+                f"position: this neighbor list was allocated for {self.reference.dtype}{list(self.reference.shape)}, "
+                f"got {x.dtype}{list(x.shape)}; call allocate(position) for it"
+            )
+        return x
+
+    def _cast(self, space: Any) -> Space:
+        space = as_space(space)
+        if jax.tree.structure(space) != jax.tree.structure(self.space):
+            raise ValueError(
+                f"space: expected one of the same kind as that of the list, {self.space}, got {space}; "
+                "make a new list with neighbor_list(space, ...)"
+            )
+        return jax.tree.map(_like, space, self.space)
+
+
+def neighbor_list(
+    space: Any,
+    cutoff: float,
+    *,
+    skin: float | None = None,
+    select: Callable[[PyTree], jax.Array] | None = None,
+    headroom: float = 1.25,
+) -> NeighborLists:
+    """Say how neighbor lists are to be made.
+
+    Args:
+        space: the space of the points. Boxes of this library are searched by cells, in time proportional to the number
+            of points; for any other space all pairs are compared.
+        cutoff: largest distance at which pairs interact; length.
+        skin: how much further the list reaches, so that it holds until particles have moved by half of that; length.
+            A larger one makes lists live longer and forces cost more. By default 12 % of the cutoff. 0 is for positions
+            that do not move.
+        select: picks the points `[N, d]` out of the position; by default the position is the points.
+        headroom: room for this many times the neighbors that are found at first. More costs memory, hardly time.
+
+    Returns:
+        A recipe; its `allocate(position)` makes a list.
+
+    Raises:
+        ValueError: cutoff, skin or headroom is out of range, or `space` is not one space.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from treedyn import particles as tp
+        >>> position = jnp.array([[0.0, 0.0], [1.0, 0.0], [9.5, 0.0], [5.0, 5.0]])
+        >>> env = tp.neighbor_list(tp.periodic(10.0), cutoff=1.5, skin=0.3).allocate(position)
+        >>> i, j = env.pairs()
+        >>> sorted(zip(i.tolist(), j.tolist()))
+        [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]
+        >>> moved = position.at[3].set(jnp.array([2.0, 0.0]))
+        >>> bool(env.valid(moved))
+        False
+        >>> sorted(set(jax.jit(env.update)(moved).pairs()[0].tolist()))
+        [0, 1, 2, 3]
+    """
+    space = as_space(space)
+    if not isinstance(space, Space):
+        raise ValueError(
+            f"space: expected the space of the points, got a tree of spaces {space!r}; pass the one for the points, "
+            "and select=lambda position: ... to pick them out of the position"
+        )
+    if isinstance(space, Euclidean):
+        space = free()
+    if skin is None:
+        skin = DEFAULT_SKIN * cutoff
+    for name, value, least in (("cutoff", cutoff, "positive"), ("skin", skin, "zero or positive")):
+        if jnp.ndim(value):
+            raise ValueError(f"{name}: expected one number, got shape {jnp.shape(value)}")
+        if not isinstance(value, Tracer):
+            number = float(value)
+            if not np.isfinite(number) or number < 0 or (name == "cutoff" and number == 0):
+                raise ValueError(f"{name}: must be {least} and finite, got {number}; without a cutoff use no list")
+    if not headroom >= 1:
+        raise ValueError(f"headroom: must be at least 1, got {headroom}")
+    if select is not None and not callable(select):
+        raise ValueError(f"select: expected a function of the position that returns the points [N, d], got {select!r}")
+    return NeighborLists(space=space, cutoff=cutoff, skin=skin, headroom=float(headroom), select=select)
+
+
+def _points(position: PyTree, select: Callable[[PyTree], jax.Array] | None) -> Any:
+    return position if select is None else select(position)
+
+
+def _like(new: Any, old: Any) -> jax.Array:
+    return jnp.broadcast_to(jnp.asarray(new).astype(old.dtype), old.shape)
+
+
+def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None) -> NeighborList:
+    """Make a list with room for what was measured; in two steps, since the first one tells the size of the second."""
+    x = check_points(points)
+    reach = check_reach(recipe.space, recipe.cutoff, recipe.skin, x)
+    space = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf)), recipe.space)
+    cutoff, skin = (jnp.asarray(value, x.dtype) for value in (recipe.cutoff, recipe.skin))
+    grid = make_grid(space, x, reach)
+    room = measure_room(grid, space, x, None if old is None else old.room)
+    rows, words, status = mark(grid, room, space, x, cutoff + skin)
+    capacity = choose_capacity(int(words.most), len(x), recipe.headroom, 0 if old is None else old.capacity)
+    return NeighborList(
+        order=rows.order,
+        rank=rows.rank,
+        partners=write(words, rows.tiles, room, capacity),
+        filled=words.most,
+        reference=x,
+        word=status,
+        cutoff=cutoff,
+        skin=skin,
+        space=space,
+        grid=grid,
+        room=room,
+        headroom=recipe.headroom,
+        select=recipe.select,
+    )
+
+
+__all__ = ["NeighborList", "NeighborLists", "neighbor_list"]

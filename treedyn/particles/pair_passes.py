@@ -1,0 +1,193 @@
+"""The two passes over all pairs, and how they make up the derivatives of a pair energy.
+
+One pass returns the energy, the other the energy and its gradient with respect to the positions. A particle's gradient
+is the sum of the gradients of its own distances with respect to its own coordinates: gathers only, where reverse mode
+through the gathered partners would scatter. This is exact, because every pair is visited from both sides.
+
+`pair_sum` is the first pass with the second as its derivative with respect to the positions. Its derivatives with
+respect to everything else are autodiff of the first pass, in which positions are constants, so no scatter appears either.
+Higher derivatives are autodiff of both.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from treedyn import tree
+from treedyn.particles import space as spaces
+from treedyn.particles.kernel import Partners, sum_over_partners
+from treedyn.particles.parameters import elementwise, parameters, with_numbers
+from treedyn.space import Space
+from treedyn.struct import Struct
+from treedyn.tree import PyTree
+
+
+class Field(Struct):
+    """Hold what a pair energy depends on besides positions and list.
+
+    Attributes:
+        u: the potential of one pair, boxed.
+        space: how distances are measured.
+        strain: `[d, d]`, or `None`.
+    """
+
+    u: PyTree
+    space: Space
+    strain: jax.Array | None
+
+
+class Particles(Struct):
+    """Hold what the pairs are made from: for all particles, for the rows of a tile, or for their partners.
+
+    Attributes:
+        position: one array per component.
+        numbers: one array per pair parameter of the potential.
+    """
+
+    position: spaces.Components
+    numbers: list[jax.Array]
+
+
+# energy, gradient with respect to the positions, gradient with respect to the strain where there is one
+Slopes = tuple[jax.Array, jax.Array, jax.Array | None]
+
+
+@jax.custom_jvp
+def pair_sum(position: jax.Array, field: Field, partners: Partners | None) -> jax.Array:
+    """Return the energy of all pairs; fast to differentiate with respect to positions and strain."""
+    return _energy_pass(position, field, partners, once=True)
+
+
+def _pair_sum_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+    position, field, partners = primals
+    motion, change, _ = tangents
+    moved, strained = not _is_zero(motion), field.strain is not None and not _is_zero(change.strain)
+    energy, rate = None, jnp.zeros((), position.dtype)
+    if moved or strained:
+        energy, gradient, strain_gradient = _slopes(position, field, partners)
+        rate = rate + jnp.sum(gradient * motion) if moved else rate
+        rate = rate + jnp.sum(strain_gradient * change.strain) if strained else rate
+    others = (change.u, change.space)
+    if energy is None or not all(_is_zero(x) for x in jax.tree.leaves(others)):
+        value, more = _forward(
+            lambda u, space: _energy_pass(position, field.replace(u=u, space=space), partners),
+            (field.u, field.space),
+            others,
+        )
+        energy, rate = value if energy is None else energy, rate + more
+    return energy, rate
+
+
+pair_sum.defjvp(_pair_sum_jvp, symbolic_zeros=True)
+
+
+# A rule of its own keeps this loop whole when the energy is differentiated. Partial evaluation of a loop would move
+# its constants out of it, as arrays of the size of a tile, which are then read in every iteration.
+@jax.custom_jvp
+def _slopes(position: jax.Array, field: Field, partners: Partners | None) -> Slopes:
+    return _gradient_pass(position, field, partners, once=True)
+
+
+def _slopes_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Slopes, Slopes]:
+    return _forward(lambda x, field: _gradient_pass(x, field, primals[2]), primals[:2], tangents[:2])
+
+
+_slopes.defjvp(_slopes_jvp, symbolic_zeros=True)
+
+
+def _forward(f: Callable[..., PyTree], primals: PyTree, tangents: PyTree) -> tuple[PyTree, PyTree]:
+    """Return `f(*primals)` and its rate of change, by autodiff with respect to those leaves that do change."""
+    leaves, structure = jax.tree.flatten(primals)
+    rates = jax.tree.leaves(tangents)
+    active = [k for k, rate in enumerate(rates) if not _is_zero(rate)]
+
+    def of_active(values: list[Any]) -> PyTree:
+        new = dict(zip(active, values, strict=True))
+        return f(*jax.tree.unflatten(structure, [new.get(k, leaf) for k, leaf in enumerate(leaves)]))
+
+    return jax.jvp(of_active, ([leaves[k] for k in active],), ([rates[k] for k in active],))
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+@functools.partial(jax.jit, static_argnames="once")
+def _energy_pass(position: jax.Array, field: Field, partners: Partners | None, *, once: bool = False) -> jax.Array:
+    """Return the energy."""
+
+    def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> jax.Array:
+        delta = separations(field.space, components(field.strain), own.position, partner.position)
+        energy = _of_distance(field.u, own, partner)(_distance(delta, is_pair))
+        return jnp.sum(jnp.where(is_pair, energy, 0), axis=0)
+
+    return 0.5 * jnp.sum(sum_over_partners(terms, _particles(position, field), partners, once=once))
+
+
+@functools.partial(jax.jit, static_argnames="once")
+def _gradient_pass(position: jax.Array, field: Field, partners: Partners | None, *, once: bool = False) -> Slopes:
+    """Return the energy and its gradients with respect to positions and strain."""
+
+    def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
+        # One strain for every particle, so that its gradient, too, is a sum over partners.
+        strain = jax.tree.map(lambda x: jnp.broadcast_to(x, (1, *is_pair.shape[1:])), components(field.strain))
+        delta, pull_back = jax.vjp(
+            lambda a, strain: separations(field.space, strain, a, partner.position), own.position, strain
+        )
+        distance = _distance(delta, is_pair)
+        energy, slope = jax.jvp(_of_distance(field.u, own, partner), (distance,), (jnp.ones_like(distance),))
+        factor = jnp.where(is_pair, slope / distance, 0)
+        # Pulled back to one row of particles, the gradients of a tile are summed over its partners.
+        gradients = pull_back(tuple(factor * x for x in delta))
+        return jnp.sum(jnp.where(is_pair, energy, 0), axis=0), *jax.tree.map(lambda x: x[0], gradients)
+
+    energy, gradient, strain = sum_over_partners(terms, _particles(position, field), partners, once=once)
+    if strain is not None:
+        strain = 0.5 * jnp.stack([jnp.stack([jnp.sum(x) for x in row]) for row in strain])
+    # Every pair was counted twice, once from either side; a particle's own gradient is in only one of the two.
+    return 0.5 * jnp.sum(energy), jnp.stack(gradient, axis=-1), strain
+
+
+def components(matrix: jax.Array | None) -> tuple[spaces.Components, ...] | None:
+    """Return the numbers of a matrix one by one."""
+    return None if matrix is None else tuple(spaces.unstack(row) for row in matrix)
+
+
+def separations(
+    space: Space, strain: tuple[spaces.Components, ...] | None, a: spaces.Components, b: spaces.Components
+) -> spaces.Components:
+    """Return the displacement from `b` to `a` in the strained space, component by component."""
+    delta = spaces.separation(space, a, b)
+    if strain is None:
+        return delta
+    return tuple(sum((e * x for e, x in zip(row, delta, strict=True)), x) for row, x in zip(strain, delta, strict=True))
+
+
+def _particles(position: jax.Array, field: Field) -> Particles:
+    return Particles(position=spaces.unstack(position), numbers=[x.of_particles() for x in parameters(field.u)])
+
+
+def _distance(delta: spaces.Components, is_pair: jax.Array) -> jax.Array:
+    square = delta[0] * delta[0]
+    for x in delta[1:]:
+        square = square + x * x
+    # An empty slot gets a harmless distance. Two particles in one place do not: theirs is 0, and what u makes of it.
+    return jnp.sqrt(jnp.where(is_pair, square, 1))
+
+
+def _of_distance(u: PyTree, own: Particles, partner: Particles) -> Callable[[jax.Array], jax.Array]:
+    """Return the potential as a function of the array of distances of a tile."""
+    numbers = [x.of_pairs(a, b) for x, a, b in zip(parameters(u), own.numbers, partner.numbers, strict=True)]
+
+    def one(distance: jax.Array, *numbers: jax.Array) -> jax.Array:
+        energy = jnp.asarray(tree.unbox(with_numbers(u, list(numbers)))(distance))
+        if energy.shape != () or not jnp.issubdtype(energy.dtype, jnp.floating):
+            raise ValueError("u: a potential is a function of one distance that returns one real number, got "
+                             f"{energy.dtype}{list(energy.shape)}")
+        return energy.astype(distance.dtype)
+
+    return lambda distances: elementwise(one, distances, *numbers)

@@ -1,0 +1,246 @@
+"""Parameters of a pair potential that differ from pair to pair.
+
+A number inside a potential may be replaced by one of these nodes. The pair kernel puts the number of each pair in its
+place before it calls the potential, so a potential, and every truncation around it, is still written for one pair.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from treedyn.struct import Struct, function
+
+
+# up to this many species, choosing among columns is faster than gathering (measured)
+_FEW = 4
+
+
+class Parameter(Struct):
+    """Give a number to every pair of particles."""
+
+    def of_particles(self) -> jax.Array:
+        """Return what the number of a pair is made from, one entry per particle, `[N]`."""
+        raise NotImplementedError
+
+    def of_pairs(self, own: jax.Array, partner: jax.Array) -> jax.Array:
+        """Return the numbers of pairs, from the entries of both particles; the arrays broadcast."""
+        raise NotImplementedError
+
+    def maximum(self) -> jax.Array:
+        """Return a bound that no pair exceeds: the cutoff that a neighbor list needs."""
+        raise NotImplementedError
+
+    def good(self) -> jax.Array:
+        """Tell whether the numbers make sense, for those that were not known when this was made."""
+        raise NotImplementedError
+
+
+class BySpecies(Parameter):
+    """Look up the number of a pair in a table of species.
+
+    Attributes:
+        table: symmetric, `[S, S]`; a leaf.
+        species: index into the table for every particle, `int[N]`.
+    """
+
+    table: jax.Array
+    species: jax.Array
+
+    def of_particles(self) -> jax.Array:
+        """Return the species."""
+        return jnp.asarray(self.species)
+
+    def of_pairs(self, own: jax.Array, partner: jax.Array) -> jax.Array:
+        """Return the table entries of pairs."""
+        table = jnp.asarray(self.table)
+        if table.shape[0] > _FEW:
+            return table.ravel().at[own * table.shape[0] + partner].get(mode="clip")
+        # Choosing among a few columns is cheaper than gathering from the table, and so is its transpose.
+        columns = [column.at[own].get(mode="clip") for column in table.T]
+        number = jnp.broadcast_to(columns[0], jnp.broadcast_shapes(own.shape, partner.shape))
+        for species, column in enumerate(columns[1:], start=1):
+            number = jnp.where(partner == species, column, number)
+        return number
+
+    def maximum(self) -> jax.Array:
+        """Return the largest entry of the table."""
+        return jnp.max(jnp.asarray(self.table))
+
+    def good(self) -> jax.Array:
+        """Tell whether every species is in the table."""
+        species = jnp.asarray(self.species)
+        return jnp.all((species >= 0) & (species < jnp.shape(self.table)[0]))
+
+
+class ByParticle(Parameter):
+    """Combine the numbers of two particles into that of the pair.
+
+    Attributes:
+        values: one number per particle, `[N]`; a leaf.
+        combine: symmetric function of two numbers.
+    """
+
+    values: jax.Array
+    combine: Callable[[Any, Any], Any] = function()
+
+    def of_particles(self) -> jax.Array:
+        """Return the values."""
+        return jnp.asarray(self.values)
+
+    def of_pairs(self, own: jax.Array, partner: jax.Array) -> jax.Array:
+        """Return the combined numbers of pairs."""
+        return elementwise(self.combine, own, partner)
+
+    def maximum(self) -> jax.Array:
+        """Return the largest value: a mean of two numbers does not exceed it."""
+        return jnp.max(jnp.asarray(self.values))
+
+    def good(self) -> jax.Array:
+        """Return `True`."""
+        return jnp.asarray(True)
+
+
+def by_species(table: Any, species: Any) -> BySpecies:
+    """Make a parameter that depends on the species of both particles.
+
+    Args:
+        table: the number of every pair of species, symmetric, `[S, S]`; in the unit of the parameter it replaces.
+        species: species of every particle, integers in `[0, S)`, `[N]`.
+
+    Returns:
+        A parameter to put in the place of a number of a potential.
+
+    Raises:
+        ValueError: the table is not square or not symmetric, or a species is not in it.
+
+    Example:
+        >>> from treedyn import particles as tp
+        >>> species = [0, 1, 1]
+        >>> u = tp.lennard_jones(epsilon=tp.by_species([[1.0, 1.5], [1.5, 0.5]], species))
+        >>> energy = tp.pair_energy(u, tp.free())
+    """
+    shape, kind = np.shape(table), np.shape(species)
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"table: expected one number for every pair of species, shape [S, S], got shape {shape}")
+    if len(kind) != 1 or not np.issubdtype(np.result_type(_dtype(species)), np.integer):
+        raise ValueError(f"species: expected one integer per particle, shape [N], got shape {kind} of {_dtype(species)}")
+    if (known := concrete(table)) is not None and not np.array_equal(known, known.T, equal_nan=True):
+        raise ValueError(f"table: must be symmetric, for a pair has no first particle; got\n{known}")
+    known = concrete(species)
+    if known is not None and known.size and not (0 <= known.min() and known.max() < shape[0]):
+        raise ValueError(f"species: expected integers from 0 to {shape[0] - 1} for a table of {shape[0]} species, got "
+                         f"some from {known.min()} to {known.max()}")
+    return BySpecies(table=floats(table), species=jnp.asarray(species, dtype=jnp.int32))
+
+
+def arithmetic_mean(a: Any, b: Any) -> Any:
+    """Return `(a + b) / 2`: Lorentz's rule for diameters."""
+    return (a + b) / 2
+
+
+def geometric_mean(a: Any, b: Any) -> Any:
+    """Return `sqrt(a b)`: Berthelot's rule for energies."""
+    return jnp.sqrt(a * b)
+
+
+def by_particle(values: Any, combine: Callable[[Any, Any], Any] = arithmetic_mean) -> ByParticle:
+    """Make a parameter that every pair computes from the numbers of its two particles.
+
+    Args:
+        values: one number per particle, `[N]`; in the unit of the parameter it replaces.
+        combine: function of two numbers that returns that of the pair: `tp.arithmetic_mean` (Lorentz),
+            `tp.geometric_mean` (Berthelot), or any symmetric function. Where the parameter is a range (a cutoff, the
+            diameter of a soft sphere) it must be a mean: never more than the larger of the two.
+
+    Returns:
+        A parameter to put in the place of a number of a potential.
+
+    Raises:
+        ValueError: the values are not `[N]`, or `combine` is seen to be asymmetric.
+
+    Example:
+        >>> from treedyn import particles as tp
+        >>> diameter = tp.by_particle([1.0, 1.4, 1.2], tp.arithmetic_mean)
+        >>> energy = tp.pair_energy(tp.soft_sphere(sigma=diameter), tp.periodic(8.0))
+    """
+    if np.ndim(values) != 1:
+        raise ValueError(f"values: expected one number per particle, shape [N], got shape {np.shape(values)}")
+    if not callable(combine):
+        raise ValueError(f"combine: expected a function of two numbers, e.g. tp.arithmetic_mean, got {combine!r}")
+    values = floats(values)
+    if concrete(values) is not None and values.shape[0] > 1:
+        with jax.ensure_compile_time_eval():
+            other = jnp.roll(values, 1)
+            one, two = (np.asarray(elementwise(combine, *pair)) for pair in ((values, other), (other, values)))
+        if not np.allclose(one, two, rtol=1e-4, atol=0, equal_nan=True):
+            raise ValueError("combine: must be symmetric, combine(a, b) = combine(b, a), for a pair has no first particle")
+    return ByParticle(values=values, combine=combine)
+
+
+def is_parameter(x: Any) -> bool:
+    """Tell whether `x` is a node that stands for one number per pair."""
+    return isinstance(x, Parameter)
+
+
+def parameters(u: Any) -> list[Parameter]:
+    """Return the pair parameters in a potential, in tree order."""
+    return [x for x in jax.tree.leaves(u, is_leaf=is_parameter) if is_parameter(x)]
+
+
+def with_numbers(u: Any, numbers: list[Any]) -> Any:
+    """Return the potential of one pair: its pair parameters replaced, in tree order, by `numbers`."""
+    replacement = iter(numbers)
+    return jax.tree.map(lambda x: next(replacement) if is_parameter(x) else x, u, is_leaf=is_parameter)
+
+
+def elementwise(f: Callable[..., Any], *arrays: Any) -> Any:
+    """Map a function of numbers over arrays that broadcast against each other."""
+    shape = np.broadcast_shapes(*(jnp.shape(x) for x in arrays))
+    for _ in shape:
+        f = jax.vmap(f)
+    return f(*(jnp.broadcast_to(x, shape) for x in arrays))
+
+
+def number(value: Any, name: str, *, positive: bool = False) -> Any:
+    """Check a number that a user put into a potential.
+
+    Args:
+        value: a real number, a 0-d or larger array (for `vmap`, or one number per bond), or a pair parameter.
+        name: what it is called.
+        positive: whether it must be larger than 0.
+
+    Returns:
+        The same, integers as floats.
+
+    Raises:
+        ValueError: it is no number, or not positive where it must be.
+    """
+    if is_parameter(value):
+        known = [concrete(leaf) for leaf in jax.tree.leaves(value) if jnp.issubdtype(_dtype(leaf), jnp.floating)]
+    else:
+        if isinstance(value, bool | str) or not np.issubdtype(_dtype(value), np.number):
+            raise ValueError(f"{name}: expected a number, tp.by_species(...) or tp.by_particle(...), got {value!r}")
+        value = floats(value)
+        known = [concrete(value)]
+    if positive and not all(np.all(x > 0) for x in known if x is not None):
+        raise ValueError(f"{name}: must be positive, got {value}")
+    return value
+
+
+def floats(x: Any) -> Any:
+    """Return a Python float, or an array of floats that keeps its dtype."""
+    if np.ndim(x) == 0 and not hasattr(x, "dtype"):
+        return float(x)
+    return x if jnp.issubdtype(_dtype(x), jnp.floating) and isinstance(x, jax.Array) else jnp.asarray(x, jnp.result_type(float))
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """Return the numbers of `x` where they are known already, else `None`."""
+    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+
+
+def _dtype(x: Any) -> Any:
+    return x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype

@@ -1,0 +1,138 @@
+"""Exact properties of a deterministic method: its order, time reversal, and phase-space volume."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from treedyn import tree
+from treedyn.diagnostics import phase as phase_space
+from treedyn.driver.trajectory import trajectory
+from treedyn.dynamics.compose import Splitting
+from treedyn.operators.nose_hoover_chain import Chain
+from treedyn.state import State
+from treedyn.tree import PyTree
+
+
+def convergence_order(
+    dynamics_of_dt: Callable[[float], Splitting], init: Callable[[Splitting], State], *, time: float, dts: Sequence[float]
+) -> float:
+    r"""Return the order of a deterministic method, the slope of $\log|z_{dt} - z_{dt/2}|$ against $\log dt$.
+
+    $z_{dt}$ is the phase-space point (position and momentum) at one fixed time. Comparing with half the step instead of
+    a reference needs no other method to be right.
+
+    Args:
+        dynamics_of_dt: returns the dynamics of a time step.
+        init: returns the state in which a dynamics starts.
+        time: time at which to compare; every step in `dts` has to divide it.
+        dts: time steps, two or more.
+
+    Returns:
+        The fitted slope, 2 for velocity Verlet.
+
+    Raises:
+        ValueError: there are fewer than two time steps, or one does not divide the time.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> from treedyn.testing import convergence_order
+        >>> pendulum = td.from_energy(lambda angle: -jnp.cos(angle))
+        >>> key = jax.random.key(0)
+        >>> order = convergence_order(
+        ...     lambda dt: td.nve(pendulum, dt), lambda nve: nve.init(key, 1.0), time=2.0, dts=[0.5, 0.25]
+        ... )
+        >>> round(order)
+        2
+    """
+    counts = [time / dt for dt in dts]
+    if len(dts) < 2 or any(abs(count - round(count)) > 1e-6 for count in counts):
+        raise ValueError(f"dts: expected at least two time steps that divide time={time}, got {list(dts)}")
+    errors = []
+    for dt, count in zip(dts, counts, strict=True):
+        ends = []
+        for finer in (1, 2):
+            dynamics = dynamics_of_dt(dt / finer)
+            state = _steps(dynamics, init(dynamics), None, jnp.int32(round(count) * finer))
+            ends.append((state.boxed, state.momentum))
+        errors.append(float(tree.norm(tree.subtract(tree.moving(ends[0]), tree.moving(ends[1])))))
+    slope, _ = np.polyfit(np.log(np.asarray(dts, dtype=float)), np.log(errors), 1)
+    return float(slope)
+
+
+def reversal_error(dynamics: Splitting, state: State, env: PyTree = None, *, steps: int) -> float:
+    """Return how far from its start a trajectory ends that went forward, was reversed, and went back.
+
+    Momenta of particles and of Nosé-Hoover chains are reversed. What remains for a reversible method is round-off.
+
+    Args:
+        dynamics: a deterministic dynamics.
+        state: where to start.
+        env: environment of the target.
+        steps: steps in each direction.
+
+    Returns:
+        The largest difference in any position, momentum or chain variable.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> from treedyn.testing import reversal_error
+        >>> dynamics = td.nve(td.from_energy(lambda angle: -jnp.cos(angle)), dt=0.5)
+        >>> reversal_error(dynamics, dynamics.init(jax.random.key(0), 1.0), steps=100) < 1e-4
+        True
+    """
+    count = jnp.int32(steps)
+    end = _reverse(_steps(dynamics, _reverse(_steps(dynamics, state, env, count)), env, count))
+    return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
+
+
+def log_volume(dynamics: Splitting, state: State, env: PyTree = None) -> float:
+    """Return the logarithm of the factor by which one step changes volume in phase space, log |det J|.
+
+    J is the Jacobian of the step with respect to positions, momenta and what the operators remember, its noise being
+    held. It is 0 for a symplectic method.
+
+    Args:
+        dynamics: any splitting.
+        state: where to take the step.
+        env: environment of the target.
+
+    Returns:
+        log |det J|.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> from treedyn.testing import log_volume
+        >>> dynamics = td.nve(td.from_energy(lambda angle: -jnp.cos(angle)), dt=0.5)
+        >>> abs(log_volume(dynamics, dynamics.init(jax.random.key(0), 1.0))) < 1e-6
+        True
+    """
+    return float(np.linalg.slogdet(np.asarray(_jacobian(dynamics, state, env), dtype=float))[1])
+
+
+@jax.jit
+def _steps(dynamics: Splitting, state: State, env: PyTree, steps: jax.Array) -> State:
+    return jax.lax.fori_loop(0, steps, lambda _, s: trajectory(dynamics, s, env, steps=1).state, state)
+
+
+@jax.jit
+def _jacobian(dynamics: Splitting, state: State, env: PyTree) -> jax.Array:
+    here, noise = phase_space.phase(state), dynamics.draw(state)
+
+    def step(point: jax.Array) -> jax.Array:
+        start = phase_space.at_phase(dynamics, state, env, phase_space.unflatten(point, here))
+        return phase_space.flatten(phase_space.phase(dynamics.apply(start, env, noise)))
+
+    return jax.jacfwd(step)(phase_space.flatten(here))
+
+
+def _reverse(state: State) -> State:
+    def chain(x: Any) -> Any:
+        return x.replace(momentum=-x.momentum) if isinstance(x, Chain) else x
+
+    return state.replace(
+        momentum=jax.tree.map(jnp.negative, state.momentum),
+        memory=jax.tree.map(chain, state.memory, is_leaf=lambda x: isinstance(x, Chain)),
+    )

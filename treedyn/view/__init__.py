@@ -1,0 +1,16 @@
+"""Pictures and films of particles: from a picture to grains, from positions to frames, from frames to files.
+
+Nothing is loaded before it is used; Pillow and imageio-ffmpeg come with `pip install 'treedyn[demo]'`.
+"""
+
+from treedyn.view.canvas import Ball as Ball
+from treedyn.view.canvas import Look as Look
+from treedyn.view.canvas import frames as frames
+from treedyn.view.canvas import render as render
+from treedyn.view.film import write_film as write_film
+from treedyn.view.film import write_gif as write_gif
+from treedyn.view.film import write_mp4 as write_mp4
+from treedyn.view.image import Grains as Grains
+from treedyn.view.image import grains as grains
+from treedyn.view.picture import side_by_side as side_by_side
+from treedyn.view.picture import write_picture as write_picture

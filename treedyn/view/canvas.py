@@ -1,0 +1,200 @@
+"""Draw particles as little round grains, with soft edges, a light from the upper left and a shadow.
+
+A frame is a sum of stamps: each grain adds its coverage, and its color times its coverage, to the pixels below it. Sums
+do not depend on an order, so a frame is a few `bincount`s: 16,000 grains take about 30 ms. Everything wraps around the
+box as the particles do.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.ndimage
+
+Color = tuple[int, int, int]
+
+PAPER: Color = (250, 247, 240)
+STEEL: Color = (52, 58, 84)
+
+
+class Ball(NamedTuple):
+    """Describe something large and round that moves among the grains.
+
+    Attributes:
+        position: its middle in every frame, `[frames, 2]`.
+        radius: its radius, in the unit of the box.
+        color: red, green, blue; 0 to 255.
+    """
+
+    position: np.ndarray
+    radius: float
+    color: Color = STEEL
+
+
+class Look(NamedTuple):
+    """Describe how a frame looks.
+
+    Attributes:
+        width: pixels from the left to the right side of the box; the height follows from the box.
+        background: red, green, blue; 0 to 255.
+        relief: how much brighter a grain is on the side of the light; 0 draws flat discs.
+        shadow: how dark the shadow of the grains is; 0 draws none.
+    """
+
+    width: int = 720
+    background: Color = PAPER
+    relief: float = 0.22
+    shadow: float = 0.22
+
+
+def render(
+    position: Any, color: Any, *, box: Any, radius: Any, balls: Sequence[Ball] = (), frame: int = 0, look: Look | None = None
+) -> np.ndarray:
+    """Draw one frame.
+
+    Args:
+        position: where the particles are, x to the right and y upwards, `[N, 2]`.
+        color: red, green, blue, 0 to 255: of every particle, `[N, 3]`, or one for all, `[3]`.
+        box: the sides of the periodic box, a number or `[2]`, in the unit of the positions.
+        radius: of every particle, `[N]`, or one for all.
+        balls: what is drawn above the grains.
+        frame: which of the positions of the balls to take.
+        look: size and style.
+
+    Returns:
+        The picture, `uint8[height, width, 3]`.
+
+    Raises:
+        ValueError: the arrays do not fit each other, or a position is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = render(np.array([[1.0, 1.0]]), (200, 30, 30), box=2.0, radius=0.5, look=Look(width=40))
+        >>> picture.shape, print(picture[20, 20])
+        [200  30  30]
+        ((40, 40, 3), None)
+    """
+    look = look or Look()
+    sides = np.broadcast_to(np.asarray(box, np.float64), (2,))
+    if not (sides > 0).all():
+        raise ValueError(f"box: expected positive sides, got {sides}")
+    scale = look.width / sides[0]
+    shape = (max(round(scale * sides[1]), 1), look.width)
+    center, radii, colors = _check(position, color, radius, sides, scale)
+    light, coverage = _stamps(center, radii, colors, shape, look.relief)
+    picture = np.broadcast_to(np.asarray(look.background, np.float32), (*shape, 3)).copy()
+    if look.shadow:
+        picture *= 1 - look.shadow * _shadow(np.minimum(coverage, 1), float(radii.mean()) if len(radii) else 1.0)[..., None]
+    # where grains overlap, their colors are averaged
+    opacity = np.minimum(coverage, 1)[..., None]
+    picture = (1 - opacity) * picture + opacity * light / np.maximum(coverage, 1e-6)[..., None]
+    for ball in balls:
+        if not 0 < 2.8 * ball.radius < sides.min():
+            raise ValueError(f"balls: a radius of {ball.radius} does not fit into a box with sides {sides}")
+        middle = np.asarray(ball.position, np.float64)[frame]
+        _draw_ball(picture, np.array([middle[0], sides[1] - middle[1]]) * scale, ball.radius * scale, ball.color)
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def frames(
+    positions: Any, color: Any, *, box: Any, radius: Any, balls: Sequence[Ball] = (), look: Look | None = None
+) -> Iterator[np.ndarray]:
+    """Draw one frame after the other.
+
+    Args:
+        positions: `[frames, N, 2]`.
+        color: as in `render`.
+        box: as in `render`.
+        radius: as in `render`.
+        balls: as in `render`, with as many positions as there are frames.
+        look: as in `render`.
+
+    Yields:
+        Pictures, `uint8[height, width, 3]`.
+    """
+    positions = np.asarray(positions)
+    for ball in balls:
+        if len(ball.position) != len(positions):
+            raise ValueError(f"balls: expected one position for each of {len(positions)} frames, got {len(ball.position)}")
+    for frame, position in enumerate(positions):
+        yield render(position, color, box=box, radius=radius, balls=balls, frame=frame, look=look)
+
+
+def _check(
+    position: Any, color: Any, radius: Any, sides: np.ndarray, scale: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the centers in pixels, y downwards, and radius and color of every particle."""
+    position = np.asarray(position, np.float64)
+    if position.ndim != 2 or position.shape[1] != 2:
+        raise ValueError(f"position: expected an array [N, 2], got {list(position.shape)}; select two coordinates to draw")
+    if not np.isfinite(position).all():
+        raise ValueError("position: expected finite numbers, got NaN or infinity; look at the status of the run")
+    if np.shape(color) not in ((3,), (len(position), 3)):
+        raise ValueError(f"color: expected [3] or [{len(position)}, 3], got {list(np.shape(color))}")
+    if np.shape(radius) not in ((), (len(position),)):
+        raise ValueError(f"radius: expected a number or [{len(position)}], got {list(np.shape(radius))}")
+    if not (np.asarray(radius) > 0).all():
+        raise ValueError("radius: expected positive numbers")
+    center = np.stack([position[:, 0], sides[1] - position[:, 1]], axis=-1) * scale
+    radii = np.broadcast_to(np.asarray(radius, np.float32) * np.float32(scale), len(position))
+    return center, radii, np.broadcast_to(np.asarray(color, np.float32), (len(position), 3))
+
+
+def _stamps(
+    center: np.ndarray, radius: np.ndarray, color: np.ndarray, shape: tuple[int, int], relief: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return color times coverage `[height, width, 3]`, and coverage `[height, width]`, summed over all grains."""
+    height, width = shape
+    reach = int(np.ceil(radius.max() + 0.5)) if len(radius) else 0
+    offset = np.arange(-reach, reach + 1)
+    corner = np.floor(center).astype(np.int64)
+    # from the center of the grain to the centers of the pixels around it
+    away = (corner[:, :, None] + offset + 0.5 - center[:, :, None]).astype(np.float32)
+    dx, dy = away[:, 0, None, :], away[:, 1, :, None]
+    cover = np.clip(radius[:, None, None] + np.float32(0.5) - np.sqrt(dx * dx + dy * dy), 0, 1)
+    column = (corner[:, 0, None] + offset) % width
+    row = (corner[:, 1, None] + offset) % height
+    pixel = row[:, :, None] * width + column[:, None, :]
+    bright = cover * (1 - np.float32(relief / np.sqrt(2)) * (dx + dy) / radius[:, None, None])
+    seen = cover > 0
+    grain = np.broadcast_to(np.arange(len(center))[:, None, None], seen.shape)[seen]
+    pixel, cover, bright = pixel[seen], cover[seen], bright[seen]
+
+    def total(weight: np.ndarray) -> np.ndarray:
+        return np.bincount(pixel, weight, height * width).reshape(shape).astype(np.float32)
+
+    light = np.stack([total(bright * color[grain, k]) for k in range(3)], axis=-1)
+    return light, total(cover)
+
+
+def _shadow(coverage: np.ndarray, radius: float) -> np.ndarray:
+    """Return the coverage, blurred and moved away from the light."""
+    size = max(int(2.2 * radius), 3)
+    soft = coverage
+    for _ in range(2):
+        soft = scipy.ndimage.uniform_filter(soft, size, mode="wrap")
+    step = max(round(1.1 * radius), 1)
+    return np.roll(soft, (step, step), axis=(0, 1))
+
+
+def _draw_ball(picture: np.ndarray, center: np.ndarray, radius: float, color: Color) -> None:
+    """Draw a shaded ball and its shadow onto a float picture, in place, wrapped around the edges."""
+    height, width = picture.shape[:2]
+    reach = int(np.ceil(1.35 * radius)) + 2
+    corner = np.floor(center).astype(int)
+    offset = np.arange(-reach, reach + 1)
+    dx = (corner[0] + offset + 0.5 - center[0])[None, :]
+    dy = (corner[1] + offset + 0.5 - center[1])[:, None]
+    window = np.ix_((corner[1] + offset) % height, (corner[0] + offset) % width)
+    # the shadow falls to the lower right and fades out over a third of the radius
+    fall = 0.16 * radius
+    dark = np.clip((1.12 * radius - np.hypot(dx - fall, dy - fall)) / (0.30 * radius), 0, 1)
+    patch = picture[window] * (1 - 0.30 * (dark * dark * (3 - 2 * dark)))[..., None]
+    # a sphere under a light from the upper left: Lambert's law, a highlight, a darker rim
+    x, y = dx / radius, dy / radius
+    z = np.sqrt(np.clip(1 - x * x - y * y, 0, None))
+    lambert = np.clip(-0.50 * x - 0.56 * y + 0.66 * z, 0, 1)
+    shine = np.clip(-0.42 * x - 0.47 * y + 0.776 * z, 0, 1) ** 28
+    ball = np.asarray(color) * (0.55 + 0.85 * lambert)[..., None] + 190 * shine[..., None]
+    cover = np.clip(radius + 0.5 - np.hypot(dx, dy), 0, 1)[..., None]
+    picture[window] = (1 - cover) * patch + cover * np.clip(ball, 0, 255)

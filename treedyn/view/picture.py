@@ -1,0 +1,81 @@
+"""Put frames beside each other, write words below them, and save them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from treedyn.view.extras import require
+from treedyn.view.canvas import PAPER, Color
+
+INK: Color = (70, 66, 78)
+
+
+def write_picture(path: str | Path, picture: np.ndarray, *, colors: int | None = None) -> Path:
+    """Write a picture to a file.
+
+    Args:
+        path: where to; the suffix says the format, as in `.png`.
+        picture: `uint8[height, width, 3]`.
+        colors: reduce it to so many colors, at most 256, which makes a PNG several times smaller.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the suffix names no format that Pillow can write.
+    """
+    pil = require("PIL.Image")
+    image = pil.fromarray(picture)
+    if colors is not None:
+        image = image.quantize(colors, method=pil.Quantize.MEDIANCUT, kmeans=1, dither=pil.Dither.NONE)
+    image.save(path, optimize=True)
+    return Path(path)
+
+
+def side_by_side(
+    pictures: Sequence[np.ndarray], labels: Sequence[str] = (), *, gap: int = 16, background: Color = PAPER
+) -> np.ndarray:
+    """Put pictures of one height beside each other, each with a label below it.
+
+    Args:
+        pictures: `uint8[height, width, 3]` each.
+        labels: one for each picture, or none at all.
+        gap: pixels between them.
+        background: the color between and below them.
+
+    Returns:
+        One picture, `uint8[height, width, 3]`.
+
+    Raises:
+        ValueError: the pictures have different heights, or there are not as many labels.
+
+    Example:
+        >>> import numpy as np
+        >>> black = np.zeros((40, 60, 3), np.uint8)
+        >>> side_by_side([black, black], gap=10).shape
+        (40, 130, 3)
+    """
+    heights = {picture.shape[0] for picture in pictures}
+    if len(heights) != 1:
+        raise ValueError(f"pictures: expected one or more of one height, got heights {sorted(heights)}")
+    if labels and len(labels) != len(pictures):
+        raise ValueError(f"labels: expected {len(pictures)}, one for each picture, or none; got {len(labels)}")
+    height = heights.pop()
+    strip = max(round(0.075 * height), 24) if labels else 0
+    width = sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
+    out = np.empty((height + strip, width, 3), np.uint8)
+    out[:] = background
+    left, middles = 0, []
+    for picture in pictures:
+        out[:height, left : left + picture.shape[1]] = picture
+        middles.append(left + picture.shape[1] / 2)
+        left += picture.shape[1] + gap
+    if not labels:
+        return out
+    image = require("PIL.Image").fromarray(out)
+    draw = require("PIL.ImageDraw").Draw(image)
+    font = require("PIL.ImageFont").load_default(0.46 * strip)
+    for middle, label in zip(middles, labels, strict=True):
+        draw.text((middle, height + strip / 2), label, fill=INK, font=font, anchor="mm")
+    return np.asarray(image)
