@@ -71,7 +71,12 @@ def main(picture: str | Path = CASTLE, film: str | Path = "sandcastle.gif", coun
     # 5. A film.
     positions, ball = out.records
     frames = view.frames(
-        positions, grains.color, box=np.asarray(box), radius=0.52, balls=[view.Ball(ball, RADIUS)], look=view.Look(width=480)
+        positions,
+        grains.color,
+        box=np.asarray(box),
+        radius=0.52,
+        balls=[view.Ball(ball, RADIUS)],
+        look=view.Look(width=480),
     )
     print("film:", view.write_film(film, frames, fps=25))
 

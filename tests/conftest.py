@@ -15,7 +15,9 @@ SETTINGS = {
 }
 # jax reads these when it is imported; they stand in the environment so that subprocesses have them, too
 if "jax" in sys.modules:
-    raise RuntimeError("jax was imported before tests/conftest.py could set its configuration; look at pytest's plugins")
+    raise RuntimeError(
+        "jax was imported before tests/conftest.py could set its configuration; look at pytest's plugins"
+    )
 for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 

@@ -52,11 +52,6 @@ def plain(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if is_key else leaf
 
 
-def weak_types(tree: Any) -> list[bool]:
-    """Return for every leaf whether its dtype is the weak one of a Python number."""
-    return [bool(getattr(leaf, "weak_type", False)) for leaf in jax.tree.leaves(jax.eval_shape(lambda x: x, tree))]
-
-
 # --- trees -----------------------------------------------------------------------------------------------------------
 
 
@@ -111,11 +106,21 @@ def equinox_module(dtype: Any) -> Module:
 # few different shapes, so that what was compiled for one tree serves the next
 TREES: dict[str, Callable[[Any], Any]] = {
     "scalar": lambda dtype: jnp.asarray(0.7, dtype),
-    "zero_d_leaf": lambda dtype: {"scale": jnp.asarray(0.6, dtype), "shift": jnp.asarray(-0.4, dtype), "w": matrix(dtype)},
+    "zero_d_leaf": lambda dtype: {
+        "scale": jnp.asarray(0.6, dtype),
+        "shift": jnp.asarray(-0.4, dtype),
+        "w": matrix(dtype),
+    },
     "dict": lambda dtype: {"a": vector(dtype), "b": matrix(dtype)},
     "nested": lambda dtype: (matrix(dtype), (vector(dtype), [jnp.asarray(0.3, dtype)])),
     "struct": lambda dtype: Layer(weight=matrix(dtype), bias=vector(dtype)),
-    "empty_subtrees": lambda dtype: {"a": vector(dtype), "b": matrix(dtype), "none": None, "dict": {}, "list": [[], ()]},
+    "empty_subtrees": lambda dtype: {
+        "a": vector(dtype),
+        "b": matrix(dtype),
+        "none": None,
+        "dict": {},
+        "list": [[], ()],
+    },
     "mixed_dtypes": lambda dtype: {"a": vector(jnp.float32), "b": matrix(jnp.float64), "c": jnp.arange(3)},
     "flax": flax_params,
     "equinox": equinox_module,
@@ -241,16 +246,22 @@ def masses(position: Any) -> Any:
     return jax.tree.unflatten(structure, [1 + 0.5 * k for k in range(len(leaves))])
 
 
-def table() -> list[Any]:
-    """Return all of `METHODS x TREES x DTYPES` as (method, tree, dtype).
+def by_method(*fast: str, among: Any = METHODS) -> Any:
+    """Return the mark that runs a test for every method, the named ones in the fast suite."""
+    slow = pytest.mark.slow
+    return pytest.mark.parametrize("method", [m if m in fast else pytest.param(m, marks=slow) for m in among])
 
-    Two trees for every method, and so at least three methods for every tree, are fast; the rest is marked slow.
+
+def table(trees: int = 2, dtypes: Any = DTYPES) -> Any:
+    """Return the mark that runs a test for all of `METHODS x TREES x dtypes` as (method, name, dtype).
+
+    `trees` trees for every method, and so each tree for some methods, are in the fast suite; the rest is marked slow.
     """
     rows = []
     for i, method in enumerate(METHODS):
         for j, name in enumerate(TREES):
-            for dtype in DTYPES:
-                fast = (j - 2 * i) % len(TREES) < 2 and (i + j) % 2 == DTYPES.index(dtype)
+            for k, dtype in enumerate(dtypes):
+                fast = (j - 2 * i) % len(TREES) < trees and (i + j) % len(dtypes) == k
                 marks = () if fast else (pytest.mark.slow,)
                 rows.append(pytest.param(method, name, dtype, marks=marks, id=f"{method}-{name}-{dtype.__name__}"))
-    return rows
+    return pytest.mark.parametrize("method, name, dtype", rows)

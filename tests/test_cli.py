@@ -45,7 +45,9 @@ def test_missing_extra_is_refused_with_the_way_to_get_it(tmp_path, capsys, monke
 
 def test_options_of_the_sandcastle_reach_it(monkeypatch):
     seen = {}
-    monkeypatch.setattr(demo, "sandcastle", lambda image, folder, **options: seen.update(options, image=image, out=folder))
+    monkeypatch.setattr(
+        demo, "sandcastle", lambda image, folder, **options: seen.update(options, image=image, out=folder)
+    )
     assert cli.main(["demo", "sandcastle", "--image", "a.png", "--out", "b", "--full", "--seed", "3"]) == 0
     assert seen == {"image": "a.png", "out": "b", "full": True, "seed": 3, "progress": sys.stderr.isatty()}
 

@@ -11,7 +11,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "treedyn"
 PLUGINS = {"particles", "networks", "diffusion"}
 TOP = {"view", "demo", "cli"}
-EXTRAS = {"optax", "flax", "equinox", "diffrax", "tqdm", "matplotlib", "PIL", "imageio", "imageio_ffmpeg", "ase", "vesin"}
+EXTRAS = {
+    "optax",
+    "flax",
+    "equinox",
+    "diffrax",
+    "tqdm",
+    "matplotlib",
+    "PIL",
+    "imageio",
+    "imageio_ffmpeg",
+    "ase",
+    "vesin",
+}
 
 
 def files(*parts: str) -> list[Path]:
@@ -91,6 +103,8 @@ def test_import_view_and_cli_load_no_extra():
 
 def test_import_treedyn_adds_less_than_300_ms_to_import_jax():
     # CPU time, the best of three, so that a busy machine does not count
-    code = "import time, jax, jax.numpy; start = time.process_time(); import treedyn; print(time.process_time() - start)"
+    code = (
+        "import time, jax, jax.numpy; start = time.process_time(); import treedyn; print(time.process_time() - start)"
+    )
     runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(3)]
     assert min(float(run.stdout) for run in runs) < 0.3

@@ -6,7 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.helpers import KEY, METHODS, TREES, assert_close, energy, lowest, make, masses, moving_leaves, table, tolerance
+from tests.helpers import (
+    KEY,
+    METHODS,
+    TREES,
+    assert_close,
+    energy,
+    lowest,
+    make,
+    masses,
+    moving_leaves,
+    table,
+    tolerance,
+)
 
 
 class Flattener:
@@ -39,7 +51,7 @@ def spread(mass, leaves):
     return [jnp.full(leaf.shape, m) for m, leaf in zip(jax.tree.leaves(mass), leaves, strict=True)]
 
 
-@pytest.mark.parametrize("method, name, dtype", table())
+@table(trees=1)
 def test_trajectory_is_that_of_the_flat_vector_given_the_same_noise(method, name, dtype):
     position = TREES[name](dtype)
     flat = Flattener(position)

@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import pytest
 
 import treedyn as td
-from tests.helpers import DTYPES, KEY, METHODS, assert_close, assert_same_bits, energy, make, matrix, tolerance, vector
+from tests.helpers import (
+    DTYPES,
+    KEY,
+    METHODS,
+    assert_close,
+    assert_same_bits,
+    by_method,
+    energy,
+    make,
+    matrix,
+    tolerance,
+    vector,
+)
 
 DETERMINISTIC = [m for m in METHODS if not METHODS[m].noisy]
 ELEMENTWISE = [m for m in METHODS if not METHODS[m].coupled]
@@ -25,7 +37,7 @@ def dict_tree(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("method", DETERMINISTIC)
+@by_method("nve", "fire", among=DETERMINISTIC)
 def test_renaming_leaves_changes_no_deterministic_trajectory(method, dtype):
     def rename(tree):
         # another order of the leaves, and another depth
@@ -52,7 +64,7 @@ def without(tree):
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["inert_leaf_first", "inert_leaf_last"])
-@pytest.mark.parametrize("method", ELEMENTWISE)
+@by_method("langevin_baoab", "brownian_leimkuhler_matthews", "adam", among=ELEMENTWISE)
 def test_an_inert_leaf_changes_no_bit_of_the_others(method, first):
     position = dict_tree(jnp.float32)
     alone = walk(make(method, mass=MASSES), position)
@@ -66,11 +78,11 @@ def test_an_inert_leaf_changes_no_bit_of_the_others(method, first):
         assert not jnp.allclose(beside.position["Inert" if first else "inert"], 1)
 
 
-# nose_hoover, csvr and berendsen multiply all momenta of a group by one factor, which depends on the kinetic energy and
-# the degrees of freedom of the whole group: a leaf added to the group has to change the others. In a group of its own it
-# must not. fire is global over all leaves by definition (one power F.v, one dt), so nothing is claimed for it.
+# nose_hoover, csvr and berendsen multiply all momenta of a group by one factor, which depends on the kinetic energy
+# and the degrees of freedom of the whole group: a leaf added to the group has to change the others. In a group of its
+# own it must not. fire is global over all leaves by definition (one power F.v, one dt), so nothing is claimed for it.
 @pytest.mark.parametrize("first", [True, False], ids=["inert_leaf_first", "inert_leaf_last"])
-@pytest.mark.parametrize("method", GROUPED)
+@by_method("berendsen", among=GROUPED)
 def test_an_inert_leaf_in_a_group_of_its_own_changes_no_bit_of_the_others(method, first):
     position = dict_tree(jnp.float32)
     groups = {"a": "moving", "b": "moving"}
@@ -83,16 +95,17 @@ def test_an_inert_leaf_in_a_group_of_its_own_changes_no_bit_of_the_others(method
     assert_same_bits(without(beside.momentum), alone.momentum)
 
 
-@pytest.mark.parametrize("method", GROUPED)
+@by_method("berendsen", among=GROUPED)
 def test_an_inert_leaf_in_the_same_group_changes_the_others(method):
     position = dict_tree(jnp.float32)
     alone = walk(make(method, mass=MASSES), position)
     target = lambda x: energy(without(x))  # noqa: E731
-    beside = walk(make(method, target, mass=with_inert(MASSES, 1.0, True)), with_inert(position, jnp.ones(2, jnp.float32), True))
+    wide = with_inert(position, jnp.ones(2, jnp.float32), True)
+    beside = walk(make(method, target, mass=with_inert(MASSES, 1.0, True)), wide)
     assert not jnp.allclose(beside.momentum["a"], alone.momentum["a"], rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", GROUPED)
+@by_method("berendsen", among=GROUPED)
 def test_groups_are_thermostats_of_their_own(method):
     # two uncoupled leaves in two groups move as each would alone
     def target(x):
@@ -104,6 +117,7 @@ def test_groups_are_thermostats_of_their_own(method):
         assert_close(both.momentum[name], walk(make(method, target), {name: position[name]}).momentum[name])
 
 
+@pytest.mark.slow
 def test_one_temperature_per_leaf_means_one_thermostat_per_leaf():
     position = dict_tree(jnp.float64)
     by_kT = td.nose_hoover(energy, 0.1, {"a": 0.5, "b": 2.0}, 0.8)

@@ -33,7 +33,9 @@ def test_a_dynamics_unpacks_into_init_and_step(method):
     assert step(init(KEY, TREES["scalar"](float))).step == 1
 
 
-@pytest.mark.parametrize("factory", [td.nve, td.langevin, td.brownian, td.nose_hoover, td.csvr, td.berendsen, td.andersen])
+@pytest.mark.parametrize(
+    "factory", [td.nve, td.langevin, td.brownian, td.nose_hoover, td.csvr, td.berendsen, td.andersen]
+)
 def test_factories_take_target_dt_and_kT_first_and_no_keyword_bus(factory):
     parameters = inspect.signature(factory).parameters
     assert list(parameters)[:2] == ["target", "dt"]

@@ -81,7 +81,7 @@ def test_stage_is_the_same_with_and_without_lists(sand):
 
 def test_films_and_pictures_are_written_and_listed(sand, tmp_path):
     outcome = demo.play(few_steps(demo.SHOT), sand)
-    outcome = demo.show(outcome, tmp_path / "out", width=120, gif_width=80)
+    outcome = demo.show(outcome, tmp_path / "out", width=120)
     assert sorted(path.name for path in outcome.files) == ["shot.gif", "shot.mp4", "shot.png"]
     assert all(path.stat().st_size > 500 for path in outcome.files)
     with Image.open(tmp_path / "out" / "shot.gif") as film:

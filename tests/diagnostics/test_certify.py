@@ -131,7 +131,9 @@ def test_brownian_with_mass_friction_and_temperature(method):
 
 def test_env_and_step_of_a_schedule_are_used():
     # the stiffness comes from the environment, the temperature from a schedule at the step of the state
-    dynamics = td.langevin(lambda x, env: env * harmonic(x), dt=0.5, kT=lambda step: 1.0 + step.astype(float), gamma=1.0)
+    dynamics = td.langevin(
+        lambda x, env: env * harmonic(x), dt=0.5, kT=lambda step: 1.0 + step.astype(float), gamma=1.0
+    )
     state = dynamics.init(KEY, jnp.ones(1), 2.0).replace(step=jnp.int32(3))
     np.testing.assert_allclose(td.certify(dynamics, state, 2.0).position_covariance, [[4 / 2]], rtol=EXACT)
 

@@ -32,7 +32,9 @@ def test_momenta_have_the_variance_of_their_mass_and_temperature():
 @pytest.mark.parametrize(("space", "dof"), [(None, 17), ({"atoms": free(), "weights": td.euclidean()}, 14)])
 def test_exact_momenta_have_exactly_the_temperature(space, dof):
     kT = 1.7
-    p = td.thermal_momentum(KEY, POSITION, kT, mass={"atoms": jnp.arange(1.0, 5.0), "weights": 0.5}, space=space, exact=True)
+    p = td.thermal_momentum(
+        KEY, POSITION, kT, mass={"atoms": jnp.arange(1.0, 5.0), "weights": 0.5}, space=space, exact=True
+    )
     np.testing.assert_allclose(kinetic(p, MASS), dof * kT, rtol=1e-13)
     if space is not None:
         np.testing.assert_allclose(jnp.sum(p["atoms"], axis=0), 0, atol=1e-14)

@@ -6,19 +6,9 @@ import numpy as np
 import scipy.stats
 
 import treedyn as td
+from tests.dynamics.running import begin, nothing, run
 from treedyn.particles.space import free
 from treedyn.testing import sigmas
-
-KEY = jax.random.key(0)
-
-
-@jax.jit
-def run(dynamics, state, steps):
-    return jax.lax.fori_loop(0, steps, lambda _, s: dynamics.step(s), state)
-
-
-def nothing(x):
-    return sum(0 * jnp.sum(leaf) for leaf in jax.tree.leaves(x))
 
 
 def harmonic(x):
@@ -30,7 +20,7 @@ def test_collisions_happen_to_points_with_the_probability_of_the_rate():
     space = {"atoms": free(), "weights": td.euclidean()}
     position = {"atoms": jnp.zeros((4000, 3)), "weights": jnp.zeros((2000, 3))}
     dynamics = td.andersen(nothing, dt=h, kT=1.0, rate=rate, space=space)
-    start = dynamics.init(KEY, position)
+    start = begin(dynamics, position)
     end = run(dynamics, start, 1)
     changed = jax.tree.map(lambda a, b: np.asarray(a != b), end.momentum, start.momentum)
     hit, miss = changed["atoms"].all(axis=1), ~changed["atoms"].any(axis=1)
@@ -47,7 +37,7 @@ def test_two_atoms_have_all_six_degrees_of_freedom():
     # collisions move the centre of mass: nothing is held
     mass, kT = jnp.array([1.0, 4.0]), 1.7
     dynamics = td.andersen(nothing, dt=0.2, kT=kT, rate=2.0, mass=jnp.tile(mass, 3000), space=free())
-    start = dynamics.init(KEY, jnp.zeros((6000, 3)), momentum=jnp.full((6000, 3), 0.1))
+    start = begin(dynamics, jnp.zeros((6000, 3)), momentum=jnp.full((6000, 3), 0.1))
     end = run(dynamics, start, 40)
     energies = np.asarray(jnp.sum(end.momentum**2, axis=1)).reshape(3000, 2) / np.asarray(mass) / kT
     np.testing.assert_allclose(end.dof, 18_000)
@@ -62,7 +52,7 @@ def test_oscillators_have_the_moments_of_a_gaussian_with_the_shadow_energy():
     # velocity Verlet conserves p^2/2 + (1 - h^2/4) x^2/2, and collisions keep the momenta canonical
     h, kT = 1.0, 2.0
     dynamics = td.andersen(harmonic, dt=h, kT=kT, rate=0.5)
-    end = run(dynamics, dynamics.init(KEY, jnp.ones(20_000)), 60)
+    end = run(dynamics, begin(dynamics, jnp.ones(20_000)), 60)
     x2, p2 = end.position**2, end.momentum**2
     assert abs(sigmas(x2, kT / (1 - h**2 / 4))) < 5
     assert abs(sigmas(x2, kT)) > 5
@@ -75,14 +65,14 @@ def test_oscillators_have_the_moments_of_a_gaussian_with_the_shadow_energy():
 def test_temperatures_of_a_tree():
     kT, rate = {"a": 0.5, "b": 2.0}, {"a": 1.0, "b": 5.0}
     dynamics = td.andersen(nothing, dt=0.5, kT=kT, rate=rate, mass={"a": 1.0, "b": 3.0})
-    end = run(dynamics, dynamics.init(KEY, {"a": jnp.zeros(5000), "b": jnp.zeros(5000)}, kT=1.0), 30)
+    end = run(dynamics, begin(dynamics, {"a": jnp.zeros(5000), "b": jnp.zeros(5000)}, kT=1.0), 30)
     assert abs(sigmas(end.momentum["a"] ** 2, 0.5)) < 5
     assert abs(sigmas(end.momentum["b"] ** 2 / 3, 2.0)) < 5
 
 
 def test_rate_zero_is_constant_energy():
     free_of_bath, nve = td.andersen(harmonic, dt=0.1, kT=1.0, rate=0.0), td.nve(harmonic, dt=0.1)
-    start = free_of_bath.init(KEY, jnp.ones(20_000))
+    start = begin(free_of_bath, jnp.ones(20_000))
     np.testing.assert_array_equal(
-        run(free_of_bath, start, 10).position, run(nve, nve.init(KEY, jnp.ones(20_000), kT=1.0), 10).position
+        run(free_of_bath, start, 10).position, run(nve, begin(nve, jnp.ones(20_000), kT=1.0), 10).position
     )

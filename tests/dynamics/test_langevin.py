@@ -7,15 +7,10 @@ import pytest
 import scipy.integrate
 
 import treedyn as td
+from tests.dynamics.running import begin, run
 from treedyn.testing import sigmas
 
-KEY = jax.random.key(0)
 COUNT = 20_000
-
-
-@jax.jit
-def run(dynamics, state, steps):
-    return jax.lax.fori_loop(0, steps, lambda _, s: dynamics.step(s), state)
 
 
 def double_well(x):
@@ -31,7 +26,7 @@ def exact_moment(power, kT):
 
 
 def assert_samples_the_double_well(dynamics, steps, kT, wrong):
-    end = run(dynamics, dynamics.init(KEY, jnp.zeros(COUNT)), steps)
+    end = run(dynamics, begin(dynamics, jnp.zeros(COUNT)), steps)
     assert int(end.status) == 0
     for power in (1, 2, 4):
         assert abs(sigmas(end.position**power, exact_moment(power, kT))) < 5
@@ -51,7 +46,7 @@ def test_brownian_samples_a_double_well():
 def test_friction_of_an_ornstein_uhlenbeck_process_is_the_rate_of_its_memory():
     gamma, h, steps = 0.7, 0.5, 3
     dynamics = td.langevin(lambda x: 0 * jnp.sum(x), dt=h, kT=1.0, gamma=gamma)
-    start = dynamics.init(KEY, jnp.zeros(COUNT))
+    start = begin(dynamics, jnp.zeros(COUNT))
     end = run(dynamics, start, steps)
     assert abs(sigmas(start.momentum * end.momentum, np.exp(-gamma * h * steps))) < 5
     assert abs(sigmas(end.momentum**2, 1)) < 5
@@ -59,10 +54,8 @@ def test_friction_of_an_ornstein_uhlenbeck_process_is_the_rate_of_its_memory():
 
 def test_brownian_motion_diffuses_at_the_einstein_rate():
     mass, gamma, kT, h, steps = 2.0, 0.5, 0.3, 0.1, 50
-    dynamics = td.brownian(
-        lambda x: 0 * jnp.sum(x), dt=h, kT=kT, gamma=gamma, mass=mass, method="euler_maruyama"
-    )
-    end = run(dynamics, dynamics.init(KEY, jnp.zeros(COUNT)), steps)
+    dynamics = td.brownian(lambda x: 0 * jnp.sum(x), dt=h, kT=kT, gamma=gamma, mass=mass, method="euler_maruyama")
+    end = run(dynamics, begin(dynamics, jnp.zeros(COUNT)), steps)
     assert abs(sigmas(end.position**2, 2 * kT / (mass * gamma) * h * steps)) < 5
 
 
@@ -73,7 +66,7 @@ def test_two_temperatures_in_one_tree():
     dynamics = td.langevin(
         wells, dt=0.2, kT={"cold": 0.5, "hot": 1.5}, gamma={"cold": 1.0, "hot": 0.5}, mass={"cold": 1.0, "hot": 2.0}
     )
-    end = run(dynamics, dynamics.init(KEY, {"cold": jnp.zeros(COUNT), "hot": jnp.zeros(COUNT)}), 300)
+    end = run(dynamics, begin(dynamics, {"cold": jnp.zeros(COUNT), "hot": jnp.zeros(COUNT)}), 300)
     for leaf, kT, other in (("cold", 0.5, 1.5), ("hot", 1.5, 0.5)):
         assert abs(sigmas(end.position[leaf] ** 2, exact_moment(2, kT))) < 5
         assert abs(sigmas(end.position[leaf] ** 2, exact_moment(2, other))) > 5
@@ -81,21 +74,21 @@ def test_two_temperatures_in_one_tree():
 
 def test_zero_temperature_without_force_is_friction_alone():
     dynamics = td.langevin(lambda x: 0 * jnp.sum(x), dt=0.5, kT=0.0, gamma=2.0)
-    start = dynamics.init(KEY, jnp.zeros(3), momentum=jnp.array([1.0, -2.0, 3.0]))
+    start = begin(dynamics, jnp.zeros(3), momentum=jnp.array([1.0, -2.0, 3.0]))
     end = run(dynamics, start, 4)
     np.testing.assert_allclose(end.momentum, start.momentum * np.exp(-2.0 * 0.5 * 4), rtol=1e-14)
 
 
 def test_no_friction_is_velocity_verlet():
     langevin, nve = td.langevin(double_well, dt=0.1, kT=1.0, gamma=0.0), td.nve(double_well, dt=0.1)
-    start = langevin.init(KEY, jnp.ones(5))
-    other = nve.init(KEY, jnp.ones(5), kT=1.0)
+    start = begin(langevin, jnp.ones(5))
+    other = begin(nve, jnp.ones(5), kT=1.0)
     np.testing.assert_allclose(run(langevin, start, 50).position, run(nve, other, 50).position, rtol=1e-12)
 
 
 def test_infinite_mass_feels_no_noise():
     dynamics = td.langevin(double_well, dt=0.1, kT=1.0, gamma=1.0, mass=jnp.array([1.0, jnp.inf]))
-    end = run(dynamics, dynamics.init(KEY, jnp.array([0.5, 0.5])), 20)
+    end = run(dynamics, begin(dynamics, jnp.array([0.5, 0.5])), 20)
     assert float(end.position[1]) == 0.5 != float(end.position[0])
     assert float(td.degrees_of_freedom(end)) == 1
     assert int(end.status) == 0

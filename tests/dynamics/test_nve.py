@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from tests.dynamics.running import KEY, begin
 from treedyn.testing import convergence_order, log_volume, reversal_error
-
-KEY = jax.random.key(0)
 
 
 def harmonic(x):
@@ -33,7 +32,7 @@ def anharmonic_nve(dt, order=2):
 
 
 def start(dynamics):
-    return dynamics.init(KEY, START, momentum=MOMENTUM)
+    return begin(dynamics, START, momentum=MOMENTUM)
 
 
 @partial(jax.jit, static_argnames=("steps", "record"))
@@ -53,7 +52,7 @@ def energy(dynamics, state):
 def test_velocity_verlet_conserves_its_shadow_hamiltonian_to_round_off():
     h = 0.5
     dynamics = td.nve(harmonic, dt=h)
-    state = dynamics.init(KEY, jnp.array([1.0]), momentum=jnp.array([0.3]))
+    state = begin(dynamics, jnp.array([1.0]), momentum=jnp.array([0.3]))
 
     def shadow(dynamics, state):
         return jnp.sum(state.momentum**2) / 2 + (1 - h**2 / 4) * jnp.sum(state.position**2) / 2
@@ -112,8 +111,10 @@ def test_kepler_orbit_keeps_energy_and_angular_momentum_where_runge_kutta_drifts
     eccentricity, steps, orbits = 0.5, 100, 100
     dt = 2 * np.pi / steps
     dynamics = td.nve(kepler, dt)
-    state = dynamics.init(
-        KEY, jnp.array([1 - eccentricity, 0.0]), momentum=jnp.array([0.0, np.sqrt((1 + eccentricity) / (1 - eccentricity))])
+    state = begin(
+        dynamics,
+        jnp.array([1 - eccentricity, 0.0]),
+        momentum=jnp.array([0.0, np.sqrt((1 + eccentricity) / (1 - eccentricity))]),
     )
 
     def energy_and_spin(dynamics, state):
@@ -142,7 +143,7 @@ def test_kepler_orbit_keeps_energy_and_angular_momentum_where_runge_kutta_drifts
 
 def test_infinite_mass_stands_still_whatever_pulls_on_it():
     dynamics = td.nve(lambda x: jnp.sum((x[0] - x[1]) ** 2), dt=0.1, mass=jnp.array([jnp.inf, 1.0]))
-    state = dynamics.init(KEY, jnp.array([[0.0, 0.0], [1.0, 0.0]]), kT=1.0)
+    state = begin(dynamics, jnp.array([[0.0, 0.0], [1.0, 0.0]]), kT=1.0)
     assert td.degrees_of_freedom(state) == 2
     np.testing.assert_array_equal(state.momentum[0], 0)
     end = jax.jit(lambda s: td.trajectory(dynamics, s, steps=50).state)(state)

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from tests.dynamics.running import KEY, begin, run
 from treedyn.particles.space import free
 from treedyn.testing import sigmas
-
-KEY = jax.random.key(0)
-
-
-@jax.jit
-def run(dynamics, state, steps):
-    return jax.lax.fori_loop(0, steps, lambda _, s: dynamics.step(s), state)
 
 
 def springs(x):
@@ -23,7 +17,10 @@ def springs(x):
     return jnp.sum((points[:, None] - points[None, :]) ** 2) / 8
 
 
-START = {"light": jnp.array([[0.0, 1.0, 0.2], [1.0, 0.3, -0.4], [0.5, 0.1, 0.8]]), "heavy": jnp.array([[0.2, -1.0, 0.0]])}
+START = {
+    "light": jnp.array([[0.0, 1.0, 0.2], [1.0, 0.3, -0.4], [0.5, 0.1, 0.8]]),
+    "heavy": jnp.array([[0.2, -1.0, 0.0]]),
+}
 MASS = {"light": jnp.array([1.0, 2.0, 3.0]), "heavy": 10.0}
 
 
@@ -43,7 +40,7 @@ HELD = {
 @pytest.mark.parametrize("method", HELD)
 def test_total_momentum_stays_zero_to_round_off(method):
     dynamics = HELD[method]()
-    state = dynamics.init(KEY, START, kT=2.0)
+    state = begin(dynamics, START, kT=2.0)
     np.testing.assert_allclose(total_momentum(state), 0, atol=1e-14)
     np.testing.assert_allclose(td.degrees_of_freedom(state), 4 * 3 - 3, rtol=1e-14)
     end = run(dynamics, state, 300)
@@ -55,7 +52,7 @@ def test_removal_is_weighted_by_mass():
     # every particle loses the same velocity, so relative velocities stay
     dynamics = td.nve(lambda x: 0 * springs(x), dt=0.1, mass=MASS, space=free(), remove_drift=True)
     momentum = jax.tree.map(lambda x: x + 1.0, START)
-    state = dynamics.init(KEY, START, momentum=momentum)
+    state = begin(dynamics, START, momentum=momentum)
     end = run(dynamics, state, 1)
     velocity = jax.tree.map(jnp.divide, momentum, state.mass)
     center = total_momentum(state) / (1 + 2 + 3 + 10)
@@ -67,8 +64,10 @@ def test_removal_is_weighted_by_mass():
 def test_every_leaf_keeps_its_share_of_the_degrees_of_freedom():
     # the light leaf has 6/16 of the mass: it loses 6/16 of three degrees of freedom, and so does its kinetic energy
     kT = 0.7
-    dynamics = td.langevin(springs, dt=0.3, kT=kT, gamma=1.0, mass=MASS, space=free(), remove_drift=True, splitting="BAOA")
-    state = dynamics.init(KEY, START)
+    dynamics = td.langevin(
+        springs, dt=0.3, kT=kT, gamma=1.0, mass=MASS, space=free(), remove_drift=True, splitting="BAOA"
+    )
+    state = begin(dynamics, START)
     dof = {"light": 9 - 3 * 6 / 16, "heavy": 3 - 3 * 10 / 16}
     for leaf, expected in dof.items():
         np.testing.assert_allclose(state.dof[leaf], expected, rtol=1e-14)
@@ -92,7 +91,7 @@ def test_only_leaves_of_a_translation_invariant_space_are_held():
 
     space = {"atoms": free(), "weights": td.euclidean()}
     dynamics = td.langevin(energy, dt=0.1, kT=1.0, space=space, remove_drift=True)
-    state = dynamics.init(KEY, {"atoms": jnp.ones((2, 2)), "weights": jnp.ones((4, 2))})
+    state = begin(dynamics, {"atoms": jnp.ones((2, 2)), "weights": jnp.ones((4, 2))})
     np.testing.assert_allclose((state.dof["atoms"], state.dof["weights"]), (2, 8))
     end = run(dynamics, state, 1)
     assert np.all(np.abs(np.sum(end.momentum["weights"], axis=0)) > 1e-3)
@@ -100,7 +99,7 @@ def test_only_leaves_of_a_translation_invariant_space_are_held():
 
 def test_center_of_leaves_of_different_dimension_is_held_for_each_dimension():
     dynamics = td.nve(lambda x: 0 * jnp.sum(x["flat"]), dt=0.1, space=free(), remove_drift=True)
-    state = dynamics.init(KEY, {"flat": jnp.zeros((3, 2)), "deep": jnp.zeros((4, 3))}, kT=1.0)
+    state = begin(dynamics, {"flat": jnp.zeros((3, 2)), "deep": jnp.zeros((4, 3))}, kT=1.0)
     assert td.degrees_of_freedom(state) == 6 - 2 + 12 - 3
     for leaf in state.momentum.values():
         np.testing.assert_allclose(jnp.sum(leaf, axis=0), 0, atol=1e-14)
@@ -126,16 +125,18 @@ def test_what_would_bias_the_momenta_is_an_error(case):
 
 def test_schedules_of_one_number_are_no_bias():
     dynamics = td.langevin(springs, 0.1, kT=lambda step: 1.0, gamma=lambda step: 1.0, space=free(), remove_drift=True)
-    assert td.degrees_of_freedom(dynamics.init(KEY, START)) == 9
+    assert td.degrees_of_freedom(begin(dynamics, START)) == 9
 
 
 def test_nothing_to_hold_is_an_error():
     dynamics = td.nve(springs, 0.1, remove_drift=True)
-    with pytest.raises(ValueError, match="remove_drift: no leaf of the position lives in a translation-invariant space"):
-        dynamics.init(KEY, START)
+    with pytest.raises(
+        ValueError, match="remove_drift: no leaf of the position lives in a translation-invariant space"
+    ):
+        begin(dynamics, START)
 
 
 def test_infinite_mass_among_the_held_is_an_error():
     dynamics = td.nve(springs, 0.1, mass={"light": 1.0, "heavy": jnp.inf}, space=free(), remove_drift=True)
     with pytest.raises(ValueError, match="remove_drift: .* infinite mass"):
-        dynamics.init(KEY, START)
+        begin(dynamics, START)

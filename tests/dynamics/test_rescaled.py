@@ -7,16 +7,10 @@ import pytest
 import scipy.stats
 
 import treedyn as td
+from tests.dynamics.running import KEY, begin, nothing
 from treedyn import operators
 from treedyn.particles.space import free
 from treedyn.testing import sigmas
-
-KEY = jax.random.key(0)
-
-
-def nothing(x):
-    """No force: what is left is the thermostat alone."""
-    return sum(0 * jnp.sum(leaf) for leaf in jax.tree.leaves(x))
 
 
 STIFFNESS = jnp.array([1.0, 0.5, 2.0])
@@ -62,7 +56,7 @@ def test_two_atoms_with_their_centre_held_have_three_degrees_of_freedom():
     kT = 1.7
     dynamics = two_atoms(kT, tau=0.3)
     # far from equilibrium at first: cold, and drifting
-    start = dynamics.init(KEY, jnp.zeros((2, 3)), momentum=jnp.full((2, 3), 0.1).at[0, 1].set(0.05))
+    start = begin(dynamics, jnp.zeros((2, 3)), momentum=jnp.full((2, 3), 0.1).at[0, 1].set(0.05))
     states = run(dynamics, start, 40)
     assert np.all(states.status == 0)
     np.testing.assert_allclose(states.dof, 3)
@@ -76,7 +70,7 @@ def test_two_atoms_with_their_centre_held_have_three_degrees_of_freedom():
 def test_one_degree_of_freedom_is_an_ornstein_uhlenbeck_process():
     kT, tau, mass, h = 1.3, 0.7, 2.0, 0.5
     rescale = operators.csvr(kT=kT, tau=tau)
-    state = td.compose(nothing, (operators.drift(td.euclidean()), rescale), h, mass=mass).init(KEY, jnp.zeros(1))
+    state = begin(td.compose(nothing, (operators.drift(td.euclidean()), rescale), h, mass=mass), jnp.zeros(1))
     c = np.exp(-h / (2 * tau))
     for momentum in (0.8, -1.1, 1e-3):
         for xi in (-3.0, -0.4, 0.0, 2.0):
@@ -90,7 +84,7 @@ def test_oscillators_and_free_leaves_each_have_their_own_temperature():
     # canonical in the momenta at any step, and <x^2> = kT/(k (1 - h^2 k/4)): what velocity Verlet makes of the energy
     h, kT = 0.8, {"bound": 2.0, "free": 0.5}
     dynamics = td.csvr(oscillators, dt=h, kT=kT, tau=1.0)
-    start = dynamics.init(KEY, START)
+    start = begin(dynamics, START)
     states = run(dynamics, start, 100)
     bound, free = states.momentum["bound"], states.momentum["free"]
     x2 = states.position["bound"] ** 2
@@ -110,7 +104,7 @@ def test_oscillators_and_free_leaves_each_have_their_own_temperature():
 def test_conserved_quantity_counts_the_heat():
     # free particles: kinetic energy and heat cancel to round-off
     dynamics = two_atoms(kT=1.0, tau=0.2)
-    start = dynamics.init(KEY, jnp.zeros((2, 3)))
+    start = begin(dynamics, jnp.zeros((2, 3)))
     ends = run(dynamics, start, 20)
     np.testing.assert_allclose(jax.vmap(dynamics.conserved)(ends), dynamics.conserved(start), rtol=1e-12)
     assert np.std(twice_kinetic(ends)) > 1
@@ -121,7 +115,7 @@ def test_conserved_quantity_is_off_by_the_square_of_the_step():
     errors = []
     for n in (1, 2, 4):
         dynamics = td.csvr(oscillators, dt=0.2 / n, kT={"bound": 0.0, "free": 0.0}, tau=20.0)
-        state, values = dynamics.init(KEY, START, kT=1.0), []
+        state, values = begin(dynamics, START, kT=1.0), []
         for _ in range(20):
             state = jax.tree.map(lambda x: x[0], run(dynamics, state, n))
             values.append(dynamics.conserved(state))
@@ -131,7 +125,7 @@ def test_conserved_quantity_is_off_by_the_square_of_the_step():
 
 def test_no_kinetic_energy_stays_finite():
     dynamics = two_atoms(kT=1.0, tau=1.0)
-    ends = run(dynamics, dynamics.init(KEY, jnp.zeros((2, 3)), momentum=jnp.zeros((2, 3))), 5)
+    ends = run(dynamics, begin(dynamics, jnp.zeros((2, 3)), momentum=jnp.zeros((2, 3))), 5)
     np.testing.assert_array_equal(ends.momentum, 0)
     assert np.all(ends.status == 0)
 
@@ -143,14 +137,14 @@ def test_no_kinetic_energy_stays_finite():
         new, heat = rescale.apply(state, 0.1, (jnp.ones(1), jnp.ones(1)), jnp.zeros(1))
         return jnp.sum(new.momentum) + jnp.sum(heat)
 
-    start = dynamics.init(KEY, jnp.zeros((2, 3)))
+    start = begin(dynamics, jnp.zeros((2, 3)))
     assert np.isfinite(gradient(1.0, jnp.zeros((2, 3))))
     assert np.isfinite(gradient(0.0, jnp.ones((2, 3))))
 
 
 def test_zero_temperature_cools_exponentially():
     dynamics = two_atoms(kT=0.0, tau=0.5)
-    start = dynamics.init(KEY, jnp.zeros((2, 3)), kT=1.0)
+    start = begin(dynamics, jnp.zeros((2, 3)), kT=1.0)
     ends = run(dynamics, start, 10)
     np.testing.assert_allclose(ends.momentum[0], start.momentum * np.exp(-10 * 0.2 / 0.5 / 2), rtol=1e-12)
 
@@ -159,7 +153,7 @@ def test_zero_temperature_cools_exponentially():
 def test_berendsen_relaxes_at_its_rate(kT):
     tau, time = 0.4, 1.0
     dynamics = td.berendsen(nothing, dt=0.1, kT=kT, tau=tau)
-    start = dynamics.init(KEY, jnp.zeros(5), momentum=jnp.full(5, 0.3))
+    start = begin(dynamics, jnp.zeros(5), momentum=jnp.full(5, 0.3))
     ends = run(dynamics, start, 10)
     expected = kT + (td.temperature(start) - kT) * np.exp(-time / tau)
     np.testing.assert_allclose(jax.vmap(td.temperature)(ends), expected, rtol=1e-12)
@@ -168,7 +162,7 @@ def test_berendsen_relaxes_at_its_rate(kT):
 def test_berendsen_is_not_canonical():
     # different frequencies, so that the oscillators do not stay in phase
     dynamics = td.berendsen(lambda x: jnp.sum(jnp.linspace(1, 3, 10) * x**2) / 2, dt=0.2, kT=1.0, tau=0.5)
-    start = dynamics.init(KEY, jnp.ones(10))
+    start = begin(dynamics, jnp.ones(10))
 
     @jax.jit
     def kinetic(state):
@@ -183,4 +177,4 @@ def test_berendsen_is_not_canonical():
 def test_uneven_numbers_in_one_group_are_an_error():
     dynamics = td.csvr(nothing, dt=0.1, kT={"a": 1.0, "b": 2.0}, tau=1.0, groups={"a": 0, "b": 0})
     with pytest.raises(ValueError, match="kT: the leaves of one thermostat share one number"):
-        jax.eval_shape(dynamics.step, dynamics.init(KEY, {"a": jnp.zeros(2), "b": jnp.zeros(2)}))
+        jax.eval_shape(dynamics.step, begin(dynamics, {"a": jnp.zeros(2), "b": jnp.zeros(2)}))

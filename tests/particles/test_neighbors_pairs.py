@@ -72,10 +72,10 @@ def stored(case, fraction, cell):
 
 
 def brute_force(position, cell, axes):
-    """Distances of all pairs, the nearest image searched among many."""
+    """Distances of all pairs, the nearest image searched among all that can be nearer than half of a height."""
     fraction = position @ np.linalg.inv(cell)
     fraction = fraction - np.floor(fraction) * np.array(axes)
-    shifts = np.array(list(product(*((-2, -1, 0, 1, 2) if p else (0,) for p in axes))))
+    shifts = np.array(list(product(*((-1, 0, 1) if p else (0,) for p in axes))))
     delta = (fraction[:, None] - fraction[None])[:, :, None] + shifts
     return np.min(np.linalg.norm(delta @ cell, axis=-1), axis=-1)
 

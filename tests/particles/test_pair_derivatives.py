@@ -66,9 +66,18 @@ def third(f, x, v):
     return jax.grad(lambda *x: jax.jvp(lambda *x: jax.jvp(f, x, v)[1], x, v)[1], argnums=range(4))(*x)
 
 
-@pytest.mark.parametrize("order", [first, second, third])
-@pytest.mark.parametrize(("dimension", "listed"), [(2, False), (3, True)])
-def test_derivatives_with_respect_to_everything_are_those_of_the_sum_over_pairs(dimension, listed, order):
+@pytest.mark.parametrize(
+    ("order", "dimension", "listed"),
+    [
+        (first, 2, False),
+        (first, 3, True),
+        (second, 3, True),
+        pytest.param(second, 2, False, marks=pytest.mark.slow),
+        pytest.param(third, 2, True, marks=pytest.mark.slow),
+        pytest.param(third, 3, False, marks=pytest.mark.slow),
+    ],
+)
+def test_derivatives_with_respect_to_everything_are_those_of_the_sum_over_pairs(order, dimension, listed):
     x, v = arguments(dimension)
     f = functools.partial(library, env=hand_made(x[0], BOX, 2.6) if listed else None)
     assert relative_error(jax.jit(functools.partial(order, f))(x, v), jax.jit(functools.partial(order, plain))(x, v)) < 1e-10
@@ -99,10 +108,12 @@ def test_gradients_of_tables_and_of_numbers_per_particle_are_those_of_the_sum_ov
 
         return written_out(u, x, BOX)
 
-    expected = jax.jit(jax.grad(reference, argnums=range(3)))(x, table, values)
+    expected = list(jax.jit(jax.grad(reference, argnums=range(3)))(x, table, values))
+    # a pair has no first particle: both entries of the table that it could have read have their share
+    expected[1] = (expected[1] + expected[1].T) / 2
     for env in (None, hand_made(x, BOX, 2.5)):
         actual = jax.jit(jax.grad(functools.partial(ours, env=env), argnums=range(3)))(x, table, values)
-        assert relative_error(actual, expected) < 1e-12
+        assert relative_error(actual, tuple(expected)) < 1e-12
 
 
 def test_reverse_mode_through_a_trajectory_is_that_of_the_sum_over_pairs():

@@ -42,7 +42,7 @@ def test_moving_everything_by_whole_pixels_moves_the_picture():
     random = np.random.default_rng(1)
     position, color = random.uniform(0, 10, (50, 2)), random.integers(0, 256, (50, 3))
     look = view.Look(width=100)
-    moved = draw(position + [0.7, -1.1], look=look, color=color).astype(int)
+    moved = draw(position + np.array([0.7, -1.1]), look=look, color=color).astype(int)
     rolled = np.roll(draw(position, look=look, color=color), (11, 7), axis=(0, 1))
     assert np.abs(moved - rolled).max() <= 1  # where a coordinate rounds to the other side
 
@@ -82,7 +82,7 @@ def test_ball_is_round_and_wraps_around_the_box():
 
 def test_ball_that_does_not_fit_into_the_box_is_an_error():
     ball = view.Ball(np.array([[5.0, 5.0]]), 8.0)
-    with pytest.raises(ValueError, match="balls: .* does not fit"):
+    with pytest.raises(ValueError, match=r"balls: .* does not fit"):
         draw([[1.0, 1.0]], balls=[ball])
 
 

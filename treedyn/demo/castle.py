@@ -35,7 +35,12 @@ class Canvas:
         self.grit = np.random.default_rng(7).normal(size=self.pixels.shape[:2]).astype(np.float32)
 
     def fill(
-        self, points: Sequence[Point], color: Color, shading: Shading | None = None, grit: float = 0.0, opacity: float = 1.0
+        self,
+        points: Sequence[Point],
+        color: Color,
+        shading: Shading | None = None,
+        grit: float = 0.0,
+        opacity: float = 1.0,
     ) -> None:
         """Fill a polygon.
 
@@ -108,7 +113,9 @@ def ellipse(x: float, y: float, width: float, height: float) -> list[Point]:
 def crenels(left: float, right: float, top: float, height: float, count: int) -> list[list[Point]]:
     """Return `count` merlons that stand on the line from `left` to `right`, with gaps between them."""
     width = (right - left) / (count + 0.62 * (count - 1))
-    return [rectangle(left + 1.62 * width * k, top - height, left + 1.62 * width * k + width, top + 2) for k in range(count)]
+    return [
+        rectangle(left + 1.62 * width * k, top - height, left + 1.62 * width * k + width, top + 2) for k in range(count)
+    ]
 
 
 def bricks(canvas: Canvas, left: float, top: float, right: float, bottom: float, seed: int) -> None:
@@ -120,7 +127,9 @@ def bricks(canvas: Canvas, left: float, top: float, right: float, bottom: float,
                 canvas.fill(rectangle(x, y, x + 30, y + 5), (176, 124, 66), opacity=0.55)
 
 
-def tower(canvas: Canvas, left: float, top: float, right: float, bottom: float, merlons: int, color: Color = SAND) -> None:
+def tower(
+    canvas: Canvas, left: float, top: float, right: float, bottom: float, merlons: int, color: Color = SAND
+) -> None:
     """Draw a round tower with a wider, crenellated head."""
     canvas.fill(rectangle(left, top, right, bottom), color, round_wall, grit=0.03)
     bricks(canvas, left, top + 70, right, bottom, seed=int(left))
@@ -160,7 +169,9 @@ def flag(canvas: Canvas, x: float, top: float, bottom: float, color: Color, leng
     upper = [(x + direction * (4 + length * a), top + 4 + w) for a, w in zip(along, wave, strict=True)]
     lower = [(px, py + h) for (px, py), h in zip(upper, height, strict=True)]
     canvas.fill(
-        upper + lower[::-1], color, lambda u, v: 1.03 + 0.16 * np.cos(2 * math.pi * 1.15 * (direction * u + 1) / 2 + 0.6)
+        upper + lower[::-1],
+        color,
+        lambda u, v: 1.03 + 0.16 * np.cos(2 * math.pi * 1.15 * (direction * u + 1) / 2 + 0.6),
     )
     stripe = [(px, py + 0.38 * h) for (px, py), h in zip(upper, height, strict=True)]
     stripe += [(px, py + 0.62 * h) for (px, py), h in zip(upper[::-1], height[::-1], strict=True)]
@@ -221,7 +232,9 @@ def shell(canvas: Canvas, x: float, y: float, size: float, turn: float) -> None:
     canvas.fill([*rim, point(0.0, -0.12 * size)], PINK, dome)
     for k in range(ribs):
         a = np.linspace(a0 + (k + 0.22) * (a1 - a0) / ribs, a0 + (k + 0.78) * (a1 - a0) / ribs, 12)
-        canvas.fill([(x, y), *(point(b, 0.97 * r) for b, r in zip(a, edge(a), strict=True))], (255, 214, 206), opacity=0.75)
+        canvas.fill(
+            [(x, y), *(point(b, 0.97 * r) for b, r in zip(a, edge(a), strict=True))], (255, 214, 206), opacity=0.75
+        )
     for part in (0.52, 0.80):
         band = [point(a, (part + 0.035) * size) for a in fan] + [point(a, (part - 0.035) * size) for a in fan[::-1]]
         canvas.fill(band, PLUM, opacity=0.38)

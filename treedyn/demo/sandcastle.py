@@ -9,6 +9,7 @@ Three stages, each a film and a picture:
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Stage:
     steps: int
     frames: int
     radius: float = 0.0
-    dt: float = 0.005
+    dt: float = 0.006
     gamma: float = 0.15
     lists: bool = False
     speed: float = 10.0
@@ -97,7 +98,7 @@ class Outcome:
         stage: which.
         run: what `td.run` returned; its records are the positions of grains and projectile, one for every picture.
         sand: the grains as they were at the start.
-        shot: positions of the projectile, `[frames, 2]`, or `None`.
+        shot: positions of the projectile at the start and in every record, `[frames + 1, 2]`, or `None`.
         before: energy per grain at the start.
         after: energy per grain at the end.
         seconds: how long it took, compilation included.
@@ -114,9 +115,9 @@ class Outcome:
     files: tuple[Path, ...] = ()
 
 
-SETTLE = Stage(name="settle", title="1  the castle settles", steps=800, frames=60, gamma=0.5)
-SHOT = Stage(name="shot", title="2  a shot", steps=2_000, frames=125, radius=4.0)
-SIEGE = Stage(name="siege", title="3  the siege", steps=5_000, frames=125, radius=13.0, lists=True)
+SETTLE = Stage(name="settle", title="1  the castle settles", steps=600, frames=50, gamma=0.5)
+SHOT = Stage(name="shot", title="2  a shot", steps=1_500, frames=100, radius=4.0)
+SIEGE = Stage(name="siege", title="3  the siege", steps=4_000, frames=100, radius=13.0, lists=True)
 
 
 def pour(image: Any, count: int, *, spacing: float, shake: float = 0.0, seed: int = 0) -> Sand:
@@ -183,48 +184,53 @@ def play(stage: Stage, sand: Sand, *, seed: int = 0, progress: bool = False) -> 
         progress=stage.title if progress else False,
     )  # fmt: skip
     count = len(sand.position)
+    shot = np.concatenate([np.asarray(env["shot"].position)[None], run.records[1]]) if stage.radius else None
     assert state.energy is not None and run.state.energy is not None
     return Outcome(
-        stage=stage, run=run, sand=sand, shot=run.records[1], before=float(state.energy) / count,
+        stage=stage, run=run, sand=sand, shot=shot, before=float(state.energy) / count,
         after=float(run.state.energy) / count, seconds=time.perf_counter() - began,
     )  # fmt: skip
 
 
-def show(outcome: Outcome, folder: Path, *, width: int = 720, gif_width: int = 440) -> Outcome:
+def show(outcome: Outcome, folder: Path, *, width: int = 720) -> Outcome:
     """Write the film and the picture of one stage.
 
     Args:
         outcome: what the stage did.
         folder: where to.
-        width: pixels across the MP4 film and each half of the picture.
-        gif_width: pixels across the GIF film.
+        width: pixels across the MP4 film and each half of the picture; the GIF film is half as wide.
 
     Returns:
         The outcome, with the names of its files.
     """
-    stage, sand = outcome.stage, outcome.sand
-    positions = np.concatenate([np.asarray(sand.position)[None], outcome.run.records[0]])
-    balls = []
-    if outcome.shot is not None:
-        start = outcome.shot[:1] - (outcome.shot[1:2] - outcome.shot[:1])
-        balls = [view.Ball(np.concatenate([start, outcome.shot]), stage.radius)]
-    box = np.asarray(sand.box)
-
-    def film(width: int, every: int) -> list[np.ndarray]:
-        look = view.Look(width=width)
-        taken = [ball._replace(position=ball.position[::every]) for ball in balls]
-        return list(view.frames(positions[::every], sand.color, box=box, radius=0.52, balls=taken, look=look))
-
+    stage = outcome.stage
+    pictures = list(draw(outcome, width))
+    small = [block_mean(picture) for picture in pictures[::2]]
     folder.mkdir(parents=True, exist_ok=True)
-    sharp = film(width, 1)
-    files = [view.write_gif(folder / f"{stage.name}.gif", film(gif_width, 2), fps=12.5)]
+    files = [view.write_gif(folder / f"{stage.name}.gif", small, fps=12.5)]
     try:
-        files.append(view.write_mp4(folder / f"{stage.name}.mp4", sharp, fps=25))
+        files.append(view.write_mp4(folder / f"{stage.name}.mp4", pictures, fps=25))
     except (ImportError, OSError) as error:
         print(f"no MP4: {error}")
-    both = view.side_by_side([sharp[0], sharp[-1]], ["start", f"after {outcome.run.steps:,} steps"])
+    both = view.side_by_side([pictures[0], pictures[-1]], ["start", f"after {outcome.run.steps:,} steps"])
     files.append(view.write_picture(folder / f"{stage.name}.png", both))
     return dataclasses.replace(outcome, files=tuple(files))
+
+
+def draw(outcome: Outcome, width: int) -> Iterator[np.ndarray]:
+    """Draw the start of a stage and everything that was recorded."""
+    sand = outcome.sand
+    positions = np.concatenate([np.asarray(sand.position)[None], outcome.run.records[0]])
+    balls = [view.Ball(outcome.shot, outcome.stage.radius)] if outcome.shot is not None else []
+    box = np.asarray(sand.box)
+    return view.frames(positions, sand.color, box=box, radius=0.52, balls=balls, look=view.Look(width=width))
+
+
+def block_mean(picture: np.ndarray) -> np.ndarray:
+    """Return a picture of half the size."""
+    height, width = (side // 2 for side in picture.shape[:2])
+    blocks = picture[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
+    return blocks.mean(axis=(1, 3), dtype=np.float32).astype(np.uint8)
 
 
 def sandcastle(

@@ -88,8 +88,10 @@ class Fire(Rule):
         v = tree.axpy(dt, force, tree.where(downhill, v, tree.zeros_like(v)))
         speed, pull = tree.norm(v), tree.norm(force)
         mixed = tree.axpy(alpha * speed / jnp.where(pull > 0, pull, 1), force, tree.scale(1 - alpha, v))
-        v = tree.where(downhill, mixed, v)
-        way = tree.add(limit(tree.scale(dt, v), self.max_step), retreat)
+        # the limit is one on the speed, so that half a step back is half of the step that was taken
+        max_step = self._like(self.max_step, dt)
+        v = limit(tree.where(downhill, mixed, v), max_step / dt)
+        way = limit(tree.add(tree.scale(dt, v), retreat), max_step)
         return way, FireMemory(velocity=v, dt=dt, alpha=alpha, downhill=count)
 
     @staticmethod

@@ -17,23 +17,34 @@ from treedyn.particles.masks import Room
 from treedyn.particles.space import ParticleSpace, check_cutoff
 from treedyn.space import Space
 
-# What one word costs besides the comparisons that it is made of, in comparisons.
-_WORD_COST = 8
+# Widths of a tile to choose from, and what a word costs besides the comparisons that it is made of, in comparisons:
+# measured. Widths that are no multiple of the vectors of the processor are slow.
+_LANES = (4, 8, 16, 24, 32)
+_WORD_COST = 32
 # Slots come in multiples: few different shapes, for each of which everything is compiled anew.
 _MULTIPLE = 4
+
+
+def check_known(**values: Any) -> None:
+    """Refuse to go on inside of a transformation.
+
+    Raises:
+        ValueError: a number in one of the named values is not known yet.
+    """
+    for name, value in values.items():
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+            raise ValueError(
+                f"{name}: the sizes of a neighbor list depend on its numbers, which are not known inside jit, vmap or "
+                "grad; call allocate outside, and env.update(position) or env.rebuild(position) inside"
+            )
 
 
 def check_points(points: Any) -> jax.Array:
     """Return the points as an array, or refuse them.
 
     Raises:
-        ValueError: they are not known yet, no floating-point array `[N, d]`, or not finite.
+        ValueError: they are no floating-point array `[N, d]`, or not finite.
     """
-    if isinstance(points, Tracer):
-        raise ValueError(
-            "allocate: the sizes of a neighbor list depend on the numbers in the position, which are not known inside "
-            "jit, vmap or grad; call allocate outside, and env.update(position) or env.rebuild(position) inside"
-        )
     if not hasattr(points, "shape") or not hasattr(points, "dtype"):
         raise ValueError(
             f"position: expected an array of points [N, d], got {type(points).__name__}; where the points are a part "
@@ -60,14 +71,9 @@ def check_reach(space: Space, cutoff: Any, skin: Any, points: jax.Array) -> floa
     image, not listed, may be as near, and could come within the cutoff unseen.
 
     Raises:
-        ValueError: the box does not fit the points, or does not allow cutoff and skin, or they are not known.
+        ValueError: the box does not fit the points, or does not allow cutoff and skin.
     """
     dimension = points.shape[1]
-    if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(space), cutoff, skin)):
-        raise ValueError(
-            "allocate: the sizes of a neighbor list depend on the box, the cutoff and the skin, which are not known "
-            "inside jit, vmap or grad; call allocate outside, and env.update(position, space) inside"
-        )
     if not isinstance(space, ParticleSpace):
         return float(cutoff) + float(skin)
     shapes = {leaf.shape for leaf in map(jnp.asarray, jax.tree.leaves(space)) if leaf.ndim}
@@ -93,8 +99,8 @@ def check_reach(space: Space, cutoff: Any, skin: Any, points: jax.Array) -> floa
 def measure_room(grid: Grid, space: Space, points: jax.Array, least: Room | None) -> Room:
     """Return the sizes that are needed for these points and some more, and at least `least`."""
     count, adjacent = np.asarray(_survey(grid, space, points)), np.asarray(grid.adjacent)
-    full = min(32, -(-int(count.max()) // 4) * 4)
-    rooms = [_room(count, adjacent, lanes) for lanes in range(4, full + 1, 4)]
+    full = next((lanes for lanes in _LANES if lanes >= count.max()), _LANES[-1])
+    rooms = [_room(count, adjacent, lanes) for lanes in _LANES if lanes <= full]
     room = min(rooms, key=lambda r: r.tiles * r.around * r.lanes * (r.lanes + _WORD_COST))
     if least is not None:
         if room.lanes < least.lanes:
@@ -143,4 +149,4 @@ def choose_capacity(neighbors: int, points: int, headroom: float, least: int) ->
     return least if neighbors <= least > 0 else -(-wanted // _MULTIPLE) * _MULTIPLE
 
 
-__all__ = ["check_points", "check_reach", "choose_capacity", "measure_room"]
+__all__ = ["check_known", "check_points", "check_reach", "choose_capacity", "measure_room"]

@@ -179,8 +179,8 @@ def _crystal(
 ) -> Lattice:
     """Repeat a rectangular cell whose edges are `shape` lattice constants, with sites in units of the edges."""
     dimension = len(shape)
-    counts = np.broadcast_to(np.asarray(repeats), (dimension,)) if np.ndim(repeats) <= 1 else np.asarray(repeats)
-    if np.shape(repeats) not in ((), (dimension,)) or counts.dtype.kind != "i" or np.any(counts < 1):
+    counts = np.asarray(repeats)
+    if counts.shape not in ((), (dimension,)) or counts.dtype.kind != "i" or np.any(counts < 1):
         raise ValueError(f"repeats: expected one positive integer, or {dimension} of them, got {repeats!r}")
     if (lattice_constant is None) == (density is None):
         raise ValueError("lattice_constant, density: expected one of the two")
@@ -189,6 +189,7 @@ def _crystal(
         raise ValueError(f"{name}: must be positive, got {given}")
     if lattice_constant is None:
         lattice_constant = (len(sites) / (math.prod(shape) * density)) ** (1 / dimension)
+    counts = np.broadcast_to(counts, (dimension,))
     cells = np.stack(np.meshgrid(*(np.arange(n) for n in counts), indexing="ij"), axis=-1).reshape(-1, 1, dimension)
     edge = np.asarray(shape)
     points = ((cells + np.asarray(sites)) * edge).reshape(-1, dimension)

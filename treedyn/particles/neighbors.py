@@ -18,7 +18,7 @@ from jax import lax
 from jax.core import Tracer
 
 from treedyn.environment import Refreshable
-from treedyn.particles.allocation import check_points, check_reach, choose_capacity, measure_room
+from treedyn.particles.allocation import check_known, check_points, check_reach, choose_capacity, measure_room
 from treedyn.particles.build import mark, write
 from treedyn.particles.cells import Grid, make_grid
 from treedyn.particles.masks import Room
@@ -299,6 +299,7 @@ def _like(new: Any, old: Any) -> jax.Array:
 
 def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None) -> NeighborList:
     """Make a list with room for what was measured; in two steps, since the first one tells the size of the second."""
+    check_known(position=points, space=recipe.space, cutoff=recipe.cutoff, skin=recipe.skin)
     x = check_points(points)
     reach = check_reach(recipe.space, recipe.cutoff, recipe.skin, x)
     space = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf)), recipe.space)

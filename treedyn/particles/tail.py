@@ -71,10 +71,10 @@ def long_range_correction(u: Cut, density: Any, dimension: int = 3) -> LongRange
     r = cutoff / s**8
     energy, slope = jax.jvp(lambda r: elementwise(whole, r), (r,), (jnp.ones_like(r),))
     surface = 2 * math.pi ** (dimension / 2) / math.gamma(dimension / 2)
-    shell = surface * weight * 8 * cutoff**dimension / s ** (8 * dimension + 1)
-    # Far out the potential is 0 before the shell is infinite.
-    inside = jnp.sum(energy * jnp.where(energy == 0, 0, shell))
-    outward = jnp.sum(r * slope * jnp.where(slope == 0, 0, shell))
+    # Far out the potential is 0 to all digits before the volume of a shell is infinite.
+    shell = 8 * cutoff**dimension / jnp.where((energy == 0) & (slope == 0), 1, s) ** (8 * dimension + 1)
+    inside = surface * jnp.sum(weight * energy * shell)
+    outward = surface * jnp.sum(weight * r * slope * shell)
     density = jnp.where(_decays(whole, cutoff, dimension), density, jnp.nan)
     return LongRangeCorrection(energy=density / 2 * inside, pressure=-(density**2) / (2 * dimension) * outward)
 

@@ -50,9 +50,7 @@ def flat_difference(
     flat = make(from_energy(lambda x: energy(tree.unbox(tree.merge(unflatten(x, part), boxed)))))
     state = whole.init(key, position)
     start = flat.init(key, flatten(part))
-    start = start.replace(
-        momentum=_like(start.momentum, state.momentum), memory=_like(start.memory, state.memory)
-    )
+    start = start.replace(momentum=_like(start.momentum, state.momentum), memory=_like(start.memory, state.memory))
 
     @jax.jit
     def step(state: Any, other: Any) -> tuple[Any, Any]:

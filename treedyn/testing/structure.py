@@ -17,7 +17,11 @@ from treedyn.tree import PyTree
 
 
 def convergence_order(
-    dynamics_of_dt: Callable[[float], Splitting], init: Callable[[Splitting], State], *, time: float, dts: Sequence[float]
+    dynamics_of_dt: Callable[[float], Splitting],
+    init: Callable[[Splitting], State],
+    *,
+    time: float,
+    dts: Sequence[float],
 ) -> float:
     r"""Return the order of a deterministic method, the slope of $\log|z_{dt} - z_{dt/2}|$ against $\log dt$.
 

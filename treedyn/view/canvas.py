@@ -48,7 +48,14 @@ class Look(NamedTuple):
 
 
 def render(
-    position: Any, color: Any, *, box: Any, radius: Any, balls: Sequence[Ball] = (), frame: int = 0, look: Look | None = None
+    position: Any,
+    color: Any,
+    *,
+    box: Any,
+    radius: Any,
+    balls: Sequence[Ball] = (),
+    frame: int = 0,
+    look: Look | None = None,
 ) -> np.ndarray:
     """Draw one frame.
 
@@ -69,10 +76,9 @@ def render(
 
     Example:
         >>> import numpy as np
-        >>> picture = render(np.array([[1.0, 1.0]]), (200, 30, 30), box=2.0, radius=0.5, look=Look(width=40))
-        >>> picture.shape, print(picture[20, 20])
-        [200  30  30]
-        ((40, 40, 3), None)
+        >>> picture = render(np.array([[1.0, 1.0]]), (200, 30, 30), box=2.0, radius=0.5, look=Look(width=40, relief=0.0))
+        >>> print(picture.shape, picture[20, 20])
+        (40, 40, 3) [200  30  30]
     """
     look = look or Look()
     sides = np.broadcast_to(np.asarray(box, np.float64), (2,))
@@ -82,18 +88,22 @@ def render(
     shape = (max(round(scale * sides[1]), 1), look.width)
     center, radii, colors = _check(position, color, radius, sides, scale)
     light, coverage = _stamps(center, radii, colors, shape, look.relief)
-    picture = np.broadcast_to(np.asarray(look.background, np.float32), (*shape, 3)).copy()
+    opacity = np.minimum(coverage, 1)
+    ground = 1 - opacity
     if look.shadow:
-        picture *= 1 - look.shadow * _shadow(np.minimum(coverage, 1), float(radii.mean()) if len(radii) else 1.0)[..., None]
+        ground *= 1 - look.shadow * _shadow(opacity, float(radii.mean()) if len(radii) else 1.0)
     # where grains overlap, their colors are averaged
-    opacity = np.minimum(coverage, 1)[..., None]
-    picture = (1 - opacity) * picture + opacity * light / np.maximum(coverage, 1e-6)[..., None]
+    share = opacity / np.maximum(coverage, 1e-6)
+    picture = np.stack(
+        [tone * ground + part * share for tone, part in zip(look.background, light, strict=True)], axis=-1
+    )
     for ball in balls:
         if not 0 < 2.8 * ball.radius < sides.min():
             raise ValueError(f"balls: a radius of {ball.radius} does not fit into a box with sides {sides}")
         middle = np.asarray(ball.position, np.float64)[frame]
         _draw_ball(picture, np.array([middle[0], sides[1] - middle[1]]) * scale, ball.radius * scale, ball.color)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    np.clip(picture, 0, 255, out=picture)
+    return (picture + np.float32(0.5)).astype(np.uint8)
 
 
 def frames(
@@ -115,7 +125,9 @@ def frames(
     positions = np.asarray(positions)
     for ball in balls:
         if len(ball.position) != len(positions):
-            raise ValueError(f"balls: expected one position for each of {len(positions)} frames, got {len(ball.position)}")
+            raise ValueError(
+                f"balls: expected one position for each of {len(positions)} frames, got {len(ball.position)}"
+            )
     for frame, position in enumerate(positions):
         yield render(position, color, box=box, radius=radius, balls=balls, frame=frame, look=look)
 
@@ -126,7 +138,9 @@ def _check(
     """Return the centers in pixels, y downwards, and radius and color of every particle."""
     position = np.asarray(position, np.float64)
     if position.ndim != 2 or position.shape[1] != 2:
-        raise ValueError(f"position: expected an array [N, 2], got {list(position.shape)}; select two coordinates to draw")
+        raise ValueError(
+            f"position: expected an array [N, 2], got {list(position.shape)}; select two coordinates to draw"
+        )
     if not np.isfinite(position).all():
         raise ValueError("position: expected finite numbers, got NaN or infinity; look at the status of the run")
     if np.shape(color) not in ((3,), (len(position), 3)):
@@ -142,8 +156,8 @@ def _check(
 
 def _stamps(
     center: np.ndarray, radius: np.ndarray, color: np.ndarray, shape: tuple[int, int], relief: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return color times coverage `[height, width, 3]`, and coverage `[height, width]`, summed over all grains."""
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return red, green and blue times coverage, and coverage, summed over all grains; `[height, width]` each."""
     height, width = shape
     reach = int(np.ceil(radius.max() + 0.5)) if len(radius) else 0
     offset = np.arange(-reach, reach + 1)
@@ -163,8 +177,7 @@ def _stamps(
     def total(weight: np.ndarray) -> np.ndarray:
         return np.bincount(pixel, weight, height * width).reshape(shape).astype(np.float32)
 
-    light = np.stack([total(bright * color[grain, k]) for k in range(3)], axis=-1)
-    return light, total(cover)
+    return [total(bright * color[grain, k]) for k in range(3)], total(cover)
 
 
 def _shadow(coverage: np.ndarray, radius: float) -> np.ndarray:

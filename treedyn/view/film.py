@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from treedyn.view.extras import require
 
@@ -111,7 +111,7 @@ def map_colors(pictures: Sequence[np.ndarray], palette: np.ndarray) -> list[np.n
     """
     grid = np.arange(64) * 4 + 2
     cube = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), axis=-1).reshape(-1, 3)
-    nearest = cKDTree(palette.astype(float)).query(cube)[1].astype(np.uint8)
+    nearest: np.ndarray = np.asarray(KDTree(palette.astype(float)).query(cube)[1], np.uint8)
     exact = np.asarray(palette[0] >> 2, np.int64)
     nearest[(exact[0] << 12) | (exact[1] << 6) | exact[2]] = 0
     out = []

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from treedyn.view.extras import require
 from treedyn.view.canvas import PAPER, Color
+from treedyn.view.extras import require
 
 INK: Color = (70, 66, 78)
 

@@ -1,0 +1,21 @@
+"""How the tests start and run a dynamics: compiled as a whole, and once for every tree and method."""
+
+import jax
+import jax.numpy as jnp
+
+KEY = jax.random.key(0)
+
+
+@jax.jit
+def begin(dynamics, position, momentum=None, kT=None):
+    return dynamics.init(KEY, position, momentum=momentum, kT=kT)
+
+
+@jax.jit
+def run(dynamics, state, steps):
+    return jax.lax.fori_loop(0, steps, lambda _, s: dynamics.step(s), state)
+
+
+def nothing(position):
+    """An energy without force: what is left is the bath alone."""
+    return sum(0 * jnp.sum(leaf) for leaf in jax.tree.leaves(position))

@@ -1,0 +1,66 @@
+"""Every Python example of the README and of the documentation runs as it is written, from the top of its page."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def examples(page: Path) -> str:
+    """Return the Python blocks of a page, padded with empty lines so that errors show the right line numbers."""
+    code, inside = [], False
+    for line in page.read_text().splitlines():
+        if line.strip() == "```":
+            inside = False
+        code.append(line if inside else "")
+        if line.strip() == "```python":
+            inside = True
+    return "\n".join(code)
+
+
+WITH_EXAMPLES = [page for page in PAGES if examples(page).strip()]
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=[page.name for page in WITH_EXAMPLES])
+def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write a film
+    exec(compile(examples(page), str(page), "exec"), {"__name__": "__main__"})
+
+
+def test_readme_has_the_two_commands_that_are_all_the_setup_there_is():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert lines.count('pip install -e ".[demo]" && treedyn demo sandcastle') == 1
+    assert lines.count('pip install -e ".[test]" && pytest') == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_pictures_and_pages_that_are_linked_to_exist(page):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_pages_stay_small():
+    large = [path.name for path in (ROOT / "docs" / "assets").iterdir() if path.stat().st_size > 3_000_000]
+    assert not large
+    assert (ROOT / "docs" / "assets" / "sandcastle.png").stat().st_size < 400_000
+
+
+@pytest.mark.parametrize(
+    "name", ["treedyn", "treedyn.operators", "treedyn.particles", "treedyn.view", "treedyn.testing"]
+)
+def test_every_public_name_is_in_the_reference(name):
+    module = importlib.import_module(name)
+    source = ROOT.joinpath(*name.split("."), "__init__.py").read_text()
+    public = [getattr(module, public) for public in re.findall(r"import (\w+) as \1$", source, re.MULTILINE)]
+    # by the module that defines it: a function may have the name of its module, which would be taken for it
+    paths = {x.__name__ if inspect.ismodule(x) else f"{x.__module__}.{x.__qualname__}" for x in public}
+    reference = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    documented = set(re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE))
+    missing = paths - documented - {"treedyn.operators"}  # its names have a page of their own
+    assert public and not missing
