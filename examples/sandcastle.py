@@ -49,7 +49,7 @@ def main(picture: str | Path = CASTLE, film: str | Path = "sandcastle.gif", coun
     #    What is between the ball and the sand is an ordinary line of JAX.
     space = tp.periodic(box)
     sand = tp.pair_energy(tp.smooth(tp.lennard_jones(), onset=2.0, cutoff=2.5), space)
-    contact = tp.soft_sphere(epsilon=400.0, sigma=RADIUS + 0.5)
+    contact = tp.soft_sphere(epsilon=1200.0, sigma=RADIUS + 0.5)
 
     def energy(position, env):
         return sand(position, env) + jnp.sum(contact(space.distance(position, env["ball"].position[None])))
@@ -64,7 +64,7 @@ def main(picture: str | Path = CASTLE, film: str | Path = "sandcastle.gif", coun
     dynamics = td.langevin(energy, dt=DT, kT=0.0, gamma=0.15, space=space)
     state = dynamics.init(jax.random.key(0), position, env)
     out = td.run(
-        dynamics, state, env, steps=steps, every=20, record=lambda state, env: (state.position, env["ball"].position)
+        dynamics, state, env, steps=steps, every=25, record=lambda state, env: (state.position, env["ball"].position)
     )
     print(f"{len(position)} grains, {out.steps} steps, {out.steps_per_second:.0f} steps/s, {out.rebuilds} rebuilds")
 
@@ -76,7 +76,7 @@ def main(picture: str | Path = CASTLE, film: str | Path = "sandcastle.gif", coun
         box=np.asarray(box),
         radius=0.52,
         balls=[view.Ball(ball, RADIUS)],
-        look=view.Look(width=480),
+        look=view.Look(width=400),
     )
     print("film:", view.write_film(film, frames, fps=25))
 

@@ -26,6 +26,7 @@ def examples(page: Path) -> str:
 WITH_EXAMPLES = [page for page in PAGES if examples(page).strip()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=[page.name for page in WITH_EXAMPLES])
 def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write a film

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 import treedyn as td
 from tests.helpers import METHODS, TREES, assert_close, by_method, energy, lowest, make, table, tolerance
@@ -21,7 +22,7 @@ def batch_of(method, position):
     return (KEYS, *(jnp.array(NUMBERS[name]) for name in names)), member
 
 
-@table(trees=1, dtypes=(jnp.float32,))
+@table(trees=1, dtypes=(jnp.float64,))
 def test_batches_have_one_more_axis_and_nothing_else(method, name, dtype):
     arguments, member = batch_of(method, TREES[name](dtype))
     one = jax.eval_shape(member, *(x[0] for x in arguments))
@@ -42,6 +43,7 @@ def test_batch_is_the_stack_of_its_members(method):
         )
 
 
+@pytest.mark.slow
 def test_a_dynamics_is_itself_a_batch():
     target = td.from_energy(energy)
     ladder = jax.vmap(lambda kT: td.langevin(target, dt=0.1, kT=kT))(jnp.array(NUMBERS["kT"]))
@@ -59,7 +61,7 @@ def test_a_dynamics_is_itself_a_batch():
 
 def test_noise_of_a_member_does_not_depend_on_the_size_of_the_batch():
     dynamics = make("langevin_baoab")
-    state = dynamics.init(KEYS[0], TREES["dict"](jnp.float32))
+    state = dynamics.init(KEYS[0], TREES["dict"](jnp.float64))
 
     def noises(keys):
         return jax.vmap(lambda key: dynamics.draw(state.replace(key=key)))(keys)

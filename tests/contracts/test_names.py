@@ -6,7 +6,6 @@ import pytest
 
 import treedyn as td
 from tests.helpers import (
-    DTYPES,
     KEY,
     METHODS,
     assert_close,
@@ -36,7 +35,7 @@ def dict_tree(dtype):
     return {"a": vector(dtype), "b": matrix(dtype)}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 @by_method("nve", "fire", among=DETERMINISTIC)
 def test_renaming_leaves_changes_no_deterministic_trajectory(method, dtype):
     def rename(tree):
@@ -66,10 +65,10 @@ def without(tree):
 @pytest.mark.parametrize("first", [True, False], ids=["inert_leaf_first", "inert_leaf_last"])
 @by_method("langevin_baoab", "brownian_leimkuhler_matthews", "adam", among=ELEMENTWISE)
 def test_an_inert_leaf_changes_no_bit_of_the_others(method, first):
-    position = dict_tree(jnp.float32)
+    position = dict_tree(jnp.float64)
     alone = walk(make(method, mass=MASSES), position)
     target = lambda x: energy(without(x))  # noqa: E731
-    wide = with_inert(position, jnp.ones(2, jnp.float32), first)
+    wide = with_inert(position, jnp.ones(2, jnp.float64), first)
     beside = walk(make(method, target, mass=with_inert(MASSES, 1.0, first)), wide)
     assert_same_bits(without(beside.position), alone.position)
     if METHODS[method].inertial:
@@ -84,11 +83,11 @@ def test_an_inert_leaf_changes_no_bit_of_the_others(method, first):
 @pytest.mark.parametrize("first", [True, False], ids=["inert_leaf_first", "inert_leaf_last"])
 @by_method("berendsen", among=GROUPED)
 def test_an_inert_leaf_in_a_group_of_its_own_changes_no_bit_of_the_others(method, first):
-    position = dict_tree(jnp.float32)
+    position = dict_tree(jnp.float64)
     groups = {"a": "moving", "b": "moving"}
     alone = walk(make(method, mass=MASSES, groups=groups), position)
     target = lambda x: energy(without(x))  # noqa: E731
-    wide = with_inert(position, jnp.ones(2, jnp.float32), first)
+    wide = with_inert(position, jnp.ones(2, jnp.float64), first)
     dynamics = make(method, target, mass=with_inert(MASSES, 1.0, first), groups=with_inert(groups, "bath", first))
     beside = walk(dynamics, wide)
     assert_same_bits(without(beside.position), alone.position)
@@ -97,10 +96,10 @@ def test_an_inert_leaf_in_a_group_of_its_own_changes_no_bit_of_the_others(method
 
 @by_method("berendsen", among=GROUPED)
 def test_an_inert_leaf_in_the_same_group_changes_the_others(method):
-    position = dict_tree(jnp.float32)
+    position = dict_tree(jnp.float64)
     alone = walk(make(method, mass=MASSES), position)
     target = lambda x: energy(without(x))  # noqa: E731
-    wide = with_inert(position, jnp.ones(2, jnp.float32), True)
+    wide = with_inert(position, jnp.ones(2, jnp.float64), True)
     beside = walk(make(method, target, mass=with_inert(MASSES, 1.0, True)), wide)
     assert not jnp.allclose(beside.momentum["a"], alone.momentum["a"], rtol=1e-3)
 

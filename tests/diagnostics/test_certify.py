@@ -121,6 +121,7 @@ def test_tree_with_two_frequencies_temperatures_frictions_masses_and_steps():
     assert exact.position_mean["b"].shape == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", OVERDAMPED)
 def test_brownian_with_mass_friction_and_temperature(method):
     k, m, gamma, kT, h = 2.0, 3.0, 0.5, 0.7, 0.4
@@ -138,6 +139,7 @@ def test_env_and_step_of_a_schedule_are_used():
     np.testing.assert_allclose(td.certify(dynamics, state, 2.0).position_covariance, [[4 / 2]], rtol=EXACT)
 
 
+@pytest.mark.slow
 def test_single_precision_gives_single_precision():
     dynamics = td.langevin(harmonic, dt=1.0, kT=1.0, gamma=1.0)
     x2, p2 = moments(dynamics, jnp.ones(1, jnp.float32))
@@ -162,7 +164,11 @@ WITHOUT_COVARIANCE = {
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[pytest.mark.slow] if c in ("csvr", "unstable") else []) for c in WITHOUT_COVARIANCE]
+    "case",
+    [
+        pytest.param(c, marks=[pytest.mark.slow] if c in ("csvr", "andersen", "unstable", "free") else [])
+        for c in WITHOUT_COVARIANCE
+    ],
 )
 def test_what_cannot_be_certified_is_an_error(case):
     make, message = WITHOUT_COVARIANCE[case]
@@ -170,6 +176,7 @@ def test_what_cannot_be_certified_is_an_error(case):
         moments(make(), jnp.full(2, 0.9))
 
 
+@pytest.mark.slow
 def test_noise_that_is_used_twice_is_an_error():
     class Same(operators.OrnsteinUhlenbeck):
         def draw(self, key, state):

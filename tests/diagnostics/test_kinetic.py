@@ -23,7 +23,8 @@ MASS = {"atoms": np.array([[1.0], [2.0], [3.0], [4.0]]), "weights": 0.5}
 def test_momenta_have_the_variance_of_their_mass_and_temperature():
     kT = {"atoms": 0.5, "weights": 3.0}
     position = {"atoms": jnp.zeros((5000, 2)), "weights": jnp.zeros(10_000)}
-    p = td.thermal_momentum(KEY, position, kT, mass={"atoms": jnp.tile(jnp.array([1.0, 4.0]), 2500), "weights": 2.0})
+    mass = {"atoms": jnp.tile(jnp.array([1.0, 4.0]), 2500), "weights": 2.0}
+    p = jax.jit(lambda key: td.thermal_momentum(key, position, kT, mass=mass))(KEY)
     assert np.all(np.abs(sigmas(p["atoms"].reshape(2500, 2, 2) ** 2, 0.5 * np.array([[1.0], [4.0]]))) < 5)
     assert abs(sigmas(p["weights"] ** 2, 6.0)) < 5
     assert abs(sigmas(p["weights"] ** 2, 3.0)) > 5

@@ -8,7 +8,8 @@ KEY = jax.random.key(0)
 
 @jax.jit
 def begin(dynamics, position, momentum=None, kT=None):
-    return dynamics.init(KEY, position, momentum=momentum, kT=kT)
+    given = {"momentum": momentum, "kT": kT}
+    return dynamics.init(KEY, position, **{name: value for name, value in given.items() if value is not None})
 
 
 @jax.jit

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.stats
 
 import treedyn as td
@@ -15,6 +16,7 @@ def harmonic(x):
     return jnp.sum(x**2) / 2
 
 
+@pytest.mark.slow
 def test_collisions_happen_to_points_with_the_probability_of_the_rate():
     rate, h = 0.8, 0.5
     space = {"atoms": free(), "weights": td.euclidean()}
@@ -62,6 +64,7 @@ def test_oscillators_have_the_moments_of_a_gaussian_with_the_shadow_energy():
     assert abs(sigmas(x2 * p2, kT**2 / (1 - h**2 / 4))) < 5
 
 
+@pytest.mark.slow
 def test_temperatures_of_a_tree():
     kT, rate = {"a": 0.5, "b": 2.0}, {"a": 1.0, "b": 5.0}
     dynamics = td.andersen(nothing, dt=0.5, kT=kT, rate=rate, mass={"a": 1.0, "b": 3.0})

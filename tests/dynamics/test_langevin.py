@@ -1,6 +1,5 @@
 """Langevin and Brownian dynamics: equilibrium of anharmonic systems, and numbers that differ from leaf to leaf."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,7 +32,7 @@ def assert_samples_the_double_well(dynamics, steps, kT, wrong):
         assert abs(sigmas(end.position**power, exact_moment(power, wrong))) > 5
 
 
-@pytest.mark.parametrize(("splitting", "dt"), [("BAOAB", 0.2), ("BAOA", 0.1)])
+@pytest.mark.parametrize(("splitting", "dt"), [("BAOAB", 0.2), pytest.param("BAOA", 0.1, marks=pytest.mark.slow)])
 def test_langevin_samples_a_double_well(splitting, dt):
     dynamics = td.langevin(double_well, dt=dt, kT=0.8, gamma=1.0, splitting=splitting)
     assert_samples_the_double_well(dynamics, round(40 / dt), kT=0.8, wrong=0.5)
@@ -43,6 +42,7 @@ def test_brownian_samples_a_double_well():
     assert_samples_the_double_well(td.brownian(double_well, dt=0.02, kT=0.8, gamma=1.0), 1000, 0.8, wrong=0.5)
 
 
+@pytest.mark.slow
 def test_friction_of_an_ornstein_uhlenbeck_process_is_the_rate_of_its_memory():
     gamma, h, steps = 0.7, 0.5, 3
     dynamics = td.langevin(lambda x: 0 * jnp.sum(x), dt=h, kT=1.0, gamma=gamma)
@@ -59,6 +59,7 @@ def test_brownian_motion_diffuses_at_the_einstein_rate():
     assert abs(sigmas(end.position**2, 2 * kT / (mass * gamma) * h * steps)) < 5
 
 
+@pytest.mark.slow
 def test_two_temperatures_in_one_tree():
     def wells(x):
         return double_well(x["cold"]) + double_well(x["hot"])
@@ -72,6 +73,7 @@ def test_two_temperatures_in_one_tree():
         assert abs(sigmas(end.position[leaf] ** 2, exact_moment(2, other))) > 5
 
 
+@pytest.mark.slow
 def test_zero_temperature_without_force_is_friction_alone():
     dynamics = td.langevin(lambda x: 0 * jnp.sum(x), dt=0.5, kT=0.0, gamma=2.0)
     start = begin(dynamics, jnp.zeros(3), momentum=jnp.array([1.0, -2.0, 3.0]))
@@ -79,6 +81,7 @@ def test_zero_temperature_without_force_is_friction_alone():
     np.testing.assert_allclose(end.momentum, start.momentum * np.exp(-2.0 * 0.5 * 4), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_no_friction_is_velocity_verlet():
     langevin, nve = td.langevin(double_well, dt=0.1, kT=1.0, gamma=0.0), td.nve(double_well, dt=0.1)
     start = begin(langevin, jnp.ones(5))
@@ -86,6 +89,7 @@ def test_no_friction_is_velocity_verlet():
     np.testing.assert_allclose(run(langevin, start, 50).position, run(nve, other, 50).position, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_infinite_mass_feels_no_noise():
     dynamics = td.langevin(double_well, dt=0.1, kT=1.0, gamma=1.0, mass=jnp.array([1.0, jnp.inf]))
     end = run(dynamics, begin(dynamics, jnp.array([0.5, 0.5])), 20)

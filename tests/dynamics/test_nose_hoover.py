@@ -62,13 +62,20 @@ def test_order_of_convergence_is_two():
     np.testing.assert_allclose(found, 2, atol=0.1)
 
 
-@pytest.mark.parametrize("options", [{"order": 3}, {"length": 1}, {"groups": {"a": 0, "b": 1}, "substeps": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"order": 3}, marks=pytest.mark.slow),
+        {"length": 1},
+        pytest.param({"groups": {"a": 0, "b": 1}, "substeps": 2}, marks=pytest.mark.slow),
+    ],
+)
 def test_trajectory_and_chains_are_reversible_to_round_off(options):
     dynamics = chained(0.1, **options)
     assert reversal_error(dynamics, under_way(dynamics), steps=100) < 1e-10
 
 
-@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize("length", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_volume_changes_by_the_known_compressibility(length):
     dynamics = chained(0.2, length=length)
     state = under_way(dynamics)
@@ -79,6 +86,7 @@ def test_volume_changes_by_the_known_compressibility(length):
     np.testing.assert_allclose(log_volume(dynamics, state), -weights @ np.asarray(after - before), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_finer_chains_agree_as_the_step_goes_to_zero():
     def difference(dt):
         coarse, fine = chained(dt, order=1), chained(dt, order=3, substeps=2)
@@ -90,6 +98,7 @@ def test_finer_chains_agree_as_the_step_goes_to_zero():
     np.testing.assert_allclose(first / second, 4, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_higher_orders_are_closer_to_a_fine_chain():
     state = under_way(chained(0.1))
 
@@ -129,7 +138,7 @@ def test_every_temperature_of_a_tree_gets_a_chain():
 
 
 def oscillator_averages(length, steps, replicas=128):
-    """Return time averages of x^2, x^4, p^2 and p^4 over `replicas` oscillators, all started at x = p = 1; `[steps, 4]`."""
+    """Return time averages of x^2, x^4, p^2 and p^4 over `replicas` oscillators, started at x = p = 1; `[steps, 4]`."""
     dynamics = td.nose_hoover(harmonic, dt=0.1, kT=1.0, tau=1.0, length=length, order=1)
     state = begin(dynamics, jnp.ones(1), momentum=jnp.ones(1))
     chain = state.memory["nose_hoover_chain"]

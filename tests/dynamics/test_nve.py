@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.dynamics.running import KEY, begin
+from tests.dynamics.running import begin
 from treedyn.testing import convergence_order, log_volume, reversal_error
 
 

@@ -7,11 +7,10 @@ import pytest
 import scipy.stats
 
 import treedyn as td
-from tests.dynamics.running import KEY, begin, nothing
+from tests.dynamics.running import begin, nothing
 from treedyn import operators
 from treedyn.particles.space import free
 from treedyn.testing import sigmas
-
 
 STIFFNESS = jnp.array([1.0, 0.5, 2.0])
 
@@ -80,6 +79,7 @@ def test_one_degree_of_freedom_is_an_ornstein_uhlenbeck_process():
             np.testing.assert_allclose(new.momentum, [expected], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_oscillators_and_free_leaves_each_have_their_own_temperature():
     # canonical in the momenta at any step, and <x^2> = kT/(k (1 - h^2 k/4)): what velocity Verlet makes of the energy
     h, kT = 0.8, {"bound": 2.0, "free": 0.5}
@@ -110,6 +110,7 @@ def test_conserved_quantity_counts_the_heat():
     assert np.std(twice_kinetic(ends)) > 1
 
 
+@pytest.mark.slow
 def test_conserved_quantity_is_off_by_the_square_of_the_step():
     # kT = 0: without noise, the same trajectory at every step
     errors = []

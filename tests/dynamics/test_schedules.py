@@ -42,7 +42,7 @@ def test_schedule_of_dt_is_a_sequence_of_steps_of_those_lengths():
     np.testing.assert_allclose(state.position, by_hand.position, rtol=1e-14)
 
 
-@pytest.mark.parametrize("make", [td.langevin, td.brownian])
+@pytest.mark.parametrize("make", [pytest.param(td.langevin, marks=pytest.mark.slow), td.brownian])
 def test_optax_schedule_is_the_same_as_the_function_it_stands_for(make):
     ours = make(quartic, dt=0.05, kT=lambda step: 1.0 - 0.8 * jnp.minimum(step, 10).astype(float) / 10)
     theirs = make(quartic, dt=0.05, kT=optax.linear_schedule(1.0, 0.2, 10))
@@ -51,6 +51,7 @@ def test_optax_schedule_is_the_same_as_the_function_it_stands_for(make):
     np.testing.assert_allclose(run(ours, state, 15).position, run(theirs, state, 15).position, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_schedules_and_numbers_mix_in_a_tree():
     def ramp(step):
         return 1.0 + 0.1 * step.astype(float)
@@ -83,6 +84,7 @@ def test_dt_of_a_leaf_is_a_mass_of_that_leaf():
         np.testing.assert_allclose(one.position[leaf], two.position[leaf], rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_mass_of_every_particle_aligns_with_the_leading_axis():
     mass = jnp.array([1.0, 2.0, 5.0])
     rows = td.nve(quartic, dt=0.1, mass=mass)
@@ -95,6 +97,7 @@ def test_mass_of_every_particle_aligns_with_the_leading_axis():
     assert np.max(np.abs(c.position - a.position)) > 1e-3
 
 
+@pytest.mark.slow
 def test_schedule_of_the_chain_temperature_enters_its_mass():
     def ramp(step):
         return 1.0 + 0.5 * (step >= 5).astype(float)

@@ -17,18 +17,18 @@ BONDS = np.array([[0, 1], [1, 2], [7, 3], [9, 0]])
 
 
 def distances(position):
-    delta = position[BONDS[:, 0]] - position[BONDS[:, 1]]
-    return jnp.linalg.norm(delta - BOX * jnp.round(delta / BOX), axis=1)
+    delta = np.asarray(position)[BONDS[:, 0]] - np.asarray(position)[BONDS[:, 1]]
+    return np.linalg.norm(delta - BOX * np.round(delta / BOX), axis=1)
 
 
 def test_energy_is_the_sum_over_bonds_with_numbers_shared_or_of_their_own():
     r = distances(POSITION)
-    length = jnp.array([1.0, 1.1, 1.2, 1.3])
+    length = np.array([1.0, 1.1, 1.2, 1.3])
     for u, expected in (
-        (harmonic(2.0, 1.5), jnp.sum((r - 1.5) ** 2)),
-        (harmonic(2.0, length), jnp.sum((r - length) ** 2)),
-        (harmonic(length, length), jnp.sum(length / 2 * (r - length) ** 2)),
-        (lambda r: jnp.exp(-r), jnp.sum(jnp.exp(-r))),
+        (harmonic(2.0, 1.5), np.sum((r - 1.5) ** 2)),
+        (harmonic(2.0, length), np.sum((r - length) ** 2)),
+        (harmonic(length, length), np.sum(length / 2 * (r - length) ** 2)),
+        (lambda r: jnp.exp(-r), np.sum(np.exp(-r))),
     ):
         np.testing.assert_allclose(bond_energy(u, BONDS, periodic(BOX))(POSITION), expected, rtol=1e-14)
 
@@ -62,7 +62,7 @@ def test_a_bond_leads_to_the_nearest_image_in_any_space():
 
 def test_single_precision_stays_single():
     u = harmonic(jnp.full(4, 2.0), 1.5)
-    value, gradient = jax.value_and_grad(bond_energy(u, BONDS, periodic(BOX)))(POSITION.astype(jnp.float32))
+    value, gradient = jax.jit(jax.value_and_grad(bond_energy(u, BONDS, periodic(BOX))))(POSITION.astype(jnp.float32))
     assert value.dtype == gradient.dtype == jnp.float32
 
 

@@ -1,5 +1,7 @@
 """Cells: pairs within reach sit in adjacent cells, each seen once and in the right image."""
 
+from itertools import product
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,7 +40,11 @@ def test_pairs_within_reach_are_in_adjacent_cells_and_in_the_image_that_the_cell
     for around in adjacent.T:
         real = around[around < grid.size]
         assert len(set(real)) == len(real), "a cell is met twice"
-    nearest = np.asarray(space.distance(jnp.asarray(x)[:, None], jnp.asarray(x)[None]))
+    fraction = x @ np.linalg.inv(cell)
+    fraction = fraction - np.floor(fraction) * np.array(axes[:dimension])
+    shifts = np.array(list(product(*((-1, 0, 1) if axis else (0,) for axis in axes[:dimension]))))
+    delta = ((fraction[:, None] - fraction[None])[:, :, None] + shifts) @ cell
+    nearest = np.min(np.linalg.norm(delta, axis=-1), axis=-1)
     points = np.stack([np.asarray(p) for p in points], axis=-1)
     for i, j in np.argwhere(nearest <= 1.0):
         (direction,) = np.nonzero(adjacent[:, place[i]] == place[j])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from treedyn.particles.allocation import choose_capacity
+from treedyn.particles.allocation import check_reach, choose_capacity
 from treedyn.particles.neighbors import neighbor_list
 from treedyn.particles.space import free, periodic, triclinic
 from treedyn.space import euclidean
@@ -70,7 +70,7 @@ def test_a_skin_beyond_half_the_box_is_refused_and_the_largest_one_told():
         make(cutoff=2.5, skin=0.6).allocate(X)
     with pytest.raises(ValueError, match=r"skin: .* at most 0.2, got 0.336"):
         make(cutoff=2.8).allocate(X)
-    assert int(make(cutoff=2.5, skin=0.5).allocate(X).status) == 0
+    assert check_reach(periodic(6.0), 2.5, 0.5, X) == 3.0
 
 
 def test_allocating_under_jit_is_refused():

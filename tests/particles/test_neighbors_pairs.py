@@ -168,6 +168,20 @@ def test_a_few_particles_are_enough_for_a_list(number, space):
     assert_holds_exactly(lists, np.asarray(space.distance(x[:, None], x[None])), 0.0)
 
 
+def test_a_list_is_symmetric_where_rounding_decides_whether_a_pair_is_in_it():
+    lists, rng = allocated("cube"), np.random.default_rng(0)
+    side = np.asarray(lists.space.box)
+    for _ in range(10):
+        first = rng.uniform(0, 1, (75, 3)) * side * np.array([0.1, 1, 1])
+        direction = rng.normal(size=(75, 3))
+        direction[:, 0] = -np.abs(direction[:, 0]) - 0.2
+        second = first + REACH * direction / np.linalg.norm(direction, axis=1)[:, None]
+        i, j = lists.rebuild(jnp.asarray(np.concatenate([first, second]) % side, np.float32)).pairs()
+        across = np.sum(np.abs(i - j) == 75)
+        assert 0 < across < 150, "rounding does not decide anything here"
+        assert set(zip(i.tolist(), j.tolist(), strict=True)) == set(zip(j.tolist(), i.tolist(), strict=True))
+
+
 def test_particles_in_one_place_are_all_neighbors():
     lists = neighbor_list(periodic(9.0), CUTOFF, skin=SKIN).allocate(jnp.full((70, 3), 4.5))
     assert int(lists.status) == 0

@@ -12,7 +12,8 @@ from treedyn.particles.potentials import harmonic, lennard_jones, morse, soft_sp
 from treedyn.particles.truncation import cut, cutoff_of, force_shifted, shifted, smooth
 
 positive = st.floats(0.1, 3.0)
-wrappers = pytest.mark.parametrize("wrap", [cut, shifted, force_shifted, lambda u, cutoff: smooth(u, 0.8 * cutoff, cutoff)])
+WRAPPERS = [cut, shifted, force_shifted, lambda u, cutoff: smooth(u, 0.8 * cutoff, cutoff)]
+wrappers = pytest.mark.parametrize("wrap", WRAPPERS)
 
 
 def slope(u, r):
@@ -33,9 +34,12 @@ def test_values_are_those_of_the_formulas(epsilon, sigma, r):
 
 def test_minima_are_where_they_should_be():
     bottom = 2.0 * 2 ** (1 / 6)
-    np.testing.assert_allclose([lennard_jones(1.5, 2.0)(bottom), slope(lennard_jones(1.5, 2.0), bottom)], [-1.5, 0], atol=1e-14)
-    np.testing.assert_allclose([morse(1.5, 3.0, 2.0)(2.0), slope(morse(1.5, 3.0, 2.0), 2.0)], [-1.5, 0], atol=1e-14)
-    np.testing.assert_allclose([harmonic(1.5, 2.0)(2.0), slope(harmonic(1.5, 2.0), 2.0)], 0)
+    for u, r, depth in (
+        (lennard_jones(1.5, 2.0), bottom, 1.5),
+        (morse(1.5, 3.0, 2.0), 2.0, 1.5),
+        (harmonic(), 1.0, 0.0),
+    ):
+        np.testing.assert_allclose([u(r), slope(u, r)], [-depth, 0], atol=1e-14)
 
 
 def test_a_soft_sphere_ends_where_it_touches_with_finite_derivatives_of_any_kind_beyond():

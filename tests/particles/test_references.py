@@ -75,7 +75,7 @@ def environment(make, distance, reach):
 
 
 def site_energy(make, distance, reach=24.0):
-    """Return the energy per particle as a function of strain, and the density; the sum over sites, and beyond by integral."""
+    """Return the energy per particle as a function of strain, the density, and what is beyond the sum."""
     position, density = environment(make, distance, reach)
     bonds = np.stack([np.zeros(len(position) - 1, int), np.arange(1, len(position))], axis=1)
     energy = bond_energy(lennard_jones(), bonds, free())

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from treedyn.particles.space import ParticleSpace, check_cutoff, free, periodic, separation, triclinic, unstack
@@ -50,6 +50,7 @@ def nearest_image(space, a, b, d):
 
 @spaces
 @pytest.mark.parametrize("d", [1, 2, 3])
+@settings(max_examples=8)
 @given(seed=seeds)
 def test_displacement_is_that_of_the_nearest_image_within_half_the_smallest_height(name, d, seed):
     space, rng = SPACES[name](d), np.random.default_rng(seed)
@@ -65,6 +66,7 @@ def test_displacement_is_that_of_the_nearest_image_within_half_the_smallest_heig
 
 
 @spaces
+@settings(max_examples=8)
 @given(seed=seeds)
 def test_shift_moves_by_the_displacement_and_stays_in_the_cell(name, seed):
     space, rng = SPACES[name](3), np.random.default_rng(seed)
@@ -107,7 +109,8 @@ def test_the_dtype_of_the_points_is_kept(name, kind):
 def test_components_are_those_of_the_vectors(name):
     space, rng = SPACES[name](3), np.random.default_rng(1)
     a, b = jnp.asarray(rng.uniform(0, 1, (2, 7, 3)))
-    np.testing.assert_array_equal(jnp.stack(separation(space, unstack(a), unstack(b)), axis=-1), space.displacement(a, b))
+    actual = jnp.stack(separation(space, unstack(a), unstack(b)), axis=-1)
+    np.testing.assert_array_equal(actual, space.displacement(a, b))
 
 
 def test_components_in_a_space_of_plain_functions_are_those_of_one_pair_at_a_time():
@@ -168,7 +171,9 @@ def test_a_cutoff_beyond_half_the_smallest_height_is_an_error_or_seen_in_compile
     assert not known_late(space, limit * 1.001)
 
 
-@pytest.mark.parametrize("space", [free(), periodic(5.0, axes=[False, False]), (lambda a, b: a - b, lambda x, dx: x + dx)])
+@pytest.mark.parametrize(
+    "space", [free(), periodic(5.0, axes=[False, False]), (lambda a, b: a - b, lambda x, dx: x + dx)]
+)
 def test_without_images_any_cutoff_will_do(space):
     assert check_cutoff(as_space(space), np.inf, 2)
 

@@ -161,8 +161,8 @@ def window(canvas: Canvas, middle: float, top: float, width: float, height: floa
 
 def flag(canvas: Canvas, x: float, top: float, bottom: float, color: Color, length: float, direction: int = 1) -> None:
     """Draw a pole and a flag that waves in the wind."""
-    canvas.fill(rectangle(x - 8, top - 8, x + 8, bottom), (112, 76, 56))
-    canvas.fill(ellipse(x, top - 12, 13, 13), GOLD, dome)
+    canvas.fill(rectangle(x - 10, top - 8, x + 10, bottom), (112, 76, 56))
+    canvas.fill(ellipse(x, top - 12, 15, 15), GOLD, dome)
     along = np.linspace(0, 1, 60)
     wave = 11 * along * np.sin(2 * math.pi * 1.15 * along)
     height = 62 * (1 - 0.28 * along)

@@ -24,6 +24,7 @@ from treedyn.demo.castle import CASTLE
 from treedyn.view.extras import require
 
 ROOM = 1.16  # sides of the box, in sides of the picture
+LEAST = 45.0  # shortest side of a box: room for the ball, however narrow the picture is
 CUTOFF = 2.5
 NEIGHBORS = 1.112  # where two neighbors in a flat crystal of Lennard-Jones grains come to rest
 
@@ -137,10 +138,11 @@ def pour(image: Any, count: int, *, spacing: float, shake: float = 0.0, seed: in
         ValueError: `image` is no picture.
     """
     grains = view.grains(image, count)
-    size = np.asarray(grains.size)
+    size = spacing * np.asarray(grains.size)
+    box = np.maximum(ROOM * size, LEAST)
     kicks = np.random.default_rng(seed).uniform(-shake, shake, grains.position.shape)
-    position = (grains.position + kicks + (ROOM - 1) / 2 * size) * spacing
-    return Sand(position=jnp.asarray(position, dtype=float), color=grains.color, box=jnp.asarray(ROOM * size * spacing))
+    position = spacing * (grains.position + kicks) + (box - size) / 2
+    return Sand(position=jnp.asarray(position, dtype=float), color=grains.color, box=jnp.asarray(box, dtype=float))
 
 
 def play(stage: Stage, sand: Sand, *, seed: int = 0, progress: bool = False) -> Outcome:
@@ -157,7 +159,7 @@ def play(stage: Stage, sand: Sand, *, seed: int = 0, progress: bool = False) -> 
     """
     space = tp.periodic(sand.box)
     attraction = tp.pair_energy(tp.smooth(tp.lennard_jones(), onset=2.0, cutoff=CUTOFF), space)
-    repulsion = tp.soft_sphere(epsilon=100.0 * stage.radius, sigma=stage.radius + 0.5) if stage.radius else None
+    repulsion = tp.soft_sphere(epsilon=300.0 * stage.radius, sigma=stage.radius + 0.5) if stage.radius else None
 
     def energy(position: jax.Array, env: dict[str, Any]) -> jax.Array:
         total = attraction(position, env.get("near"))
@@ -198,7 +200,7 @@ def show(outcome: Outcome, folder: Path, *, width: int = 720) -> Outcome:
     Args:
         outcome: what the stage did.
         folder: where to.
-        width: pixels across the MP4 film and each half of the picture; the GIF film is half as wide.
+        width: pixels along the longer side of the MP4 film and each half of the picture; the GIF film is half as large.
 
     Returns:
         The outcome, with the names of its files.
@@ -218,12 +220,13 @@ def show(outcome: Outcome, folder: Path, *, width: int = 720) -> Outcome:
 
 
 def draw(outcome: Outcome, width: int) -> Iterator[np.ndarray]:
-    """Draw the start of a stage and everything that was recorded."""
+    """Draw the start of a stage and everything that was recorded; `width` is the longer side, in pixels."""
     sand = outcome.sand
     positions = np.concatenate([np.asarray(sand.position)[None], outcome.run.records[0]])
     balls = [view.Ball(outcome.shot, outcome.stage.radius)] if outcome.shot is not None else []
     box = np.asarray(sand.box)
-    return view.frames(positions, sand.color, box=box, radius=0.52, balls=balls, look=view.Look(width=width))
+    look = view.Look(width=round(width * box[0] / box.max()))
+    return view.frames(positions, sand.color, box=box, radius=0.52, balls=balls, look=look)
 
 
 def block_mean(picture: np.ndarray) -> np.ndarray:
@@ -262,25 +265,27 @@ def sandcastle(
     siege = dataclasses.replace(SIEGE, steps=30_000, frames=300) if full else SIEGE
     few = pour(image, 1_600, spacing=1.15, shake=0.04, seed=seed)
     many = pour(image, 16_384, spacing=NEIGHBORS)
-    outcomes = [play(SETTLE, few, seed=seed, progress=progress)]
-    settled = dataclasses.replace(few, position=outcomes[0].run.state.position)
-    outcomes.append(play(SHOT, settled, seed=seed, progress=progress))
-    outcomes.append(play(siege, many, seed=seed, progress=progress))
-    outcomes = [show(outcome, folder) for outcome in outcomes]
-    print(table(outcomes))
+    outcomes: list[Outcome] = []
+    for stage, sand in ((SETTLE, few), (SHOT, few), (siege, many)):
+        if stage is SHOT:  # goes on where the castle has settled
+            sand = dataclasses.replace(few, position=outcomes[-1].run.state.position)
+        print(f"{stage.title}: {len(sand.position):,} grains, {stage.steps:,} steps", flush=True)
+        outcomes.append(show(play(stage, sand, seed=seed, progress=progress), folder))
+    print(f"\n{table(outcomes)}")
     return outcomes
 
 
 def table(outcomes: list[Outcome]) -> str:
     """Return what was done, as a table."""
-    head = ("stage", "grains", "steps", "steps/s", "lists built", "energy/grain", "seconds")
+    head = ("stage", "grains", "steps", "steps/s", "rebuilds", "grown", "energy/grain", "seconds")
     rows = [
         (
             outcome.stage.name,
             f"{len(outcome.sand.position):,}",
             f"{outcome.run.steps:,}",
             f"{outcome.run.steps_per_second:,.0f}",
-            f"{outcome.run.rebuilds + 1:,}" if outcome.stage.lists else "all pairs",
+            f"{outcome.run.rebuilds:,}" if outcome.stage.lists else "all pairs",
+            f"{outcome.run.allocations:,}" if outcome.stage.lists else "-",
             f"{outcome.before:.3f} -> {outcome.after:.3f}",
             f"{outcome.seconds:.1f}",
         )

@@ -8,10 +8,10 @@ import numpy as np
 def standard_error(series: Any) -> np.ndarray:
     r"""Return the standard error of the mean of a correlated series, by blocking.
 
-    Successive pairs are averaged again and again. With blocks longer than the correlation time the naive error
-    $\sigma_B = s/\sqrt{n_B}$ of the block averages no longer grows: it is that of the mean. The block length taken is the
-    shortest with $B^3 > 2 n (\sigma_B/\sigma_1)^4$, which balances what is left of the correlation against the scatter
-    of the estimate. The series must have reached its stationary state.
+    Successive pairs are averaged again and again. Once blocks are longer than the correlation time, the naive error
+    $\sigma_B = s/\sqrt{n_B}$ of the block averages no longer grows: it is that of the mean. Taken is the shortest block
+    with $B^3 > 2 n (\sigma_B/\sigma_1)^4$, which balances what is left of the correlation against the scatter of the
+    estimate. The series must have reached its stationary state.
 
     Args:
         series: values at equal intervals along the first axis, `[steps, ...]`; every other element is a series of its
@@ -49,7 +49,8 @@ def standard_error(series: Any) -> np.ndarray:
         length *= 2
     if not np.all(found):
         raise ValueError(
-            f"series: {n} values are too few, their correlation time is of the order of {n // 16} or longer. Run longer."
+            f"series: {n} values are too few for their correlation time, which is of the order of {n // 16} or longer. "
+            "Run longer."
         )
     return error
 

@@ -95,7 +95,8 @@ class NoseHooverChain(Operator):
 
         # a loop that is compiled once: unrolled, some ten substeps would take a minute to compile
         carry = (xi, p, log_scale)
-        xi, p, log_scale = substep(0, carry) if self.substeps == 1 else jax.lax.fori_loop(0, self.substeps, substep, carry)
+        carry = substep(0, carry) if self.substeps == 1 else jax.lax.fori_loop(0, self.substeps, substep, carry)
+        xi, p, log_scale = carry
         return grouping.rescale(state, jnp.exp(log_scale), groups), Chain(position=xi, momentum=p)
 
     def _sweep(

@@ -11,7 +11,7 @@ from treedyn import tree
 from treedyn.particles import space as spaces
 from treedyn.particles.pair import check_position, check_space, check_strain, numbers_like
 from treedyn.particles.pair_passes import components, separations
-from treedyn.particles.parameters import concrete, elementwise, parameters
+from treedyn.particles.parameters import concrete, elementwise, evaluate, parameters, potential
 from treedyn.space import Space
 from treedyn.struct import Struct, function
 from treedyn.tree import PyTree
@@ -48,8 +48,9 @@ class BondEnergy(Struct):
         position = check_position(position)
         known = concrete(self.bonds)
         if known is not None and known.size and known.max() >= position.shape[0]:
-            raise ValueError(f"bonds: particle {known.max()} does not exist; the position has {position.shape[0]}, numbered "
-                             "from 0")
+            raise ValueError(
+                f"bonds: particle {known.max()} does not exist; the position has {position.shape[0]}, numbered from 0"
+            )
         # bonds that were not known until now show up as NaN
         ends = position.at[self.bonds].get(mode="fill", fill_value=jnp.nan)
         a, b = (spaces.unstack(ends[:, k]) for k in range(2))
@@ -82,23 +83,24 @@ def bond_energy(u: Callable[[Any], Any], bonds: Any, space: Any) -> BondEnergy:
         >>> print(energy(jnp.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]])))
         3.0
     """
-    if not callable(u):
-        raise ValueError(f"u: expected a function of one distance, or a potential like tp.harmonic(), got {u!r}")
-    if parameters(u):
-        raise ValueError("u: tp.by_species and tp.by_particle are for all pairs; give the numbers of bonds as arrays [B]")
+    if parameters(potential(u)):
+        raise ValueError("u: tp.by_species and tp.by_particle are for all pairs; give numbers of bonds as arrays [B]")
     listed = np.asarray(bonds)
     if listed.size == 0:
         listed = np.zeros((0, 2), np.int32)
     if listed.ndim != 2 or listed.shape[1] != 2 or not np.issubdtype(listed.dtype, np.integer):
-        raise ValueError(f"bonds: expected two particles per bond, integers [B, 2], got {listed.dtype}{list(listed.shape)}")
+        got = f"{listed.dtype}{list(listed.shape)}"
+        raise ValueError(f"bonds: expected two particles per bond, integers [B, 2], got {got}")
     if np.any(listed < 0):
         raise ValueError(f"bonds: particles are numbered from 0, got {listed.min()}")
     if np.any(own := listed[:, 0] == listed[:, 1]):
         raise ValueError(f"bonds: bond {np.argmax(own)} ties particle {listed[np.argmax(own), 0]} to itself")
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree.moving(tree.box(u))):
         if leaf.shape not in ((), (len(listed),)):
-            raise ValueError(f"u: {jax.tree_util.keystr(path)} has shape {leaf.shape}; expected one number, or one per "
-                             f"bond, shape {(len(listed),)}")
+            raise ValueError(
+                f"u: {jax.tree_util.keystr(path)} has shape {leaf.shape}; expected one number, or one per "
+                f"bond, shape {(len(listed),)}"
+            )
     return BondEnergy(u=u, bonds=jnp.asarray(listed, dtype=jnp.int32), space=check_space(space))
 
 
@@ -109,9 +111,6 @@ def _of_bonds(u: PyTree, distance: jax.Array) -> jax.Array:
 
     def one(distance: jax.Array, *numbers: jax.Array) -> jax.Array:
         new = dict(zip(each, numbers, strict=True))
-        energy = jnp.asarray(tree.unbox(structure.unflatten([new.get(k, x) for k, x in enumerate(leaves)]))(distance))
-        if energy.shape != ():
-            raise ValueError(f"u: a potential is a function of one distance that returns one number, got {energy.shape}")
-        return energy.astype(distance.dtype)
+        return evaluate(structure.unflatten([new.get(k, x) for k, x in enumerate(leaves)]), distance)
 
     return elementwise(one, distance, *(leaves[k] for k in each))

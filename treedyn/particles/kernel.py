@@ -60,7 +60,11 @@ class Partners(Struct):
 
 
 def sum_over_partners(
-    f: Callable[[PyTree, PyTree, jax.Array], PyTree], particles: PyTree, partners: Partners | None, *, once: bool = False
+    f: Callable[[PyTree, PyTree, jax.Array], PyTree],
+    particles: PyTree,
+    partners: Partners | None,
+    *,
+    once: bool = False,
 ) -> PyTree:
     """Sum a function of two particles over the partners of every particle.
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from treedyn.particles.space import Periodic, periodic
 from treedyn.struct import Struct
@@ -185,7 +186,7 @@ def _crystal(
     if (lattice_constant is None) == (density is None):
         raise ValueError("lattice_constant, density: expected one of the two")
     name, given = ("density", density) if lattice_constant is None else ("lattice_constant", lattice_constant)
-    if not isinstance(given, jax.core.Tracer) and not 0 < float(given) < math.inf:
+    if not isinstance(given, Tracer) and not 0 < float(given) < math.inf:
         raise ValueError(f"{name}: must be positive, got {given}")
     if lattice_constant is None:
         lattice_constant = (len(sites) / (math.prod(shape) * density)) ** (1 / dimension)
@@ -194,4 +195,5 @@ def _crystal(
     edge = np.asarray(shape)
     points = ((cells + np.asarray(sites)) * edge).reshape(-1, dimension)
     scale = jnp.asarray(lattice_constant, dtype=jnp.result_type(float))
-    return Lattice(position=scale * jnp.asarray(points, scale.dtype), box=scale * jnp.asarray(counts * edge, scale.dtype))
+    position, box = (scale * jnp.asarray(x, scale.dtype) for x in (points, counts * edge))
+    return Lattice(position=position, box=box)

@@ -162,12 +162,16 @@ def compare(
         # for every use, and could not divide the work between threads.
         out = _store(out, k - 1, walk, word, tiles)
         walk = _walk_on(walk, tiles, adjacent)
-        other = tuple(_at(x, walk.tile) for x in dense)
+        own, other = dense, tuple(_at(x, walk.tile) for x in dense)
         if moves is not None:
+            # Of two tiles that see each other across the border, the same one is moved both times: rounding is then the
+            # same seen from either, and so is the answer.
+            ahead = walk.direction > len(adjacent) // 2
             place = walk.direction * adjacent.shape[1] + tiles.cell
-            move = tuple(_at(x, place)[:, None] for x in moves)
-            other = tuple(x + m for x, m in zip(other, move, strict=True))
-        return walk, _near(dense, other, square, difference), out
+            move = tuple(_at(x, place) for x in moves)
+            other = tuple(x + jnp.where(ahead, m, 0)[:, None] for x, m in zip(other, move, strict=True))
+            own = tuple(x - jnp.where(ahead, 0, m)[:, None] for x, m in zip(own, move, strict=True))
+        return walk, _near(own, other, square, difference), out
 
     empty = jnp.zeros((room.tiles, room.lanes), jnp.uint32)
     out = (

@@ -11,7 +11,7 @@ from treedyn import tree
 from treedyn.particles import space as spaces
 from treedyn.particles.kernel import PartnerList, Partners
 from treedyn.particles.pair_passes import Field, pair_sum
-from treedyn.particles.parameters import concrete, parameters
+from treedyn.particles.parameters import concrete, parameters, potential
 from treedyn.particles.truncation import cut, cutoff_of
 from treedyn.space import Space, as_space
 from treedyn.struct import Struct, function
@@ -89,9 +89,7 @@ def pair_energy(u: Callable[[Any], Any], space: Any, *, cutoff: Any = None) -> P
         >>> print(f"{energy(position):.4f} {jax.grad(energy)(position)[0, 0]:.4f}")
         0.0163 -24.0000
     """
-    if not callable(u):
-        raise ValueError(f"u: expected a function of one distance, or a potential like tp.lennard_jones(), got {u!r}")
-    return PairEnergy(u=u if cutoff is None else cut(u, cutoff), space=check_space(space))
+    return PairEnergy(u=potential(u) if cutoff is None else cut(u, cutoff), space=check_space(space))
 
 
 def find_list(env: PyTree) -> PartnerList | None:
@@ -106,17 +104,21 @@ def find_list(env: PyTree) -> PartnerList | None:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ValueError(f"env: holds {len(found)} neighbor lists; pass the one you mean, as energy(position, env[...])")
-    raise ValueError("env: holds no neighbor list; pass one from tp.neighbor_list(space, cutoff).allocate(position), or "
-                     "env=None for all pairs")
+        raise ValueError(f"env: holds {len(found)} neighbor lists; pass the one you mean, energy(position, env[...])")
+    raise ValueError(
+        "env: holds no neighbor list; pass one from tp.neighbor_list(space, cutoff).allocate(position), or None for "
+        "all pairs"
+    )
 
 
 def check_space(space: Any) -> Space:
     """Return the one space that an energy lives in."""
     space = as_space(space)
     if not isinstance(space, Space):
-        raise ValueError("space: an energy of particles lives in one space, got a tree of them; make one energy for every "
-                         "group of particles and add them")
+        raise ValueError(
+            "space: an energy of particles lives in one space, got a tree of them; make one energy for every group of "
+            "particles and add them"
+        )
     return space
 
 
@@ -124,8 +126,10 @@ def check_position(position: Any) -> jax.Array:
     """Return the position; an error where it is not one point per particle."""
     position = jnp.asarray(position)
     if position.ndim != 2 or not jnp.issubdtype(position.dtype, jnp.floating):
-        raise ValueError(f"position: expected one point per particle, float[N, d], got "
-                         f"{position.dtype}{list(position.shape)}; use jax.vmap for several systems at once")
+        raise ValueError(
+            f"position: expected one point per particle, float[N, d], got "
+            f"{position.dtype}{list(position.shape)}; use jax.vmap for several systems at once"
+        )
     return position
 
 
@@ -144,8 +148,10 @@ def check_range(space: Space, cutoff: Any, dimension: int) -> jax.Array:
     known = concrete(cutoff)
     repeats = isinstance(space, spaces.ParticleSpace) and any(space.periodic_axes(dimension))
     if repeats and known is not None and np.isinf(known):
-        raise ValueError("cutoff: the space repeats, so a pair without a cutoff would meet all its images; truncate the "
-                         "potential, e.g. tp.shifted(u, cutoff=...), or use tp.free()")
+        raise ValueError(
+            "cutoff: the space repeats, so a pair without a cutoff would meet all its images; truncate the potential, "
+            "e.g. tp.shifted(u, cutoff=...), or use tp.free()"
+        )
     return spaces.check_cutoff(space, cutoff, dimension)
 
 
@@ -162,15 +168,19 @@ def _check_list(neighbors: PartnerList | None, cutoff: Any, count: int) -> jax.A
     if neighbors is None:
         return jnp.asarray(True)
     if neighbors.order.shape != (count,):
-        raise ValueError(f"env: the neighbor list was made for {neighbors.order.shape[0]} particles, the position has "
-                         f"{count}; allocate it anew")
+        raise ValueError(
+            f"env: the neighbor list was made for {neighbors.order.shape[0]} particles, the position has "
+            f"{count}; allocate it anew"
+        )
     # Half of float32's digits: the same number may have been rounded on one of the two ways here.
     reach = jnp.asarray(neighbors.cutoff).astype(jnp.result_type(float)) * (1 + 1e-6)
     enough = jnp.asarray(cutoff).astype(reach.dtype) <= reach
     if concrete(enough) is not None and not enough:
-        raise ValueError(f"cutoff: the potential reaches to {float(cutoff):.6g}, the neighbor list to "
-                         f"{float(neighbors.cutoff):.6g}; use tp.neighbor_list(space, cutoff={float(cutoff):.6g}) or "
-                         "truncate the potential sooner")
+        raise ValueError(
+            f"cutoff: the potential reaches to {float(cutoff):.6g}, the neighbor list to "
+            f"{float(neighbors.cutoff):.6g}; use tp.neighbor_list(space, cutoff={float(cutoff):.6g}) or "
+            "truncate the potential sooner"
+        )
     return enough
 
 

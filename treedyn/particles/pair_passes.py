@@ -4,9 +4,9 @@ One pass returns the energy, the other the energy and its gradient with respect 
 is the sum of the gradients of its own distances with respect to its own coordinates: gathers only, where reverse mode
 through the gathered partners would scatter. This is exact, because every pair is visited from both sides.
 
-`pair_sum` is the first pass with the second as its derivative with respect to the positions. Its derivatives with
-respect to everything else are autodiff of the first pass, in which positions are constants, so no scatter appears either.
-Higher derivatives are autodiff of both.
+`pair_sum` is the first pass with the second as its derivative with respect to positions and strain. Its derivatives
+with respect to everything else are autodiff of the first pass, in which positions are constants, so no scatter appears
+there either. Higher derivatives are autodiff of both.
 """
 
 import functools
@@ -17,10 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from treedyn import tree
 from treedyn.particles import space as spaces
 from treedyn.particles.kernel import Partners, sum_over_partners
-from treedyn.particles.parameters import elementwise, parameters, with_numbers
+from treedyn.particles.parameters import elementwise, evaluate, parameters, with_numbers
 from treedyn.space import Space
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
@@ -184,10 +183,6 @@ def _of_distance(u: PyTree, own: Particles, partner: Particles) -> Callable[[jax
     numbers = [x.of_pairs(a, b) for x, a, b in zip(parameters(u), own.numbers, partner.numbers, strict=True)]
 
     def one(distance: jax.Array, *numbers: jax.Array) -> jax.Array:
-        energy = jnp.asarray(tree.unbox(with_numbers(u, list(numbers)))(distance))
-        if energy.shape != () or not jnp.issubdtype(energy.dtype, jnp.floating):
-            raise ValueError("u: a potential is a function of one distance that returns one real number, got "
-                             f"{energy.dtype}{list(energy.shape)}")
-        return energy.astype(distance.dtype)
+        return evaluate(with_numbers(u, list(numbers)), distance)
 
     return lambda distances: elementwise(one, distances, *numbers)

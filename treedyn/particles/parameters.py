@@ -10,11 +10,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from treedyn import tree
 from treedyn.struct import Struct, function
 
+# A number of a potential: a float, an array, or a `Parameter`, which has become a number when the potential is called.
+Number = Any
 
-# up to this many species, choosing among columns is faster than gathering (measured)
+# Up to this many species, choosing among columns is faster than gathering from the table (measured).
 _FEW = 4
 
 
@@ -126,13 +130,15 @@ def by_species(table: Any, species: Any) -> BySpecies:
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"table: expected one number for every pair of species, shape [S, S], got shape {shape}")
     if len(kind) != 1 or not np.issubdtype(np.result_type(_dtype(species)), np.integer):
-        raise ValueError(f"species: expected one integer per particle, shape [N], got shape {kind} of {_dtype(species)}")
+        raise ValueError(f"species: expected one integer per particle, [N], got shape {kind} of {_dtype(species)}")
     if (known := concrete(table)) is not None and not np.array_equal(known, known.T, equal_nan=True):
         raise ValueError(f"table: must be symmetric, for a pair has no first particle; got\n{known}")
     known = concrete(species)
-    if known is not None and known.size and not (0 <= known.min() and known.max() < shape[0]):
-        raise ValueError(f"species: expected integers from 0 to {shape[0] - 1} for a table of {shape[0]} species, got "
-                         f"some from {known.min()} to {known.max()}")
+    if known is not None and known.size and (known.min() < 0 or known.max() >= shape[0]):
+        raise ValueError(
+            f"species: expected integers from 0 to {shape[0] - 1} for a table of {shape[0]} species, got "
+            f"some from {known.min()} to {known.max()}"
+        )
     return BySpecies(table=floats(table), species=jnp.asarray(species, dtype=jnp.int32))
 
 
@@ -176,8 +182,26 @@ def by_particle(values: Any, combine: Callable[[Any, Any], Any] = arithmetic_mea
             other = jnp.roll(values, 1)
             one, two = (np.asarray(elementwise(combine, *pair)) for pair in ((values, other), (other, values)))
         if not np.allclose(one, two, rtol=1e-4, atol=0, equal_nan=True):
-            raise ValueError("combine: must be symmetric, combine(a, b) = combine(b, a), for a pair has no first particle")
+            raise ValueError("combine: must be symmetric, f(a, b) = f(b, a), for a pair has no first particle")
     return ByParticle(values=values, combine=combine)
+
+
+def potential(u: Any) -> Callable[[Any], Any]:
+    """Return a potential; an error where it cannot be called."""
+    if not callable(u):
+        raise ValueError(f"u: expected a function of one distance, or a potential like tp.lennard_jones(), got {u!r}")
+    return u
+
+
+def evaluate(u: Any, distance: jax.Array) -> jax.Array:
+    """Return the energy of one pair from a boxed potential; an error where that is not one real number."""
+    energy = jnp.asarray(tree.unbox(u)(distance))
+    if energy.shape != () or not jnp.issubdtype(energy.dtype, jnp.floating):
+        raise ValueError(
+            "u: a potential is a function of one distance that returns one real number, got "
+            f"{energy.dtype}{list(energy.shape)}"
+        )
+    return energy.astype(distance.dtype)
 
 
 def is_parameter(x: Any) -> bool:
@@ -234,12 +258,13 @@ def floats(x: Any) -> Any:
     """Return a Python float, or an array of floats that keeps its dtype."""
     if np.ndim(x) == 0 and not hasattr(x, "dtype"):
         return float(x)
-    return x if jnp.issubdtype(_dtype(x), jnp.floating) and isinstance(x, jax.Array) else jnp.asarray(x, jnp.result_type(float))
+    is_float = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
+    return x if is_float else jnp.asarray(x, jnp.result_type(float))
 
 
 def concrete(x: Any) -> np.ndarray | None:
     """Return the numbers of `x` where they are known already, else `None`."""
-    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    return None if isinstance(x, Tracer) else np.asarray(x)
 
 
 def _dtype(x: Any) -> Any:

@@ -9,11 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from treedyn.particles.parameters import Parameter, number
+from treedyn.particles.parameters import Number, number
 from treedyn.struct import Struct
 from treedyn.tree import Static
-
-Number = jax.Array | float | Parameter
 
 
 class LennardJones(Struct):
@@ -45,7 +43,7 @@ class SoftSphere(Struct):
 
     epsilon: Number
     sigma: Number
-    alpha: Number | Static
+    alpha: Number
 
     @property
     def cutoff(self) -> Number:
@@ -55,10 +53,10 @@ class SoftSphere(Struct):
     def __call__(self, r: jax.Array) -> jax.Array:
         """Return the energy at one distance."""
         alpha = self.alpha.value if isinstance(self.alpha, Static) else self.alpha
-        near = r < self.sigma
-        # a fractional power of a negative number is NaN, and would reach gradients through the branch not taken
-        overlap = jnp.where(near, 1 - r / self.sigma, 1)
-        return jnp.where(near, self.epsilon / alpha * overlap**alpha, 0)
+        apart = r >= self.sigma
+        # A fractional power of a negative number is NaN, and would reach gradients through the branch not taken.
+        overlap = jnp.where(apart, 1, 1 - r / self.sigma)
+        return jnp.where(apart, 0, self.epsilon / alpha * overlap**alpha)
 
 
 class Morse(Struct):

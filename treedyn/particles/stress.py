@@ -26,7 +26,9 @@ Energy = Callable[..., jax.Array]
 
 
 def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array:
-    r"""Return the virial tensor $W = -\partial U / \partial \epsilon$; for pairs $W = -\sum_{i<j} u'(r)\, r \otimes r / r$.
+    r"""Return the virial tensor $W = -\partial U / \partial \epsilon$.
+
+    For pairs it is $-\sum_{i<j} u'(r_{ij})\, r_{ij} \otimes r_{ij} / |r_{ij}|$, and its trace $-\sum r\,u'(r)$.
 
     Args:
         energy: `energy(position, env, strain=...)` or `energy(position, strain=...)`, returns a scalar.
@@ -34,7 +36,7 @@ def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array
         env: passed on to the energy.
 
     Returns:
-        `[d, d]`; energy units. Its trace is $-\sum r\,u'(r)$.
+        `[d, d]`; energy units.
 
     Raises:
         ValueError: the energy takes no strain.
@@ -49,8 +51,8 @@ def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array
     position = check_position(position)
     if not _takes_strain(energy):
         raise ValueError(
-            "energy: must take the keyword strain= and use it for every displacement, as the energies of the library do; "
-            "a sum of them passes it on: lambda position, env=None, *, strain=None: a(position, env, strain=strain) + ..."
+            "energy: must take the keyword strain= and use it for every displacement, as those of the library do; a "
+            "sum of them passes it on: lambda position, env=None, *, strain=None: a(position, env, strain=strain) + ..."
         )
     zero = jnp.zeros((position.shape[-1],) * 2, position.dtype)
     return -jax.grad(lambda strain: target.call(functools.partial(energy, strain=strain), position, env))(zero)

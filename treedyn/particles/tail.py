@@ -58,11 +58,15 @@ def long_range_correction(u: Cut, density: Any, dimension: int = 3) -> LongRange
         doi:10.1093/oso/9780198803195.001.0001
     """
     if not isinstance(u, Cut):
-        raise ValueError(f"u: expected a potential made by tp.cut(u, cutoff), got {u!r}; only there is the part inside "
-                         "the cutoff unchanged")
+        raise ValueError(
+            f"u: expected a potential made by tp.cut(u, cutoff), got {u!r}; only there is the part inside "
+            "the cutoff unchanged"
+        )
     if parameters(u):
-        raise ValueError("u: its numbers differ from pair to pair; average the corrections over pairs of species yourself, "
-                         "weighted by the product of their fractions")
+        raise ValueError(
+            "u: its numbers differ from pair to pair; average the corrections over the pairs of species yourself, each "
+            "weighted by the product of their fractions"
+        )
     whole: Callable[[Any], Any] = u.u
     cutoff = jnp.asarray(u.cutoff)
     density = jnp.asarray(density).astype(cutoff.dtype)
@@ -92,6 +96,8 @@ def _decays(u: Callable[[Any], Any], cutoff: jax.Array, dimension: int) -> jax.A
     falls = jnp.abs(u(far)) * 10.0 ** (dimension + 0.25) < 1.001 * jnp.abs(u(near))
     decays = falls | (u(far) == 0)
     if concrete(decays) is not None and not decays:
-        raise ValueError(f"u: falls off no faster than 1/r^{dimension}, so that its integral beyond the cutoff is infinite; "
-                         "such a potential needs a sum over images instead")
+        raise ValueError(
+            f"u: falls off no faster than 1/r^{dimension}, or hardly, so its integral beyond the cutoff is infinite or "
+            "too slow to converge; such a potential needs a sum over images instead"
+        )
     return decays

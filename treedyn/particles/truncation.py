@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn.particles.parameters import Parameter, concrete, is_parameter, number
+from treedyn.particles.parameters import Number, Parameter, concrete, is_parameter, number, potential
 from treedyn.struct import Struct, function
 
 
@@ -30,7 +30,7 @@ class Truncated(Struct):
     """
 
     u: Callable[[Any], Any] = function()
-    cutoff: jax.Array | float | Parameter
+    cutoff: Number
 
     def inside(self, r: jax.Array) -> jax.Array:
         """Return the energy at a distance below the cutoff."""
@@ -38,9 +38,10 @@ class Truncated(Struct):
 
     def __call__(self, r: jax.Array) -> jax.Array:
         """Return the energy at one distance: 0 from the cutoff on."""
-        near = r < self.cutoff
+        # Asked this way round, a distance that is NaN does not pass for a large one.
+        far = r >= self.cutoff
         # u is never asked beyond the cutoff, where it need not be defined.
-        return jnp.where(near, self.inside(jnp.where(near, r, self.cutoff)), 0)
+        return jnp.where(far, 0, self.inside(jnp.where(far, self.cutoff, r)))
 
 
 class Cut(Truncated):
@@ -76,7 +77,7 @@ class Smooth(Truncated):
         onset: where switching begins; a leaf.
     """
 
-    onset: jax.Array | float | Parameter
+    onset: Number
 
     def inside(self, r: jax.Array) -> jax.Array:
         """Return `S(r) u(r)`."""
@@ -107,7 +108,7 @@ def cut(u: Callable[[Any], Any], cutoff: Any) -> Cut:
         >>> print(f"{u(2.49):.5f} {u(2.51):.5f}")
         -0.01671 0.00000
     """
-    return Cut(u=_potential(u), cutoff=number(cutoff, "cutoff", positive=True))
+    return Cut(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True))
 
 
 def shifted(u: Callable[[Any], Any], cutoff: Any) -> Shifted:
@@ -129,7 +130,7 @@ def shifted(u: Callable[[Any], Any], cutoff: Any) -> Shifted:
         >>> print(f"{wca(1.0):.5f}")
         1.00000
     """
-    return Shifted(u=_potential(u), cutoff=number(cutoff, "cutoff", positive=True))
+    return Shifted(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True))
 
 
 def force_shifted(u: Callable[[Any], Any], cutoff: Any) -> ForceShifted:
@@ -155,7 +156,7 @@ def force_shifted(u: Callable[[Any], Any], cutoff: Any) -> ForceShifted:
     Reference:
         S. Toxvaerd and J. C. Dyre, J. Chem. Phys. 134, 081102 (2011), doi:10.1063/1.3558787
     """
-    return ForceShifted(u=_potential(u), cutoff=number(cutoff, "cutoff", positive=True))
+    return ForceShifted(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True))
 
 
 def smooth(u: Callable[[Any], Any], onset: Any, cutoff: Any) -> Smooth:
@@ -184,10 +185,10 @@ def smooth(u: Callable[[Any], Any], onset: Any, cutoff: Any) -> Smooth:
         HOOMD-blue, `hoomd.md.pair.Pair`, mode "xplor"
     """
     onset, cutoff = number(onset, "onset"), number(cutoff, "cutoff", positive=True)
-    known = [concrete(_extreme(onset, jnp.min)), concrete(_extreme(onset, jnp.max)), concrete(_extreme(cutoff, jnp.min))]
-    if all(x is not None for x in known) and not (np.all(known[0] >= 0) and np.all(known[1] < known[2])):
+    begin, end = _known(onset), _known(cutoff)
+    if begin is not None and end is not None and not (np.min(begin) >= 0 and np.max(begin) < np.min(end)):
         raise ValueError(f"onset: must be at least 0 and below the cutoff, got onset {onset} and cutoff {cutoff}")
-    return Smooth(u=_potential(u), onset=onset, cutoff=cutoff)
+    return Smooth(u=potential(u), onset=onset, cutoff=cutoff)
 
 
 def cutoff_of(u: Callable[[Any], Any]) -> Any:
@@ -199,16 +200,11 @@ def cutoff_of(u: Callable[[Any], Any]) -> Any:
         (2.5, inf)
     """
     cutoff = getattr(u, "cutoff", float("inf"))
-    return cutoff.maximum() if is_parameter(cutoff) else cutoff
+    return cutoff.maximum() if isinstance(cutoff, Parameter) else cutoff
 
 
-def _potential(u: Any) -> Callable[[Any], Any]:
-    if not callable(u):
-        raise ValueError(f"u: expected a function of one distance, or a potential like tp.lennard_jones(), got {u!r}")
-    return u
-
-
-def _extreme(value: Any, of: Callable[[Any], Any]) -> Any:
-    if not is_parameter(value):
-        return value
-    return of(jnp.asarray(next(x for x in jax.tree.leaves(value) if jnp.issubdtype(x.dtype, jnp.floating))))
+def _known(value: Any) -> np.ndarray | None:
+    """Return the numbers that a parameter of pairs, or a plain number, may take, where they are known."""
+    if is_parameter(value):
+        value = next(x for x in jax.tree.leaves(value) if jnp.issubdtype(x.dtype, jnp.floating))
+    return concrete(value)

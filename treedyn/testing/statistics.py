@@ -10,8 +10,8 @@ from treedyn.diagnostics.blocking import standard_error
 def sigmas(series: Any, expected: Any) -> np.ndarray:
     """Return by how many standard errors the mean of a series is off.
 
-    For a test: `assert abs(sigmas(series, right)) < 5`, and `assert abs(sigmas(series, wrong)) > 5` for the value that a
-    likely mistake would give, so that the test is known to be able to fail.
+    For a test: `assert abs(sigmas(series, right)) < 5`, and `assert abs(sigmas(series, wrong)) > 5` for the value that
+    a likely mistake would give, so that the test is known to be able to fail.
 
     Args:
         series: samples along the first axis, independent or successive; `[samples, ...]`.

@@ -48,8 +48,10 @@ def grains(image: str | Path | Any, count: int) -> Grains:
         >>> picture = Image.new("RGB", (90, 60), "white")
         >>> picture.paste((200, 30, 30), (20, 10, 70, 50))
         >>> sand = grains(picture, 400)
-        >>> print(len(sand.position), sand.position.shape, sand.color[0])
-        400 (400, 2) [200  30  30]
+        >>> 380 < len(sand.position) < 420
+        True
+        >>> print(sand.color[0])
+        [200  30  30]
     """
     if not count >= 1:
         raise ValueError(f"count: expected at least 1 grain, got {count}")
