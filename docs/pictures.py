@@ -11,7 +11,7 @@ from treedyn.demo import sandcastle as demo
 from treedyn.demo.castle import CASTLE
 
 ASSETS = Path(__file__).with_name("assets")
-MOMENTS = (0, 46, 94)
+MOMENTS = (0, 48, 98)
 
 
 def main() -> None:

@@ -29,7 +29,8 @@ class Schedule(Struct):
         ...     slope: float
         ...     def __call__(self, step):
         ...         return self.slope * step
-        >>> jax.tree.leaves(td.langevin(lambda x: x.sum(), dt=0.1, kT=Schedule(function=Ramp(slope=0.5))).operators[2].kT)
+        >>> dynamics = td.langevin(lambda x: x.sum(), dt=0.1, kT=Schedule(function=Ramp(slope=0.5)))
+        >>> jax.tree.leaves(dynamics.operators[2].kT)
         [0.5]
     """
 
@@ -118,7 +119,9 @@ def at(value: PyTree, step: jax.Array) -> PyTree:
         >>> schedule.at(ramp, 4)
         {'a': 1.0, 'b': 2.0}
     """
-    return jax.tree.map(lambda x: x.function(step) if is_schedule(x) else x, value, is_leaf=is_schedule)
+    # a schedule mixes an integer with floats by nature, those of optax do: strict promotion is not for them
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.tree.map(lambda x: x.function(step) if is_schedule(x) else x, value, is_leaf=is_schedule)
 
 
 def of_leaves(value: PyTree, step: jax.Array, part: PyTree, name: str) -> PyTree:

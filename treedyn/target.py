@@ -57,9 +57,7 @@ class Target(Struct):
         if not self.has_aux:
             return out, None
         if not (isinstance(out, tuple) and len(out) == 2):
-            raise ValueError(
-                f"{_name(self.function)}, with has_aux=True, must return a pair (value, aux); got {out!r}"
-            )
+            raise ValueError(f"{_name(self.function)}, with has_aux=True, must return a pair (value, aux); got {out!r}")
         return out[0], tree.box(out[1])
 
 

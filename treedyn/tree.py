@@ -16,6 +16,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.tree_util import keystr, tree_flatten_with_path, tree_structure
 
 PyTree = Any
@@ -100,6 +102,11 @@ def describe(tree: PyTree) -> str:
 def paths(tree: PyTree) -> list[str]:
     """Return the path of every leaf, as in `['layers'][0].weight`."""
     return [keystr(path) for path, _ in tree_flatten_with_path(tree)[0]]
+
+
+def known(x: Any) -> np.ndarray | None:
+    """Return the numbers of `x` where they are known already, so that they can be checked; `None` for a tracer."""
+    return None if isinstance(x, Tracer) else np.asarray(x)
 
 
 def cast(number: Any, like: jax.Array) -> jax.Array:

@@ -32,7 +32,7 @@ def test_batches_have_one_more_axis_and_nothing_else(method, name, dtype):
         assert (many.shape, many.dtype) == ((3, *single.shape), single.dtype)
 
 
-@by_method("langevin_baoab")
+@by_method("brownian_leimkuhler_matthews")
 def test_batch_is_the_stack_of_its_members(method):
     position = TREES["mixed_dtypes"](jnp.float64)
     arguments, member = batch_of(method, position)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import treedyn as td
 from tests.helpers import KEY, METHODS, TREES, by_method, energy, make, moving_leaves
@@ -42,6 +43,7 @@ def test_gradient_with_respect_to_dt_and_kT_is_the_finite_difference(method):
         np.testing.assert_allclose(slope, difference(end, numbers, k), rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_gradient_goes_through_the_leaves_of_an_energy_and_of_an_equinox_position():
     class Spring(td.Struct):
         stiffness: float
@@ -58,11 +60,10 @@ def test_gradient_goes_through_the_leaves_of_an_energy_and_of_an_equinox_positio
     np.testing.assert_allclose(jax.grad(end)(1.3), difference(end, (1.3,), 0), rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_gradient_at_zero_temperature_and_at_rest_is_finite():
-    def end(dt, kT):
-        dynamics = td.berendsen(energy, dt, kT, tau=1.0)
-        position = TREES["dict"](jnp.float64)
-        rest = jax.tree.map(jnp.zeros_like, position)
-        return summary(walk(dynamics, position, steps=1, momentum=rest))
-
-    assert np.isfinite(jax.grad(end, argnums=(0, 1))(0.1, 0.0)).all()
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["langevin_baoab", "brownian_leimkuhler_matthews", "csvr", "berendsen", "andersen"])
+def test_gradient_with_respect_to_dt_is_finite_at_zero_temperature_and_at_rest(method):
+    position = TREES["dict"](jnp.float64)
+    start = {"momentum": jax.tree.map(jnp.zeros_like, position)} if METHODS[method].inertial else {}
+    slope = jax.grad(lambda dt: summary(walk(make(method, dt=dt, kT=0.0), position, steps=1, **start)))(0.1)
+    assert np.isfinite(slope) and slope != 0

@@ -54,7 +54,7 @@ def test_step_is_traced_once_and_keeps_structure_shapes_dtypes_and_weak_types(me
     assert len(traces) == 1
 
 
-@by_method("langevin_baoab", "fire")
+@by_method("langevin_baoab")
 def test_compiled_step_is_the_plain_step_and_is_compiled_once(method):
     position = TREES["zero_d_leaf"](jnp.float64)
     step = jax.jit(lambda dynamics, state: dynamics.step(state))

@@ -61,7 +61,7 @@ def test_a_stale_list_would_have_been_wrong():
     assert np.max(np.abs(stale.position - right.position)) > 1e-3
 
 
-@pytest.mark.parametrize("record, chunk", [(None, None), (where, 6)], ids=["no_records", "records"])
+@pytest.mark.parametrize("record, chunk", [pytest.param(None, None, marks=pytest.mark.slow), (where, 6)])
 def test_a_list_that_overflows_gives_the_trajectory_of_a_large_one_in_every_bit(record, chunk):
     expected = with_a_large_list(record)
     small = begin(capacity=24)

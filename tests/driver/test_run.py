@@ -34,8 +34,15 @@ def observe(state, env=None):
     return {"position": state.position, "shot": shot, "step": state.step}
 
 
-@pytest.mark.parametrize("system", [by_tree, by_list])
-@pytest.mark.parametrize("record", [None, observe], ids=["no_records", "records"])
+@pytest.mark.parametrize(
+    "system, record",
+    [
+        (by_tree, None),
+        (by_list, observe),
+        pytest.param(by_tree, observe, marks=pytest.mark.slow),
+        pytest.param(by_list, None, marks=pytest.mark.slow),
+    ],
+)
 def test_results_do_not_depend_on_the_chunk_length_in_any_bit(system, record):
     dynamics, state, env = system()
     expected = td.run(dynamics, state, env, steps=41, every=3, record=record)
@@ -47,7 +54,15 @@ def test_results_do_not_depend_on_the_chunk_length_in_any_bit(system, record):
     assert env is None or expected.rebuilds > 1
 
 
-@pytest.mark.parametrize("system", [by_tree, by_list])
+@pytest.mark.parametrize(
+    "system",
+    [
+        lambda: (*plain(), None),
+        pytest.param(by_tree, marks=pytest.mark.slow),
+        pytest.param(by_list, marks=pytest.mark.slow),
+    ],
+    ids=["nve", "langevin", "list"],
+)
 def test_run_is_trajectory_is_a_loop(system):
     dynamics, state, env = system()
     out = td.run(dynamics, state, env, steps=20, every=3, record=observe)

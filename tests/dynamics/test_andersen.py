@@ -50,6 +50,7 @@ def test_two_atoms_have_all_six_degrees_of_freedom():
     assert abs(sigmas(values, 5)) > 5
 
 
+@pytest.mark.slow
 def test_oscillators_have_the_moments_of_a_gaussian_with_the_shadow_energy():
     # velocity Verlet conserves p^2/2 + (1 - h^2/4) x^2/2, and collisions keep the momenta canonical
     h, kT = 1.0, 2.0
@@ -73,6 +74,7 @@ def test_temperatures_of_a_tree():
     assert abs(sigmas(end.momentum["b"] ** 2 / 3, 2.0)) < 5
 
 
+@pytest.mark.slow
 def test_rate_zero_is_constant_energy():
     free_of_bath, nve = td.andersen(harmonic, dt=0.1, kT=1.0, rate=0.0), td.nve(harmonic, dt=0.1)
     start = begin(free_of_bath, jnp.ones(20_000))

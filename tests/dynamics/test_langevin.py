@@ -38,6 +38,7 @@ def test_langevin_samples_a_double_well(splitting, dt):
     assert_samples_the_double_well(dynamics, round(40 / dt), kT=0.8, wrong=0.5)
 
 
+@pytest.mark.slow
 def test_brownian_samples_a_double_well():
     assert_samples_the_double_well(td.brownian(double_well, dt=0.02, kT=0.8, gamma=1.0), 1000, 0.8, wrong=0.5)
 

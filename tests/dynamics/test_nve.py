@@ -76,7 +76,7 @@ def test_a_sequence_that_is_no_palindrome_is_of_first_order():
     np.testing.assert_allclose(convergence_order(lopsided, start, time=4.0, dts=(0.05, 0.025, 0.0125)), 1, atol=0.1)
 
 
-@pytest.mark.parametrize(("order", "shrink"), [(2, 4), (4, 16)])
+@pytest.mark.parametrize(("order", "shrink"), [(2, 4), pytest.param(4, 16, marks=pytest.mark.slow)])
 def test_energy_error_falls_with_the_order(order, shrink):
     def error(dt):
         dynamics = anharmonic_nve(dt, order)

@@ -61,7 +61,10 @@ METHODS = {
 
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(m, marks=pytest.mark.slow) if m in ("langevin", "brownian", "nose_hoover") else m for m in METHODS],
+    [
+        pytest.param(m, marks=pytest.mark.slow) if m in ("langevin", "brownian", "nose_hoover", "fire") else m
+        for m in METHODS
+    ],
 )
 def test_circle_in_turns_is_the_line_in_lengths(method):
     circle, line = METHODS[method](wave, turns()), METHODS[method](wave_of_length, td.euclidean())

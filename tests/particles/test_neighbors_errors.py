@@ -87,8 +87,9 @@ def test_a_list_refuses_points_and_spaces_of_another_kind():
             method(X[1:])
         with pytest.raises(ValueError, match=r"position: .* got float32\[20, 3\]"):
             method(X.astype(np.float32))
-        with pytest.raises(ValueError, match="space: expected one of the same kind"):
-            method(X, space=triclinic(6 * np.eye(3)))
+        for other in (triclinic(6 * np.eye(3)), periodic([6.0, 6.0, 6.0])):
+            with pytest.raises(ValueError, match="space: expected one of the same kind and shape"):
+                method(X, space=other)
 
 
 def test_points_are_picked_out_of_a_tree():

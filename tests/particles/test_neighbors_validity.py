@@ -126,7 +126,12 @@ def strained():
     return lists, cell, x
 
 
-@given(part=st.floats(0, 1), used=st.floats(0.8, 1.02), shear=st.sampled_from([0.0, 0.3]), seed=st.integers(0, 2**32 - 1))
+@given(
+    part=st.floats(0, 1),
+    used=st.floats(0.8, 1.02),
+    shear=st.sampled_from([0.0, 0.3]),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_whatever_the_strain_no_pair_within_the_cutoff_is_missing_from_a_list_that_holds(part, used, shear, seed):
     lists, cell, x = strained()
     rng = np.random.default_rng(seed)

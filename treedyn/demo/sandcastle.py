@@ -116,9 +116,9 @@ class Outcome:
     files: tuple[Path, ...] = ()
 
 
-SETTLE = Stage(name="settle", title="1  the castle settles", steps=600, frames=50, gamma=0.5)
-SHOT = Stage(name="shot", title="2  a shot", steps=1_500, frames=100, radius=4.0)
-SIEGE = Stage(name="siege", title="3  the siege", steps=4_000, frames=100, radius=13.0, lists=True)
+SETTLE = Stage(name="settle", title="1  the castle settles", steps=500, frames=50, gamma=0.5)
+SHOT = Stage(name="shot", title="2  a shot", steps=1_300, frames=100, radius=4.0)
+SIEGE = Stage(name="siege", title="3  the siege", steps=3_500, frames=100, radius=13.0, lists=True, speed=11.0)
 
 
 def pour(image: Any, count: int, *, spacing: float, shake: float = 0.0, seed: int = 0) -> Sand:

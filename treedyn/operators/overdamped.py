@@ -55,7 +55,8 @@ class Overdamped(Operator):
 
         def way(t: jax.Array, m: jax.Array, g: jax.Array, kT: jax.Array, F: jax.Array, xi: jax.Array) -> jax.Array:
             mobility = t / (m * g)
-            return mobility * F + jnp.sqrt(2 * kT * mobility) * xi
+            # two roots, so that the gradient with respect to t, m and g is finite at kT = 0
+            return mobility * F + jnp.sqrt(2 * mobility) * jnp.sqrt(kT) * xi
 
         moved = jax.tree.map(way, time, state.mass, gamma, kT, state.force, kicks)
         position = space_of.shift(self.space, part, moved)

@@ -25,11 +25,14 @@ _WORD_COST = 32
 _MULTIPLE = 4
 
 
-def check_known(**values: Any) -> None:
+def check_known(values: dict[str, Any]) -> None:
     """Refuse to go on inside of a transformation.
 
+    Args:
+        values: arguments by their names.
+
     Raises:
-        ValueError: a number in one of the named values is not known yet.
+        ValueError: a number in one of them is not known yet.
     """
     for name, value in values.items():
         if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
@@ -89,7 +92,7 @@ def check_reach(space: Space, cutoff: Any, skin: Any, points: jax.Array) -> floa
     allowance = 4 * float(jnp.finfo(points.dtype).eps) * float(cutoff)
     if float(skin) > most + allowance:
         raise ValueError(
-            f"skin: cutoff + skin must stay within half of the smallest box height: with a cutoff of "
+            "skin: cutoff + skin must stay within half of the smallest box height: with a cutoff of "
             f"{float(cutoff):.6g} in this box the skin can be at most {max(most, 0):.6g}, got {float(skin):.6g}. Pass "
             "a smaller skin, use a larger box, or replicate the cell"
         )
@@ -105,7 +108,7 @@ def measure_room(grid: Grid, space: Space, points: jax.Array, least: Room | None
     if least is not None:
         if room.lanes < least.lanes:
             room = _room(count, adjacent, least.lanes)
-        room = Room(*(max(new, old) for new, old in zip(room, least, strict=True)))
+        room = Room(lanes=room.lanes, tiles=_grown(room.tiles, least.tiles), around=_grown(room.around, least.around))
     if max(len(points), room.around * room.tiles * room.lanes) >= 2**31:
         raise ValueError(
             f"position: {len(points)} points at this density need more than 2^31 words, the most that 32-bit indices "
@@ -134,6 +137,15 @@ def _room(count: np.ndarray, adjacent: np.ndarray, lanes: int) -> Room:
 def _more(n: int) -> int:
     # what is counted fluctuates by less than its square root
     return n + max(n // 16, 2 * math.isqrt(n)) + 4
+
+
+def _grown(needed: int, room: int) -> int:
+    # What overflowed once is growing: every new size compiles anew, so it grows by a good part at a time. Up to 32
+    # tiles around a cell are one word of flags, which one more would double.
+    if needed <= room:
+        return room
+    grown = needed + needed // 4
+    return min(grown, 32) if needed <= 32 else grown
 
 
 def choose_capacity(neighbors: int, points: int, headroom: float, least: int) -> int:

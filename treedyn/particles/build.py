@@ -32,9 +32,7 @@ class Rows(Struct):
 
 
 @partial(jax.jit, static_argnames="room")
-def mark(
-    grid: Grid, room: Room, space: Space, position: jax.Array, reach: jax.Array
-) -> tuple[Rows, Words, jax.Array]:
+def mark(grid: Grid, room: Room, space: Space, position: jax.Array, reach: jax.Array) -> tuple[Rows, Words, jax.Array]:
     """Sort points into rows, mark which are near each other, and say what is wrong with that.
 
     Args:

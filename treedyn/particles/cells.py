@@ -93,7 +93,7 @@ class Grid(Struct):
             if n > 1:
                 allowed &= h * extent >= n * reach * (1 + 4 * n * float(jnp.finfo(reach.dtype).eps))
             if periodic:
-                allowed &= reach <= h / 2 * (1 + 4 * float(jnp.finfo(reach.dtype).eps))
+                allowed &= reach <= h / 2 * (1 + 8 * float(jnp.finfo(reach.dtype).eps))
         return allowed
 
 
@@ -109,7 +109,7 @@ def make_grid(space: Space, position: jax.Array, reach: float) -> Grid:
         The grid; of one cell where the space is none of those that have a cell or coordinates to bin by.
     """
     number, dimension = position.shape
-    low, extent = np.zeros(dimension), np.ones(dimension)
+    low, span = np.zeros(dimension), np.ones(dimension)
     if not isinstance(space, ParticleSpace):
         counts, periodic = np.ones(dimension, int), (False,) * dimension
     else:
@@ -117,21 +117,21 @@ def make_grid(space: Space, position: jax.Array, reach: float) -> Grid:
         fraction = np.asarray(space.fractional(position), float)
         is_open = ~np.array(periodic)
         low[is_open] = fraction.min(axis=0)[is_open]
-        span = fraction.max(axis=0)[is_open] - low[is_open]
-        extent[is_open] = np.where(span > 0, span, 1)
-        length = extent * np.array([float(h) for h in heights(space, position, dimension)])
+        span[is_open] = fraction.max(axis=0)[is_open] - low[is_open]
+        length = span * np.array([float(h) for h in heights(space, position, dimension)])
         # A rounding error of the coordinates must not put two points that are `reach` apart into cells that are not
         # adjacent: the cells are wider by the error of a coordinate that is as large as the box.
         ratio = length / reach
-        counts = np.maximum(np.floor(ratio / (1 + 32 * float(jnp.finfo(position.dtype).eps) * ratio)), 1).astype(int)
+        counts = np.floor(ratio / (1 + 32 * float(jnp.finfo(position.dtype).eps) * ratio))
+        counts = np.clip(counts, 1, number).astype(int)
         # a fourth axis is left undivided: the directions around a cell have to fit the bits of one word
         counts[3:] = 1
-        counts = _coarsen(np.minimum(counts, number), np.array(periodic), number)
+        counts = _coarsen(counts, np.array(periodic), number)
     counts = tuple(int(n) for n in counts)
     adjacent, images = _surroundings(counts, periodic)
     return Grid(
         low=jnp.asarray(low, position.dtype),
-        extent=jnp.asarray(extent, position.dtype),
+        extent=jnp.asarray(np.where(span > 0, span, 1), position.dtype),
         adjacent=jnp.asarray(adjacent),
         images=jnp.asarray(images),
         counts=counts,
@@ -179,8 +179,10 @@ def to_real(space: ParticleSpace, multiples: Components) -> Components:
     if cell is None:
         return multiples
     cell = cell.astype(multiples[0].dtype)
-    return tuple(sum((multiples[i] * cell[i, k] for i in range(1, dimension)), multiples[0] * cell[0, k])
-                 for k in range(dimension))
+    return tuple(
+        sum((multiples[i] * cell[i, k] for i in range(1, dimension)), multiples[0] * cell[0, k])
+        for k in range(dimension)
+    )
 
 
 def sort_by_cell(cell: jax.Array, cells: int) -> jax.Array:

@@ -12,7 +12,7 @@ Everything about the layout is here, and nothing about physics. The constraints 
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -69,48 +69,60 @@ def sum_over_partners(
     """Sum a function of two particles over the partners of every particle.
 
     Args:
-        f: `f(own, partner, is_pair)` returns a tree of arrays `[n]`, summed over the partners it was shown. `own` has
-            leaves `[1, n]`, `partner` leaves `[slots, n]` or `[slots, 1]`; `is_pair` is `bool[slots, n]` and false
-            where a slot is empty.
+        f: `f(own, partner, is_pair)` returns a tree of arrays `[slots, n]`: what every partner adds to its particle.
+            `own` has leaves `[1, n]`, `partner` leaves `[slots, n]` or `[slots, 1]`; `is_pair` is `[slots, n]` and
+            false where a slot is empty.
         particles: a tree of arrays `[N]`, one entry per particle.
         partners: who the partners are; `None` for all particles.
-        once: stop at the last slot in use. The number of iterations is then not known beforehand, so the sum cannot be
-            differentiated in reverse.
+        once: whether `f` is computed as it stands. If not, it is about to be differentiated, and the loop is one that
+            reverse mode can run backwards.
 
     Returns:
         The tree that `f` returns, with leaves `[N]` in the order of the particles.
     """
     if partners is None:
-        return _in_blocks(f, particles, None, None)
+        return _in_blocks(f, particles, None, None, once)
     rows = jax.tree.map(lambda x: _take(x, partners.order), particles)
-    sums = _in_blocks(f, rows, partners.partners, partners.filled if once else None)
+    sums = _in_blocks(f, rows, partners.partners, partners.filled, once)
     return jax.tree.map(lambda x: _take(x, partners.rank), sums)
 
 
-def _in_blocks(f: Callable[..., PyTree], rows: PyTree, partners: jax.Array | None, filled: jax.Array | None) -> PyTree:
+def _in_blocks(
+    f: Callable[..., PyTree], rows: PyTree, partners: jax.Array | None, filled: jax.Array | None, once: bool
+) -> PyTree:
     count = jax.tree.leaves(rows)[0].shape[0]
     blocks, size = _split(count, _ROWS)
+
+    def block(start: Any) -> PyTree:
+        own = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size), rows)
+        return _over_tiles(_tiles_of(f, own, start, rows, partners), filled, once)
+
     if blocks == 1:
-        return _block(f, rows, partners, filled, 0, size)
+        return block(0)
 
     def one(index: jax.Array, out: PyTree) -> PyTree:
         # The last block starts early enough to be full; rows it shares with its neighbor are computed twice, alike.
         start = jnp.minimum(index * size, count - size)
-        sums = _block(f, rows, partners, filled, start, size)
-        return jax.tree.map(lambda x, s: lax.dynamic_update_slice_in_dim(x, s, start, 0), out, sums)
+        return jax.tree.map(lambda x, s: lax.dynamic_update_slice_in_dim(x, s, start, 0), out, block(start))
 
-    like = jax.eval_shape(lambda: _block(f, rows, partners, filled, 0, size))
-    return lax.fori_loop(0, blocks, one, jax.tree.map(lambda x: jnp.zeros((count, *x.shape[1:]), x.dtype), like))
+    like = jax.eval_shape(block, 0)
+    return lax.fori_loop(0, blocks, one, jax.tree.map(lambda x: jnp.zeros((count,), x.dtype), like))
 
 
-def _block(
-    f: Callable[..., PyTree], rows: PyTree, partners: jax.Array | None, filled: jax.Array | None, start: Any, size: int
-) -> PyTree:
-    """Sum over the partners of the rows from `start` to `start + size`."""
+class _Tiles(NamedTuple):
+    """Hold `tile(k)`, the k-th tile of a block of rows, and how many tiles of how many slots there are."""
+
+    tile: Callable[[Any], PyTree]
+    count: int
+    height: int
+
+
+def _tiles_of(f: Callable[..., PyTree], own: PyTree, start: Any, rows: PyTree, partners: jax.Array | None) -> _Tiles:
+    """Cut the partners of a block of rows into tiles."""
+    size = jax.tree.leaves(own)[0].shape[0]
     slots = jax.tree.leaves(rows)[0].shape[0] if partners is None else partners.shape[0]
-    own = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size)[None], rows)
     index = (start + lax.iota(jnp.int32, size))[None]
-    tiles, height = _split(slots, max(8, _TILE // max(1, size)))
+    count, height = _split(slots, max(8, _TILE // max(1, size)))
 
     def tile(number: Any) -> PyTree:
         first = jnp.minimum(number * height, slots - height)
@@ -123,21 +135,34 @@ def _block(
             row = lax.dynamic_slice(partners, (first, jnp.asarray(start, first.dtype)), (height, size))
             other = jax.tree.map(lambda x: _take(x, row), rows)
         is_pair = row != index
-        if slots < tiles * height:
+        if slots < count * height:
             # The last tile, too, starts early enough to be full; here nothing may be counted twice.
             is_pair = is_pair & (slot[:, None] >= number * height)
-        return f(own, other, is_pair)
+        return f(jax.tree.map(lambda x: x[None], own), other, is_pair)
 
-    if tiles == 1:
-        return tile(0)
-    like = jax.eval_shape(lambda: tile(0))
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
-    if filled is not None:
-        used = jnp.minimum((filled + (height - 1)) // height, tiles)
-        return lax.fori_loop(0, used, lambda k, sums: jax.tree.map(jnp.add, sums, tile(k)), zeros)
-    # Reverse mode, for parameters and boxes, computes a tile again instead of keeping all of them: [slots, N] is large.
-    again = jax.checkpoint(tile, prevent_cse=False)
-    return lax.fori_loop(0, tiles, lambda k, sums: jax.tree.map(jnp.add, sums, again(k)), zeros)
+    return _Tiles(tile, count, height)
+
+
+def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool) -> PyTree:
+    """Sum tiles over their slots."""
+
+    def over_slots(x: PyTree) -> PyTree:
+        return jax.tree.map(lambda x: jnp.sum(x, axis=0), x)
+
+    if tiles.count == 1:
+        return over_slots(tiles.tile(0))
+    if once:
+        stop = tiles.count if filled is None else jnp.minimum(-(-filled // tiles.height), tiles.count)
+        return _loop(stop, lambda k: over_slots(tiles.tile(k)))
+    # Reverse mode computes a tile again instead of keeping all of them: [slots, N] is large. And a derivative of f is
+    # so long that XLA, summing it over slots, loses the particles as vector axis: the sums stay apart until the end.
+    return over_slots(_loop(tiles.count, jax.checkpoint(tiles.tile, prevent_cse=False)))
+
+
+def _loop(stop: Any, term: Callable[[Any], PyTree]) -> PyTree:
+    """Return the sum of `term(k)` over k from 0 to `stop`."""
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: term(0)))
+    return lax.fori_loop(0, stop, lambda k, sums: jax.tree.map(jnp.add, sums, term(k)), zeros)
 
 
 def _split(length: int, most: int) -> tuple[int, int]:

@@ -217,9 +217,12 @@ class NeighborList(Refreshable):
 
     def _cast(self, space: Any) -> Space:
         space = as_space(space)
-        if jax.tree.structure(space) != jax.tree.structure(self.space):
+        new, old = jax.tree.leaves(space), jax.tree.leaves(self.space)
+        if jax.tree.structure(space) != jax.tree.structure(self.space) or any(
+            jnp.shape(a) not in ((), jnp.shape(b)) for a, b in zip(new, old, strict=True)
+        ):
             raise ValueError(
-                f"space: expected one of the same kind as that of the list, {self.space}, got {space}; "
+                f"space: expected one of the same kind and shape as that of the list, {self.space}, got {space}; "
                 "make a new list with neighbor_list(space, ...)"
             )
         return jax.tree.map(_like, space, self.space)
@@ -299,7 +302,7 @@ def _like(new: Any, old: Any) -> jax.Array:
 
 def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None) -> NeighborList:
     """Make a list with room for what was measured; in two steps, since the first one tells the size of the second."""
-    check_known(position=points, space=recipe.space, cutoff=recipe.cutoff, skin=recipe.skin)
+    check_known({"position": points, "space": recipe.space, "cutoff": recipe.cutoff, "skin": recipe.skin})
     x = check_points(points)
     reach = check_reach(recipe.space, recipe.cutoff, recipe.skin, x)
     space = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf)), recipe.space)

@@ -122,7 +122,7 @@ def _energy_pass(position: jax.Array, field: Field, partners: Partners | None, *
     def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> jax.Array:
         delta = separations(field.space, components(field.strain), own.position, partner.position)
         energy = _of_distance(field.u, own, partner)(_distance(delta, is_pair))
-        return jnp.sum(jnp.where(is_pair, energy, 0), axis=0)
+        return jnp.where(is_pair, energy, 0)
 
     return 0.5 * jnp.sum(sum_over_partners(terms, _particles(position, field), partners, once=once))
 
@@ -132,17 +132,13 @@ def _gradient_pass(position: jax.Array, field: Field, partners: Partners | None,
     """Return the energy and its gradients with respect to positions and strain."""
 
     def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
-        # One strain for every particle, so that its gradient, too, is a sum over partners.
-        strain = jax.tree.map(lambda x: jnp.broadcast_to(x, (1, *is_pair.shape[1:])), components(field.strain))
-        delta, pull_back = jax.vjp(
-            lambda a, strain: separations(field.space, strain, a, partner.position), own.position, strain
-        )
+        # Position and strain once for every pair, for what every pair adds to their gradients.
+        each = jax.tree.map(lambda x: jnp.broadcast_to(x, is_pair.shape), (own.position, components(field.strain)))
+        delta, pull_back = jax.vjp(lambda a, strain: separations(field.space, strain, a, partner.position), *each)
         distance = _distance(delta, is_pair)
         energy, slope = jax.jvp(_of_distance(field.u, own, partner), (distance,), (jnp.ones_like(distance),))
         factor = jnp.where(is_pair, slope / distance, 0)
-        # Pulled back to one row of particles, the gradients of a tile are summed over its partners.
-        gradients = pull_back(tuple(factor * x for x in delta))
-        return jnp.sum(jnp.where(is_pair, energy, 0), axis=0), *jax.tree.map(lambda x: x[0], gradients)
+        return jnp.where(is_pair, energy, 0), *pull_back(tuple(factor * x for x in delta))
 
     energy, gradient, strain = sum_over_partners(terms, _particles(position, field), partners, once=once)
     if strain is not None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from treedyn.space import FunctionSpace, Space, as_space
 from treedyn.struct import static
+from treedyn.tree import known
 
 Components = tuple[jax.Array, ...]
 
@@ -175,18 +176,18 @@ class Triclinic(ParticleSpace):
     def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
         """Return `position` moved by a real displacement, wrapped into the cell along the periodic axes."""
         matrix, inverse = self._matrices(position)
-        fraction = position if self.is_fractional else position @ inverse
-        moved = fraction + displacement @ inverse
+        fraction = position if self.is_fractional else _matmul(position, inverse)
+        moved = fraction + _matmul(displacement, inverse)
         mask = np.array(self.periodic_axes(position.shape[-1]))
         wrapped = jnp.where(mask, _wrap(moved, jnp.ones((), moved.dtype)), moved)
         if self.is_fractional:
             return wrapped
         # Adding whole lattice vectors keeps a particle that did not cross a face exactly where arithmetic put it.
-        return position + displacement + jnp.round(wrapped - moved) @ matrix
+        return position + displacement + _matmul(jnp.round(wrapped - moved), matrix)
 
     def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
         """Return the gradient with respect to a real displacement."""
-        return gradient @ self._matrices(position)[1].T if self.is_fractional else gradient
+        return _matmul(gradient, self._matrices(position)[1].T) if self.is_fractional else gradient
 
     def separation(self, a: Components, b: Components) -> Components:
         """Return the real displacement from the nearest image of `b` to `a`."""
@@ -206,7 +207,7 @@ class Triclinic(ParticleSpace):
 
     def fractional(self, position: jax.Array) -> jax.Array:
         """Return coordinates in units of the lattice vectors."""
-        return position if self.is_fractional else position @ self._matrices(position)[1]
+        return position if self.is_fractional else _matmul(position, self._matrices(position)[1])
 
 
 def free() -> Free:
@@ -243,11 +244,13 @@ def periodic(box: Any, *, axes: Sequence[bool] | None = None) -> Periodic:
     """
     shape = np.shape(box)
     if len(shape) > 1:
-        raise ValueError(f"box: expected a side length or one per axis, got shape {shape}; a full cell matrix goes to "
-                         "tp.triclinic(cell)")
+        raise ValueError(
+            f"box: expected a side length or one per axis, got shape {shape}; a full cell matrix goes to "
+            "tp.triclinic(cell)"
+        )
     _check_axes(axes, shape[0] if shape else None)
-    concrete = _concrete(box)
-    if concrete is not None and not np.all((concrete > 0) & np.isfinite(concrete)):
+    sides = known(box)
+    if sides is not None and not np.all((sides > 0) & np.isfinite(sides)):
         raise ValueError(f"box: every side must be positive and finite, got {box}; open axes are named by axes=")
     return Periodic(box=box if isinstance(box, jax.Array) else _floats(box), axes=None if axes is None else tuple(axes))
 
@@ -278,10 +281,12 @@ def triclinic(cell: Any, *, axes: Sequence[bool] | None = None, fractional: bool
     if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"cell: expected a square matrix, one lattice vector a row, got shape {shape}")
     _check_axes(axes, shape[0])
-    concrete = _concrete(cell)
-    if concrete is not None and not abs(np.linalg.det(concrete)) > 0:
-        raise ValueError(f"cell: the lattice vectors must span a volume, got\n{concrete}\nGive open axes any vector "
-                         "that is not in the plane of the others, and name them by axes=")
+    matrix = known(cell)
+    if matrix is not None and not abs(np.linalg.det(matrix)) > 0:
+        raise ValueError(
+            f"cell: the lattice vectors must span a volume, got\n{matrix}\nGive open axes any vector "
+            "that is not in the plane of the others, and name them by axes="
+        )
     return Triclinic(
         matrix=cell if isinstance(cell, jax.Array) else _floats(cell),
         axes=None if axes is None else tuple(axes),
@@ -298,12 +303,12 @@ def separation(space: Any, a: Components, b: Components) -> Components:
     space = as_space(space)
     if isinstance(space, ParticleSpace):
         return space.separation(a, b)
-    a, b = jnp.broadcast_arrays(jnp.stack(a, axis=-1), jnp.stack(b, axis=-1))
+    first, second = jnp.broadcast_arrays(jnp.stack(a, axis=-1), jnp.stack(b, axis=-1))
     one = space.displacement
-    for _ in range(a.ndim - 1):
+    for _ in range(first.ndim - 1):
         # A user's function is written for one pair of points.
         one = jax.vmap(one) if isinstance(space, FunctionSpace) else one
-    return unstack(one(a, b))
+    return unstack(one(first, second))
 
 
 def check_cutoff(space: Any, cutoff: Any, dimension: int) -> jax.Array:
@@ -322,7 +327,7 @@ def check_cutoff(space: Any, cutoff: Any, dimension: int) -> jax.Array:
     """
     if not isinstance(space, ParticleSpace) or space.cell(dimension) is None:
         return jnp.asarray(True)
-    if any(_concrete(x) is None for x in (*jax.tree.leaves(space), cutoff)):
+    if any(known(x) is None for x in (*jax.tree.leaves(space), cutoff)):
         heights = space.heights(dimension)
         assert heights is not None
         return jnp.asarray(cutoff).astype(heights.dtype) <= jnp.min(heights) / 2
@@ -354,6 +359,11 @@ def _wrap(x: jax.Array, side: jax.Array) -> jax.Array:
     return jnp.where(wrapped >= side, wrapped - side, wrapped)
 
 
+def _matmul(vectors: jax.Array, matrix: jax.Array) -> jax.Array:
+    # accelerators would otherwise round coordinates to fewer digits than their dtype has
+    return jnp.matmul(vectors, matrix, precision=jax.lax.Precision.HIGHEST)
+
+
 def _product(vector: Components, matrix: jax.Array) -> Components:
     rows = range(len(vector))
     return tuple(sum((vector[i] * matrix[i, k] for i in rows[1:]), vector[0] * matrix[0, k]) for k in rows)
@@ -376,11 +386,6 @@ def _check_axes(axes: Sequence[bool] | None, dimension: int | None) -> None:
 
 def _floats(x: Any) -> Any:
     return float(x) if np.ndim(x) == 0 else jnp.asarray(x, dtype=jnp.result_type(float))
-
-
-def _concrete(x: Any) -> np.ndarray | None:
-    """Return the numbers of `x` where they are known already, else `None`."""
-    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
 
 
 __all__ = ["Free", "ParticleSpace", "Periodic", "Triclinic", "free", "periodic", "triclinic"]

@@ -76,7 +76,8 @@ def render(
 
     Example:
         >>> import numpy as np
-        >>> picture = render(np.array([[1.0, 1.0]]), (200, 30, 30), box=2.0, radius=0.5, look=Look(width=40, relief=0.0))
+        >>> flat = Look(width=40, relief=0.0)
+        >>> picture = render(np.array([[1.0, 1.0]]), (200, 30, 30), box=2.0, radius=0.5, look=flat)
         >>> print(picture.shape, picture[20, 20])
         (40, 40, 3) [200  30  30]
     """

@@ -59,15 +59,11 @@ def grains(image: str | Path | Any, count: int) -> Grains:
     mask = subject(pixels)
     height, width = mask.shape
     spacing = np.sqrt(2 / np.sqrt(3) * mask.sum() / count)
-    # the number of lattice points in the subject jumps as the lattice changes: take the best of a few steps
-    tries = []
-    for _ in range(8):
-        row, column = _standing(mask, spacing)
-        tries.append((abs(len(row) - count), spacing, row, column))
-        if tries[-1][0] == 0:
-            break
-        spacing *= np.sqrt(max(len(row), 1) / count)
-    _, spacing, row, column = min(tries, key=lambda attempt: attempt[0])
+    spacing *= np.sqrt(max(len(_standing(mask, spacing)[0]), 1) / count)
+    # the number of lattice points on the subject jumps as the lattice changes: take the best of many
+    tries = [spacing * factor for factor in np.linspace(0.97, 1.03, 41)]
+    spacing = min(tries, key=lambda spacing: abs(len(_standing(mask, spacing)[0]) - count))
+    row, column = _standing(mask, spacing)
     position = np.stack([column, height - row], axis=-1) / spacing
     color = pixels[row.astype(int), column.astype(int), :3]
     return Grains(position, color, (width / spacing, height / spacing))

@@ -1,0 +1,112 @@
+"""The driver finds what it has to look after anywhere in the environment, and leaves the rest alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.driver.environments import KEY, Projectile, energy, near_list, start_position
+from tests.helpers import assert_same_bits
+from treedyn import environment
+from treedyn.status import Status
+
+X = start_position()
+FAR = X + 10
+
+
+def shot():
+    return Projectile(position=jnp.zeros(2), velocity=jnp.ones(2))
+
+
+def mixed(**options):
+    return {
+        "near": [near_list(X, **options)],
+        "data": jnp.arange(3),
+        "shots": (shot(), {"other": shot()}),
+        "none": None,
+    }
+
+
+def test_plain_data_has_nothing_to_look_after():
+    env = {"x": jnp.ones(3), "shot": shot()}
+    assert not environment.refreshable(env) and not environment.refreshable(None)
+    assert environment.valid(env, X) and environment.status(env) == 0 and environment.status(None) == 0
+    assert_same_bits(environment.update(env, X), env)
+    assert environment.advance(None, None) is None
+
+
+def test_parts_are_found_anywhere_and_the_rest_is_left_alone():
+    env = mixed()
+    assert environment.refreshable(env)
+    for change in (environment.rebuild, environment.update, environment.allocate):
+        new = change(env, FAR)
+        np.testing.assert_array_equal(new["near"][0].reference, FAR)
+        assert_same_bits((new["data"], new["shots"], new["none"]), (env["data"], env["shots"], None))
+    moved = environment.advance(env, None)
+    np.testing.assert_array_equal(moved["shots"][1]["other"].position, [1, 1])
+    assert_same_bits(moved["near"], env["near"])
+
+
+def test_an_environment_holds_where_all_its_parts_hold():
+    env = mixed()
+    assert environment.valid(env, X) and not environment.valid(env, FAR)
+    assert not environment.valid([near_list(X), near_list(FAR)], X)
+    assert environment.valid([near_list(X), near_list(X)], X)
+
+
+def test_update_rebuilds_once_the_margin_is_used_up():
+    env = near_list(X, skin=0.4)
+    for moved, rebuilt in [(0.0, False), (0.14, False), (0.16, True), (0.3, True)]:
+        position = X.at[0, 0].add(moved)
+        reference = jax.jit(environment.update)(env, position).reference
+        np.testing.assert_array_equal(reference, position if rebuilt else X)
+        assert environment.valid(env, position) == (moved <= 0.2)
+
+
+def test_status_words_of_all_parts_are_combined():
+    full, wrong = near_list(X / 4, capacity=2), near_list(X).replace(word=jnp.uint32(int(Status.BOX)))
+    assert Status(int(environment.status([full, {"b": wrong}, near_list(X)]))) == Status.OVERFLOW | Status.BOX
+
+
+def test_the_status_of_the_environment_is_that_of_every_state():
+    dynamics = td.nve(energy, 0.1)
+    state = dynamics.init(KEY, X / 4, near_list(X / 4, capacity=2))
+    assert Status(int(state.status)) == Status.OVERFLOW
+    # bits are only ever set
+    assert Status(int(dynamics.evaluate(state, near_list(X / 4)).status)) == Status.OVERFLOW
+    assert Status(int(dynamics.evaluate(state, near_list(FAR)).status)) == Status.OVERFLOW | Status.STALE
+
+
+def test_what_moves_can_be_taken_out_and_put_back_in_order():
+    env = mixed()
+    nodes = environment.advancing(env)
+    assert len(nodes) == 2
+    changed = [node.replace(position=jnp.full(2, float(k))) for k, node in enumerate(nodes)]
+    back = environment.with_advancing(env, changed)
+    assert jax.tree.structure(back) == jax.tree.structure(env)
+    assert (back["shots"][0].position[0], back["shots"][1]["other"].position[0]) == (0, 1)
+    assert_same_bits(environment.with_advancing(env, nodes), env)
+
+
+def test_an_advancing_part_sees_the_state_that_was_reached():
+    class Counter(td.Advancing):
+        seen: jax.Array
+
+        def advance(self, state):
+            return self.replace(seen=state.step)
+
+    dynamics = td.nve(lambda x, env: jnp.sum(x**2) * env.seen.astype(x.dtype), 0.1)
+    env = Counter(seen=jnp.int32(0))
+    state = dynamics.init(KEY, jnp.ones(2), env)
+    for out in (td.run(dynamics, state, env, steps=5), td.trajectory(dynamics, state, env, steps=5)):
+        assert out.env.seen == 5
+
+
+@pytest.mark.parametrize("method", ["valid", "rebuild", "allocate"])
+def test_the_contract_of_a_list_has_no_silent_default(method):
+    class Empty(td.Refreshable):
+        x: float
+
+    with pytest.raises(NotImplementedError):
+        getattr(Empty(x=1.0), method)(X)

@@ -1,0 +1,152 @@
+"""A space says how one leaf moves; a prefix tree of spaces moves a tree."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.helpers import KEY, assert_close, assert_same_bits
+from treedyn import space as space_of
+
+
+class Ring(td.Space):
+    """Angles on a circle of a circumference that is a leaf."""
+
+    length: float
+
+    def shift(self, position, displacement):
+        return (position + displacement) % self.length
+
+    def displacement(self, a, b):
+        return (a - b + self.length / 2) % self.length - self.length / 2
+
+
+class Scaled(td.Space):
+    """Coordinates in units of a cell, displacements in real ones."""
+
+    cell: float
+
+    def shift(self, position, displacement):
+        return position + displacement / self.cell
+
+    def displacement(self, a, b):
+        return (a - b) * self.cell
+
+
+RING = Ring(length=1.0)
+PAIR = (RING.displacement, RING.shift)
+TREE = {"a": jnp.array([0.1, 0.9]), "b": (jnp.array(0.4), jnp.array([[0.7]]))}
+WAY = jax.tree.map(lambda x: 0 * x + 0.3, TREE)
+
+
+def test_euclidean_is_addition_and_the_default():
+    space = td.euclidean()
+    assert_close(space_of.shift(space, TREE, WAY), td.tree.add(TREE, WAY))
+    assert_close(space_of.displacement(space, TREE, WAY), td.tree.subtract(TREE, WAY))
+    assert_close(space_of.pull_back(space, TREE, WAY), WAY)
+    assert td.nve(jnp.sum, 0.1).space is space
+
+
+@pytest.mark.parametrize("space", [RING, PAIR], ids=["space", "pair_of_functions"])
+def test_shift_by_the_displacement_leads_there(space):
+    space = td.as_space(space)
+    there = jax.tree.map(lambda x: (x + 0.6) % 1, TREE)
+    way = space_of.displacement(space, there, TREE)
+    assert_close(way, jax.tree.map(lambda x: 0 * x - 0.4, TREE))
+    assert_close(space_of.shift(space, TREE, way), there)
+
+
+def test_a_prefix_tree_of_spaces_moves_each_subtree_in_its_own():
+    space = td.as_space({"a": PAIR, "b": td.euclidean()})
+    assert_close(
+        space_of.shift(space, TREE, WAY),
+        {"a": jnp.array([0.4, 0.2]), "b": (jnp.array(0.7), jnp.array([[1.0]]))},
+    )
+    each = space_of.of_leaves(space, TREE)
+    assert [type(s).__name__ for s in jax.tree.leaves(each, is_leaf=space_of.is_space)] == [
+        "FunctionSpace",
+        "Euclidean",
+        "Euclidean",
+    ]
+
+
+def test_a_tuple_of_spaces_is_a_tree_and_a_tuple_of_functions_is_a_space():
+    both = td.as_space((td.euclidean(), RING))
+    moved = space_of.shift(both, (jnp.array(0.8), jnp.array(0.8)), (jnp.array(0.5), jnp.array(0.5)))
+    assert_close(moved, (jnp.array(1.3), jnp.array(0.3)))
+    assert isinstance(td.as_space(PAIR), td.Space)
+    nested = td.as_space(((PAIR, td.euclidean()), RING))
+    assert isinstance(nested[0][0], td.Space)
+
+
+def test_numbers_of_a_space_are_leaves():
+    @jax.jit
+    def far(space):
+        return space.displacement(jnp.array(0.9), jnp.array(0.1))
+
+    np.testing.assert_allclose([far(Ring(length=1.0)), far(Ring(length=3.0))], [-0.2, 0.8])
+    assert far._cache_size() == 1
+    assert jax.grad(far)(Ring(length=1.0)).length == -1
+
+
+def test_shift_and_displacement_are_differentiable():
+    x, dx = jnp.array([0.1, 0.8]), jnp.array([0.3, 0.4])
+    assert_close(jax.jacobian(RING.shift, argnums=1)(x, dx), jnp.eye(2))
+    assert_close(jax.jacobian(RING.displacement)(x, dx), jnp.eye(2))
+
+
+def test_pull_back_is_the_gradient_with_respect_to_a_displacement():
+    space, x = Scaled(cell=4.0), jnp.array([0.1, 0.2])
+
+    def energy(x):
+        return jnp.sum(jnp.sin(3 * x))
+
+    gradient = jax.grad(lambda d: energy(space.shift(x, d)))(jnp.zeros(2))
+    assert_close(space.pull_back(x, jax.grad(energy)(x)), gradient)
+    state = td.nve(energy, 0.1, space=space).init(KEY, x)
+    assert_close(state.force, -gradient)
+
+
+def test_motion_in_stored_coordinates_is_motion_in_real_ones():
+    cell = 4.0
+
+    def real_energy(x):
+        return jnp.sum(x**2 + x**4)
+
+    scaled = td.langevin(lambda s: real_energy(cell * s), 0.1, 0.5, space=Scaled(cell=cell))
+    real = td.langevin(real_energy, 0.1, 0.5)
+    x = jnp.array([0.5, -0.2])
+    one, other = scaled.init(KEY, x / cell), real.init(KEY, x)
+    for _ in range(3):
+        one, other = scaled.step(one), real.step(other)
+    assert_close(cell * one.position, other.position)
+    assert_close(one.energy, other.energy)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda f, s: td.langevin(f, 0.3, 1.0, space=s), lambda f, s: td.fire(f, 0.3, space=s)]
+)
+def test_every_kind_of_dynamics_moves_in_its_space(make):
+    def pull(x):
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(x))
+
+    inside = make(pull, {"a": PAIR, "b": td.euclidean()})
+    outside = make(pull, td.euclidean())
+    one, other = inside.init(KEY, TREE), outside.init(KEY, TREE)
+    for _ in range(4):
+        one, other = inside.step(one), outside.step(other)
+    assert_close(one.position, {"a": other.position["a"] % 1, "b": other.position["b"]})
+    assert np.any(other.position["a"] < 0)
+
+
+def test_as_space_returns_spaces_unchanged():
+    tree = {"a": RING, "b": td.euclidean()}
+    assert td.as_space(tree)["a"] is RING
+    assert_same_bits(td.as_space(td.as_space({"a": PAIR})), td.as_space({"a": PAIR}))
+
+
+@pytest.mark.parametrize("wrong", ["euclidean", 3.0, jnp.sin, {"a": RING, "b": 1}, (jnp.sin,)])
+def test_what_is_no_space_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"space: expected a Space, a pair of functions .* td\.euclidean\(\)"):
+        td.as_space(wrong)
