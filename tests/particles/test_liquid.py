@@ -82,8 +82,8 @@ def test_float32_conserves_energy_to_its_own_precision():
 @pytest.mark.slow
 def test_32000_atoms_melt_as_in_lammps():
     # LAMMPS's log of bench/in.lj with 32,000 atoms: at step 0 E_pair -6.7733681 and total -4.6134356, at step 100
-    # T 0.7574531, E_pair -5.7585055, total -4.6223613. It loses 0.009 because the cut potential jumps and its lists are 20
-    # steps old. Its velocities are its own, so the temperature agrees within the fluctuation between starts.
+    # T 0.7574531, E_pair -5.7585055, total -4.6223613. It loses 0.009 because the cut potential jumps and its lists are
+    # 20 steps old. Its velocities are its own, so the temperature agrees within the fluctuation between starts.
     dynamics, state, env, _ = melt(20, tp.cut(tp.lennard_jones(), cutoff=2.5), jnp.float64)
     atoms = 32_000
     assert abs(float(state.energy) / atoms + 6.7733681) < 1e-7

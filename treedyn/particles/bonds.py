@@ -10,7 +10,7 @@ import numpy as np
 from treedyn import tree
 from treedyn.particles import space as spaces
 from treedyn.particles.pair import check_position, check_space, check_strain, numbers_like
-from treedyn.particles.pair_passes import components, separations
+from treedyn.particles.pair_passes import metric, stretch
 from treedyn.particles.parameters import concrete, elementwise, evaluate, parameters, potential
 from treedyn.space import Space
 from treedyn.struct import Struct, function
@@ -54,8 +54,11 @@ class BondEnergy(Struct):
         # bonds that were not known until now show up as NaN
         ends = position.at[self.bonds].get(mode="fill", fill_value=jnp.nan)
         a, b = (spaces.unstack(ends[:, k]) for k in range(2))
-        delta = separations(self.space, components(check_strain(strain, position)), a, b)
-        distance = jnp.sqrt(sum((x * x for x in delta[1:]), delta[0] * delta[0]))
+        delta = spaces.separation(self.space, a, b)
+        stretched = stretch(metric(check_strain(strain, position)), delta)
+        distance = jnp.sqrt(
+            sum((x * y for x, y in zip(delta[1:], stretched[1:], strict=True)), delta[0] * stretched[0])
+        )
         return jnp.sum(_of_bonds(numbers_like(self.u, position), distance))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from treedyn import tree
 from treedyn.particles import space as spaces
 from treedyn.particles.kernel import PartnerList, Partners
-from treedyn.particles.pair_passes import Field, pair_sum
+from treedyn.particles.pair_passes import Field, metric, pair_sum
 from treedyn.particles.parameters import concrete, parameters, potential
 from treedyn.particles.truncation import cut, cutoff_of
 from treedyn.space import Space, as_space
@@ -52,7 +52,8 @@ class PairEnergy(Struct):
         good = check_range(self.space, cutoff, dimension) & _check_list(neighbors, cutoff, count)
         for parameter in parameters(self.u):
             good = good & _check_parameter(parameter, count)
-        field = Field(u=numbers_like(self.u, position), space=self.space, strain=check_strain(strain, position))
+        strained = metric(check_strain(strain, position))
+        field = Field(u=numbers_like(self.u, position), space=self.space, metric=strained)
         partners = None
         if neighbors is not None:
             partners = Partners(

@@ -7,10 +7,12 @@ through the gathered partners would scatter. This is exact, because every pair i
 `pair_sum` is the first pass with the second as its derivative with respect to positions and strain. Its derivatives
 with respect to everything else are autodiff of the first pass, in which positions are constants, so no scatter appears
 there either. Higher derivatives are autodiff of both.
+
+Strain enters as the metric by which distances are made of displacements, which takes d(d+1)/2 sums for the stress.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -30,13 +32,13 @@ class Field(Struct):
 
     Attributes:
         u: the potential of one pair, boxed.
-        space: how distances are measured.
-        strain: `[d, d]`, or `None`.
+        space: how displacements are measured.
+        metric: how distances are made of them, `[d, d]`; `None` where space is not strained.
     """
 
     u: PyTree
     space: Space
-    strain: jax.Array | None
+    metric: jax.Array | None
 
 
 class Particles(Struct):
@@ -51,25 +53,25 @@ class Particles(Struct):
     numbers: list[jax.Array]
 
 
-# energy, gradient with respect to the positions, gradient with respect to the strain where there is one
+# energy, gradient with respect to the positions, gradient with respect to the metric where there is one
 Slopes = tuple[jax.Array, jax.Array, jax.Array | None]
 
 
 @jax.custom_jvp
 def pair_sum(position: jax.Array, field: Field, partners: Partners | None) -> jax.Array:
-    """Return the energy of all pairs; fast to differentiate with respect to positions and strain."""
+    """Return the energy of all pairs; fast to differentiate with respect to positions and metric."""
     return _energy_pass(position, field, partners, once=True)
 
 
 def _pair_sum_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
     position, field, partners = primals
     motion, change, _ = tangents
-    moved, strained = not _is_zero(motion), field.strain is not None and not _is_zero(change.strain)
+    moved, strained = not _is_zero(motion), field.metric is not None and not _is_zero(change.metric)
     energy, rate = None, jnp.zeros((), position.dtype)
     if moved or strained:
-        energy, gradient, strain_gradient = _slopes(position, field, partners)
+        energy, gradient, of_metric = _slopes(position, field, partners)
         rate = rate + jnp.sum(gradient * motion) if moved else rate
-        rate = rate + jnp.sum(strain_gradient * change.strain) if strained else rate
+        rate = rate + jnp.sum(of_metric * change.metric) if strained else rate
     others = (change.u, change.space)
     if energy is None or not all(_is_zero(x) for x in jax.tree.leaves(others)):
         value, more = _forward(
@@ -120,56 +122,66 @@ def _energy_pass(position: jax.Array, field: Field, partners: Partners | None, *
     """Return the energy."""
 
     def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> jax.Array:
-        delta = separations(field.space, components(field.strain), own.position, partner.position)
-        energy = _of_distance(field.u, own, partner)(_distance(delta, is_pair))
-        return jnp.where(is_pair, energy, 0)
+        delta = spaces.separation(field.space, own.position, partner.position)
+        distance = _distance(delta, stretch(field.metric, delta), is_pair)
+        return jnp.where(is_pair, _of_distance(field.u, own, partner)(distance), 0)
 
     return 0.5 * jnp.sum(sum_over_partners(terms, _particles(position, field), partners, once=once))
 
 
 @functools.partial(jax.jit, static_argnames="once")
 def _gradient_pass(position: jax.Array, field: Field, partners: Partners | None, *, once: bool = False) -> Slopes:
-    """Return the energy and its gradients with respect to positions and strain."""
+    """Return the energy and its gradients with respect to positions and metric."""
 
     def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
-        # Position and strain once for every pair, for what every pair adds to their gradients.
-        each = jax.tree.map(lambda x: jnp.broadcast_to(x, is_pair.shape), (own.position, components(field.strain)))
-        delta, pull_back = jax.vjp(lambda a, strain: separations(field.space, strain, a, partner.position), *each)
-        distance = _distance(delta, is_pair)
+        # The position of a particle once for every pair, for what every pair adds to its gradient.
+        each = jax.tree.map(lambda x: jnp.broadcast_to(x, is_pair.shape), own.position)
+        delta, pull_back = jax.vjp(lambda a: spaces.separation(field.space, a, partner.position), each)
+        stretched = stretch(field.metric, delta)
+        distance = _distance(delta, stretched, is_pair)
         energy, slope = jax.jvp(_of_distance(field.u, own, partner), (distance,), (jnp.ones_like(distance),))
         factor = jnp.where(is_pair, slope / distance, 0)
-        return jnp.where(is_pair, energy, 0), *pull_back(tuple(factor * x for x in delta))
+        (gradient,) = pull_back(tuple(factor * x for x in stretched))
+        virial = () if field.metric is None else [factor * x * y for k, x in enumerate(delta) for y in delta[: k + 1]]
+        return jnp.where(is_pair, energy, 0), gradient, virial
 
-    energy, gradient, strain = sum_over_partners(terms, _particles(position, field), partners, once=once)
-    if strain is not None:
-        strain = 0.5 * jnp.stack([jnp.stack([jnp.sum(x) for x in row]) for row in strain])
+    energy, gradient, virial = sum_over_partners(terms, _particles(position, field), partners, once=once)
     # Every pair was counted twice, once from either side; a particle's own gradient is in only one of the two.
-    return 0.5 * jnp.sum(energy), jnp.stack(gradient, axis=-1), strain
+    return 0.5 * jnp.sum(energy), jnp.stack(gradient, axis=-1), _of_metric(virial, position.shape[-1])
 
 
-def components(matrix: jax.Array | None) -> tuple[spaces.Components, ...] | None:
-    """Return the numbers of a matrix one by one."""
-    return None if matrix is None else tuple(spaces.unstack(row) for row in matrix)
-
-
-def separations(
-    space: Space, strain: tuple[spaces.Components, ...] | None, a: spaces.Components, b: spaces.Components
-) -> spaces.Components:
-    """Return the displacement from `b` to `a` in the strained space, component by component."""
-    delta = spaces.separation(space, a, b)
+def metric(strain: jax.Array | None) -> jax.Array | None:
+    r"""Return the metric of strained space, $C = (1 + \epsilon)^T (1 + \epsilon)$: distances are $\sqrt{r^T C r}$."""
     if strain is None:
+        return None
+    deformation = jnp.eye(strain.shape[0], dtype=strain.dtype) + strain
+    return deformation.T @ deformation
+
+
+def stretch(metric: jax.Array | None, delta: spaces.Components) -> spaces.Components:
+    """Return the metric times a displacement, component by component."""
+    if metric is None:
         return delta
-    return tuple(sum((e * x for e, x in zip(row, delta, strict=True)), x) for row, x in zip(strain, delta, strict=True))
+    axes = range(len(delta))
+    return tuple(sum((metric[k, i] * delta[i] for i in axes[1:]), metric[k, 0] * delta[0]) for k in axes)
+
+
+def _of_metric(virial: Sequence[jax.Array], dimension: int) -> jax.Array | None:
+    """Return the gradient with respect to the metric from the sums of `slope / r * x_k * x_i` for `i <= k`."""
+    if not virial:
+        return None
+    sums = iter(0.25 * jnp.sum(x) for x in virial)
+    lower = {(k, i): next(sums) for k in range(dimension) for i in range(k + 1)}
+    axes = range(dimension)
+    return jnp.stack([jnp.stack([lower[max(k, i), min(k, i)] for i in axes]) for k in axes])
 
 
 def _particles(position: jax.Array, field: Field) -> Particles:
     return Particles(position=spaces.unstack(position), numbers=[x.of_particles() for x in parameters(field.u)])
 
 
-def _distance(delta: spaces.Components, is_pair: jax.Array) -> jax.Array:
-    square = delta[0] * delta[0]
-    for x in delta[1:]:
-        square = square + x * x
+def _distance(delta: spaces.Components, stretched: spaces.Components, is_pair: jax.Array) -> jax.Array:
+    square = sum((x * y for x, y in zip(delta[1:], stretched[1:], strict=True)), delta[0] * stretched[0])
     # An empty slot gets a harmless distance. Two particles in one place do not: theirs is 0, and what u makes of it.
     return jnp.sqrt(jnp.where(is_pair, square, 1))
 
