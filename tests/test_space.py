@@ -81,12 +81,15 @@ def test_a_tuple_of_spaces_is_a_tree_and_a_tuple_of_functions_is_a_space():
 
 
 def test_numbers_of_a_space_are_leaves():
+    traces = []
+
     @jax.jit
     def far(space):
+        traces.append(1)
         return space.displacement(jnp.array(0.9), jnp.array(0.1))
 
     np.testing.assert_allclose([far(Ring(length=1.0)), far(Ring(length=3.0))], [-0.2, 0.8])
-    assert far._cache_size() == 1
+    assert len(traces) == 1
     assert jax.grad(far)(Ring(length=1.0)).length == -1
 
 

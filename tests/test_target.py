@@ -97,9 +97,11 @@ def test_env_is_passed_to_a_second_parameter_that_asks_for_it():
 
     for function in (required, named, anything, Method(), jax.jit(required), Method().__call__):
         assert td.from_energy(function)(X, 5.0).energy == 5 * jnp.sum(X)
-    for function in (mine, keyword, lambda x: 2 * jnp.sum(x)):
+    for function in (mine, lambda x: 2 * jnp.sum(x)):
         assert td.from_energy(function)(X, 5.0).energy == 2 * jnp.sum(X)
     assert td.from_energy(jnp.sum)(X, 5.0).energy == jnp.sum(X)
+    with pytest.raises(ValueError, match=r"'keyword': env is passed by position"):
+        td.from_energy(keyword)(X, 5.0)
 
 
 def test_aux_is_kept_in_the_state_and_changes_no_force():

@@ -1,4 +1,4 @@
-"""What a target needs besides the position: neighbor lists, minibatches, a projectile, a schedule of the box.
+"""What a target needs besides the position: neighbor lists, minibatches, a projectile.
 
 The environment `env` is any PyTree. Most of it is plain data. Two kinds of node are looked after by the driver,
 wherever in the tree they stand:

@@ -99,7 +99,7 @@ def _is_number(leaf: Any) -> bool:
 
 
 def _check_sign(leaf: Any, name: str, positive: bool, nonnegative: bool) -> None:
-    # Only what is known now can be checked now; traced numbers show up as non-finite energies if they are nonsense.
+    # Only what is known now can be checked now: inside jit, numbers are the caller's responsibility.
     if isinstance(leaf, Tracer) or not (positive or nonnegative):
         return
     array = np.asarray(leaf)

@@ -46,7 +46,8 @@ _ADVICE = {
     Status.TOO_FAR: "a particle moved further than half the skin in a single step: "
     "the dynamics is exploding; reduce dt, minimize the start configuration, or check units and masses",
     Status.NONFINITE: "a position, force or energy is NaN or infinite: "
-    "reduce dt, check for overlapping particles, or minimize the start configuration",
+    "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
+    "made in the same box as its energy",
 }
 
 

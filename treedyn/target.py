@@ -190,6 +190,8 @@ def _takes_env(function: Callable[..., Any]) -> bool:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return False
+    if any(p.kind is p.KEYWORD_ONLY and p.name == "env" for p in parameters):
+        raise ValueError(f"{_name(function)}: env is passed by position; write (position, env), without the *")
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) < 2:
         return any(p.kind is p.VAR_POSITIONAL for p in parameters)

@@ -41,8 +41,10 @@ class Flattener:
     def anywhere(self, tree):
         """Return `tree` with every subtree that looks like the moving part turned into its vector."""
 
+        shapes = [leaf.shape for leaf in self.leaves]
+
         def like(x):
-            return jax.tree.structure(x) == self.structure
+            return jax.tree.structure(x) == self.structure and [y.shape for y in jax.tree.leaves(x)] == shapes
 
         return jax.tree.map(lambda x: self.vector(x) if like(x) else x, tree, is_leaf=like)
 

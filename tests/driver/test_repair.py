@@ -17,6 +17,7 @@ from tests.driver.environments import (
     start_position,
 )
 from tests.helpers import assert_close, assert_same_bits
+from treedyn.driver.run import _blocks
 from treedyn.target import Evaluation
 
 DYNAMICS = td.nve(energy, dt=0.05)
@@ -101,8 +102,8 @@ def test_a_nan_stops_the_run_at_the_last_good_state(chunk):
 
 
 def test_a_state_with_trouble_raises_before_any_step():
-    state, env = begin(wide=0.5, capacity=3)
-    assert td.Status(int(state.status)) == td.Status.OVERFLOW
+    state, env = begin()
+    state = state.replace(status=jnp.uint32(int(td.Status.OVERFLOW)), step=jnp.int32(3))
     with pytest.raises(td.SimulationError, match=r"after step 0.*OVERFLOW") as caught:
         td.run(DYNAMICS, state, env, steps=5, every=1, record=where)
     assert caught.value.records.shape == (0, 9, 2)
@@ -143,3 +144,44 @@ def test_the_status_of_a_target_stops_the_run(bit):
     state = dynamics.init(KEY, jnp.zeros(2), momentum=jnp.ones(2))
     with pytest.raises(td.SimulationError, match=bit.name):
         td.run(dynamics, state, steps=20)
+
+
+def test_what_was_computed_on_stale_ground_is_not_believed_even_where_it_is_nan():
+    def poisoned(position, env):
+        return jnp.where(env.valid(position), energy(position, env), jnp.nan)
+
+    state, env = begin()
+    out = td.run(td.nve(poisoned, dt=0.05), state, env, steps=60, every=4, record=where)
+    assert out.rebuilds > 3
+    assert_same_bits(out.records, with_a_large_list(where).records)
+
+
+def test_a_state_that_init_made_with_an_old_list_is_made_good():
+    state, env = begin()
+    moved = state.position + 3.0
+    begun = DYNAMICS.init(KEY, moved, env, momentum=state.momentum)
+    assert td.Status(int(begun.status)) == td.Status.STALE
+    out = td.run(DYNAMICS, begun, env, steps=5)
+    right = td.run(
+        DYNAMICS, DYNAMICS.init(KEY, moved, near_list(moved), momentum=state.momentum), near_list(moved), steps=5
+    )
+    np.testing.assert_allclose(out.state.position, right.state.position, rtol=1e-12)
+
+
+def test_a_record_that_changes_shape_when_a_list_grows_is_refused_by_name():
+    state, env = begin(capacity=24)
+    with pytest.raises(ValueError, match=r"record: .*shape"):
+        td.run(DYNAMICS, state, env, steps=60, record=lambda state, env: env.pairs)
+
+
+def test_a_bound_method_as_record_is_compiled_once():
+    class Observer:
+        def look(self, state):
+            return state.energy
+
+    observer = Observer()
+    state, env = begin()
+    td.run(DYNAMICS, state, env, steps=4, record=observer.look)
+    compiled = _blocks._cache_size()
+    td.run(DYNAMICS, state, env, steps=4, record=observer.look)
+    assert _blocks._cache_size() == compiled

@@ -101,3 +101,24 @@ def test_32000_atoms_keep_their_energy():
     out = td.run(dynamics, begun.state, begun.env, steps=300)
     change = float(dynamics.conserved(out.state) - dynamics.conserved(begun.state)) / 32_000
     assert abs(change) < 1e-4
+
+
+def test_a_list_of_another_box_is_never_used_for_a_wrong_energy():
+    crystal = tp.fcc(4, density=0.7)
+    u = tp.shifted(tp.lennard_jones(), cutoff=2.2)
+    env = tp.neighbor_list(crystal.space, 2.2, skin=0.2).allocate(crystal.position)
+    side = crystal.space.box
+
+    @jax.jit
+    def energies(scale):
+        energy = tp.pair_energy(u, tp.periodic(side * scale))
+        return energy(crystal.position * scale, env), energy(crystal.position * scale)
+
+    for scale, holds in ((1.0, True), (0.97, True), (1.03, True), (0.85, False)):
+        with_list, all_pairs = energies(scale)
+        if holds:
+            np.testing.assert_allclose(with_list, all_pairs, rtol=1e-12)
+        else:
+            assert np.isnan(with_list)
+    with pytest.raises(ValueError, match="space"):
+        tp.pair_energy(u, tp.free())(crystal.position, env)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.particles.lists import hand_made, scattered, written_out
 from treedyn.particles.pair import pair_energy
+from treedyn.particles.parameters import by_particle, by_species
 from treedyn.particles.potentials import lennard_jones, morse, soft_sphere
 from treedyn.particles.space import free, periodic, triclinic
 from treedyn.particles.truncation import cut, force_shifted, shifted
@@ -192,6 +193,16 @@ def test_wrong_input_is_an_error_when_the_energy_is_made():
         pair_energy(lennard_jones(), free(), cutoff=-1.0)
     with pytest.raises(ValueError, match="strain: expected a matrix"):
         ENERGY(jnp.ones((2, 3)), strain=jnp.zeros((2, 2)))
+
+
+def test_what_is_known_inside_jit_is_an_error_there_too():
+    position = scattered(20, 3, BOX)
+    neighbors = hand_made(position, BOX, 2.4)
+    for u in (U, soft_sphere(sigma=by_particle([2.5] * 20)), soft_sphere(sigma=by_species([[2.5]], [0] * 20))):
+        with pytest.raises(ValueError, match="cutoff: the potential reaches to"):
+            jax.jit(lambda x, u=u: pair_energy(u, periodic(BOX))(x, neighbors))(position)
+        with pytest.raises(ValueError, match="cutoff: minimum image"):
+            jax.jit(lambda x, u=u: pair_energy(u, periodic(4.9))(x))(position)
 
 
 def test_a_cutoff_found_too_long_in_compiled_code_gives_nan_and_never_a_wrong_number():

@@ -117,7 +117,12 @@ class _Loop:
             here = environment.with_advancing(env, nodes)
             new = self.dynamics.step(state, here)
             stale = has(new.status, Status.STALE)
-            lost = clear(new.status, Status.STALE) | word(Status.TOO_FAR, stale & fresh)
+            # What was computed on stale ground says nothing, be it NaN: take the step again before believing it.
+            again, lost = jnp.asarray(False), new.status
+            if environment.refreshable(env):
+                again = stale & ~fresh
+                lost = clear(lost, Status.STALE) | word(Status.TOO_FAR, stale)
+                lost = jnp.where(again, jnp.uint32(0), lost)
             good = ~stale & (lost == jnp.uint32(0))
             moved = environment.advancing(environment.advance(here, new))
             state, nodes = tree.where(good, (new, moved), (state, nodes))
@@ -131,7 +136,7 @@ class _Loop:
                 trouble=lost,
                 finished=ended,
             )
-            return state, nodes, progress, stale & (lost == jnp.uint32(0)), fresh & ~good
+            return state, nodes, progress, again, fresh & ~good
 
         start = (state, environment.advancing(env), progress, jnp.asarray(False), fresh)
         state, nodes, progress, stale, fresh = jax.lax.while_loop(on, one, start)

@@ -25,6 +25,8 @@ def check(dynamics: Any, state: Any, steps: Any, every: Any, record: Any) -> Non
         raise ValueError(f"state: expected what dynamics.init(key, position, env) returns, got {type(state).__name__}")
     _check_integer("steps", steps, 0)
     _check_integer("every", every, 1)
+    if every >= 2**30:
+        raise ValueError(f"every: expected less than 2^30 steps between records, got {every}; leave record out instead")
     if not (record is None or callable(record)):
         raise ValueError(f"record: expected a function of state or (state, env), got {record!r}")
 
@@ -57,7 +59,7 @@ def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
     if not callable(until):
         raise ValueError(f"until: expected a function of state or (state, env), got {until!r}")
     found = jax.eval_shape(lambda s, e: call(until, s, e), state, env)
-    if [x.shape for x in jax.tree.leaves(found)] != [()]:
+    if not jax.tree_util.all_leaves([found]) or found.shape != ():
         raise ValueError(f"until: expected a function that returns one boolean, got {found!r}")
 
 

@@ -22,6 +22,7 @@ from treedyn.tree import PyTree
 
 _BUFFER_BYTES = 2**26
 _CHUNK_SECONDS = 0.5
+_LARGEST_CHUNK = 2**30
 _REPAIRABLE = Status.OVERFLOW
 
 
@@ -100,8 +101,7 @@ def run(
     check_host(state, env, until, chunk)
     until = None if until is None else _Named(until)
     host = _Host(dynamics, state, env, every, record if record is None else _Named(record), until)
-    if int(state.status):
-        raise host.error(Status(int(state.status)))
+    host.begin()
     with progress_bar(steps, progress) if progress else no_bar() as bar:
         host.go(steps, chunk, bar)
     return host.result()
@@ -118,10 +118,10 @@ class _Named:
         return self.function(*arguments)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Named) and self.function is other.function
+        return isinstance(other, _Named) and self.function == other.function
 
     def __hash__(self) -> int:
-        return id(self.function)
+        return hash(self.function)
 
 
 @partial(jax.jit, static_argnames=("until",))
@@ -158,8 +158,21 @@ class _Host:
         if record is not None:
             self._make_buffer()
 
+    def begin(self) -> None:
+        """Refuse a state in trouble, unless all that happened was `init` with an environment of other positions."""
+        trouble = Status(int(self.state.status))
+        if trouble & (Status.STALE | Status.OVERFLOW) and int(self.state.step) == 0:
+            self.env = environment.allocate(self.env, self.state.position)
+            self.state = self.dynamics.evaluate(self.state.replace(status=jnp.uint32(0)), self.env)
+            trouble = Status(int(self.state.status))
+        if trouble:
+            raise self.error(trouble)
+
+    def _shapes(self) -> PyTree:
+        return jax.eval_shape(lambda s, e: tree.box(call(self.record, s, e)), self.state, self.env)
+
     def _make_buffer(self) -> None:
-        shapes = jax.eval_shape(lambda s, e: tree.box(call(self.record, s, e)), self.state, self.env)
+        self.shapes = shapes = self._shapes()
         check_record(shapes)
         if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(shapes)):
             raise ValueError("record: random keys cannot be stacked on the host; for a state: state.replace(key=None)")
@@ -182,12 +195,10 @@ class _Host:
             bar.update(self.taken - before)
             if trouble:
                 self._repair(trouble)
-            elif self.taken == before:
-                raise self.error(Status.STALE)
 
     def _size(self, chunk: int | None) -> int:
         if chunk is not None:
-            return chunk
+            return min(chunk, _LARGEST_CHUNK)
         return max(int(self.pace * _CHUNK_SECONDS), 1) if self.pace else 50
 
     def _time(self, seconds: float, steps: int) -> None:
@@ -195,7 +206,7 @@ class _Host:
             self.seconds += seconds
             self.timed_steps += steps
         if steps:
-            # the first chunk compiles: it gives a lower bound of the pace, which at most doubles from chunk to chunk
+            # the first chunk compiles, so what it gives is a lower bound, from which the pace may rise quickly
             now = steps / seconds
             self.pace = min(now, 8 * self.pace) if self.pace else now
 
@@ -212,17 +223,22 @@ class _Host:
         )
         progress = jax.device_get(progress)
         made = (self.taken + int(progress.steps)) // self.every - self.taken // self.every
-        self.chunks.append(jax.tree.map(lambda b: np.array(b[:made]), self.buffer))
+        self.chunks.append(jax.tree.map(lambda b: np.asarray(b)[:made].copy(), self.buffer))
         return progress
 
     def _repair(self, trouble: Status) -> None:
-        # what was repaired at this very step and is in trouble again cannot be repaired
-        if trouble & ~_REPAIRABLE or self.repaired == self.taken:
+        # What came of an incomplete list says nothing, so a repair comes first; what was repaired at this very step and
+        # is in trouble again cannot be repaired.
+        if not trouble & _REPAIRABLE or self.repaired == self.taken:
             raise self.error(trouble)
         # Every accepted force stood on valid ground, so there is nothing to undo: only the refused step is taken again.
         self.env = environment.allocate(self.env, self.state.position)
         self.allocations += 1
         self.repaired = self.taken
+        if self.record is not None and self._shapes() != self.shapes:
+            raise ValueError(
+                "record: what it returns changed its shape when a neighbor list grew; record something of fixed shape"
+            )
 
     def records(self) -> PyTree:
         """Return what was recorded so far, stacked."""

@@ -90,7 +90,9 @@ class Fire(Rule):
         mixed = tree.axpy(alpha * speed / jnp.where(pull > 0, pull, 1), force, tree.scale(1 - alpha, v))
         # the limit is one on the speed, so that half a step back is half of the step that was taken
         max_step = self._like(self.max_step, dt)
-        v = limit(tree.where(downhill, mixed, v), max_step / dt)
+        finite = jnp.isfinite(max_step)  # the quotient of an infinite one has a gradient of NaN
+        fastest = jnp.where(finite, jnp.where(finite, max_step, 1) / dt, max_step)
+        v = limit(tree.where(downhill, mixed, v), fastest)
         way = limit(tree.add(tree.scale(dt, v), retreat), max_step)
         return way, FireMemory(velocity=v, dt=dt, alpha=alpha, downhill=count)
 

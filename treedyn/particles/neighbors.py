@@ -129,6 +129,28 @@ class NeighborList(Refreshable):
         room = jnp.asarray(margin).astype(x.dtype) * self.skin
         return holds(self.space, now, self.reference, x, room, self.cutoff + self.skin)
 
+    def serves(self, points: jax.Array, space: Space) -> jax.Array:
+        """Tell whether an energy in `space` may use this list.
+
+        Where the box is the one that the list was built in, only motion can invalidate it, and that `valid` tells.
+        Where it is another one, the list has to hold under the deformation that leads there.
+
+        Args:
+            points: the points now, `[N, d]`.
+            space: the space of the energy.
+
+        Raises:
+            ValueError: the space is of another kind or shape.
+        """
+        now = lax.stop_gradient(self._cast(free() if isinstance(space, Euclidean) else space))
+        equal = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(now), jax.tree.leaves(self.space), strict=True)]
+        x = lax.stop_gradient(points).astype(self.reference.dtype)
+        return lax.cond(
+            jnp.all(jnp.array(equal, bool)),
+            lambda: jnp.asarray(True),
+            lambda: holds(self.space, now, self.reference, x, self.skin, self.cutoff + self.skin),
+        )
+
     def rebuild(self, position: PyTree, space: Space | None = None) -> Self:
         """Return a list for `position` with the same shapes; safe under jit, and without gradients.
 

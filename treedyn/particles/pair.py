@@ -10,6 +10,7 @@ import numpy as np
 from treedyn import tree
 from treedyn.particles import space as spaces
 from treedyn.particles.kernel import PartnerList, Partners
+from treedyn.particles.neighbors import NeighborList
 from treedyn.particles.pair_passes import Field, metric, pair_sum
 from treedyn.particles.parameters import concrete, parameters, potential
 from treedyn.particles.truncation import cut, cutoff_of
@@ -50,6 +51,8 @@ class PairEnergy(Struct):
         neighbors = find_list(env)
         cutoff = cutoff_of(self.u)
         good = check_range(self.space, cutoff, dimension) & _check_list(neighbors, cutoff, count)
+        if isinstance(neighbors, NeighborList):
+            good = good & neighbors.serves(position, self.space)
         for parameter in parameters(self.u):
             good = good & _check_parameter(parameter, count)
         strained = metric(check_strain(strain, position))
@@ -173,16 +176,19 @@ def _check_list(neighbors: PartnerList | None, cutoff: Any, count: int) -> jax.A
             f"env: the neighbor list was made for {neighbors.order.shape[0]} particles, the position has "
             f"{count}; allocate it anew"
         )
-    # Half of float32's digits: the same number may have been rounded on one of the two ways here.
-    reach = jnp.asarray(neighbors.cutoff).astype(jnp.result_type(float)) * (1 + 1e-6)
-    enough = jnp.asarray(cutoff).astype(reach.dtype) <= reach
-    if concrete(enough) is not None and not enough:
+    # The same number may have been rounded to the dtype of the list on one of the two ways here.
+    slack = 1 + max(1e-6, float(jnp.finfo(jnp.result_type(neighbors.cutoff)).eps))
+    reach, wanted = concrete(neighbors.cutoff), concrete(cutoff)
+    if reach is None or wanted is None:
+        kind = jnp.result_type(float)
+        return jnp.asarray(cutoff).astype(kind) <= jnp.asarray(neighbors.cutoff).astype(kind) * slack
+    # inside jit, too, numbers that are known now are checked now
+    if not wanted <= reach * slack:
         raise ValueError(
-            f"cutoff: the potential reaches to {float(cutoff):.6g}, the neighbor list to "
-            f"{float(neighbors.cutoff):.6g}; use tp.neighbor_list(space, cutoff={float(cutoff):.6g}) or "
-            "truncate the potential sooner"
+            f"cutoff: the potential reaches to {wanted:.6g}, the neighbor list to {reach:.6g}; use "
+            f"tp.neighbor_list(space, cutoff={wanted:.6g}) or truncate the potential sooner"
         )
-    return enough
+    return jnp.asarray(True)
 
 
 def _check_parameter(parameter: Any, count: int) -> jax.Array:

@@ -33,7 +33,7 @@ class Parameter(Struct):
         """Return the numbers of pairs, from the entries of both particles; the arrays broadcast."""
         raise NotImplementedError
 
-    def maximum(self) -> jax.Array:
+    def maximum(self) -> jax.Array | float:
         """Return a bound that no pair exceeds: the cutoff that a neighbor list needs."""
         raise NotImplementedError
 
@@ -69,9 +69,9 @@ class BySpecies(Parameter):
             number = jnp.where(partner == species, column, number)
         return number
 
-    def maximum(self) -> jax.Array:
+    def maximum(self) -> jax.Array | float:
         """Return the largest entry of the table."""
-        return jnp.max(jnp.asarray(self.table))
+        return _largest(self.table)
 
     def good(self) -> jax.Array:
         """Tell whether every species is in the table."""
@@ -98,9 +98,9 @@ class ByParticle(Parameter):
         """Return the combined numbers of pairs."""
         return elementwise(self.combine, own, partner)
 
-    def maximum(self) -> jax.Array:
+    def maximum(self) -> jax.Array | float:
         """Return the largest value: a mean of two numbers does not exceed it."""
-        return jnp.max(jnp.asarray(self.values))
+        return _largest(self.values)
 
     def good(self) -> jax.Array:
         """Return `True`."""
@@ -265,6 +265,11 @@ def floats(x: Any) -> Any:
 def concrete(x: Any) -> np.ndarray | None:
     """Return the numbers of `x` where they are known already, else `None`."""
     return None if isinstance(x, Tracer) else np.asarray(x)
+
+
+def _largest(x: jax.Array) -> jax.Array | float:
+    known = concrete(x)
+    return jnp.max(x) if known is None else float(np.max(known))
 
 
 def _dtype(x: Any) -> Any:
