@@ -235,6 +235,10 @@ METHODS: dict[str, Method] = {
 }
 
 
+# other sequences of operators that an earlier row has; the fast suite leaves most of what concerns them to the slow one
+VARIANTS = ("nve_order_4", "langevin_baoa", "langevin_obabo", "brownian_euler_maruyama")
+
+
 def make(method: str, target: Any = energy, dt: Any = 0.1, kT: Any = 0.7, mass: Any = 1.0, **more: Any) -> td.Dynamics:
     """Build the dynamics of one row; a bare energy is named as one, because a scalar position leaves no other way."""
     target = target if isinstance(target, td.Target) else td.from_energy(target)
@@ -253,17 +257,17 @@ def by_method(*fast: str, among: Any = METHODS) -> Any:
     return pytest.mark.parametrize("method", [m if m in fast else pytest.param(m, marks=slow) for m in among])
 
 
-def table(trees: int = 2, dtypes: Any = DTYPES) -> Any:
+def table(trees: int = 2, dtypes: Any = DTYPES, without: Any = ()) -> Any:
     """Return the mark that runs a test for all of `METHODS x TREES x dtypes` as (method, name, dtype).
 
     `trees` trees for every method, and so each tree for some methods, are in the fast suite, all of one dtype so that
-    they share what is compiled; the rest is marked slow.
+    they share what is compiled; the rest, and the methods `without`, are marked slow.
     """
     rows = []
     for i, method in enumerate(METHODS):
         for j, name in enumerate(TREES):
             for dtype in dtypes:
-                fast = (j - 2 * i) % len(TREES) < trees and dtype == dtypes[-1]
+                fast = (j - 2 * i) % len(TREES) < trees and dtype == dtypes[-1] and method not in without
                 marks = () if fast else (pytest.mark.slow,)
                 rows.append(pytest.param(method, name, dtype, marks=marks, id=f"{method}-{name}-{dtype.__name__}"))
     return pytest.mark.parametrize("method, name, dtype", rows)

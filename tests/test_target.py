@@ -39,7 +39,10 @@ def test_the_four_ways_to_give_a_target_agree(target):
     assert not known or found.energy in (well(X), well(X) - 3)
 
 
-@pytest.mark.parametrize("name", TREES)
+FAST = ("scalar", "mixed_dtypes", "struct", "equinox")
+
+
+@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in TREES])
 def test_force_is_minus_the_gradient_of_the_energy(name):
     position = TREES[name](jnp.float64)
     force = td.from_energy(energy)(tree.box(position)).force

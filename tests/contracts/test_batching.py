@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import treedyn as td
-from tests.helpers import METHODS, TREES, assert_close, by_method, energy, lowest, make, table, tolerance
+from tests.helpers import METHODS, TREES, VARIANTS, assert_close, by_method, energy, lowest, make, table, tolerance
 
 KEYS = jax.random.split(jax.random.key(11), 3)
 NUMBERS = {"dt": [0.05, 0.1, 0.2], "kT": [0.3, 0.6, 1.2]}
@@ -22,7 +22,7 @@ def batch_of(method, position):
     return (KEYS, *(jnp.array(NUMBERS[name]) for name in names)), member
 
 
-@table(trees=1, dtypes=(jnp.float64,))
+@table(trees=1, dtypes=(jnp.float64,), without=VARIANTS)
 def test_batches_have_one_more_axis_and_nothing_else(method, name, dtype):
     arguments, member = batch_of(method, TREES[name](dtype))
     one = jax.eval_shape(member, *(x[0] for x in arguments))
@@ -32,13 +32,7 @@ def test_batches_have_one_more_axis_and_nothing_else(method, name, dtype):
         assert (many.shape, many.dtype) == ((3, *single.shape), single.dtype)
 
 
-# one method for every operator
-DIFFERENT = [
-    m for m in METHODS if m not in ("nve_order_4", "langevin_baoa", "langevin_obabo", "brownian_euler_maruyama")
-]
-
-
-@by_method("brownian_leimkuhler_matthews", among=DIFFERENT)
+@by_method("brownian_leimkuhler_matthews", among=[m for m in METHODS if m not in VARIANTS])
 def test_batch_is_the_stack_of_its_members(method):
     position = TREES["mixed_dtypes"](jnp.float64)
     arguments, member = batch_of(method, position)

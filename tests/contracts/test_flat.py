@@ -10,6 +10,7 @@ from tests.helpers import (
     KEY,
     METHODS,
     TREES,
+    VARIANTS,
     assert_close,
     energy,
     lowest,
@@ -53,7 +54,7 @@ def spread(mass, leaves):
     return [jnp.full(leaf.shape, m) for m, leaf in zip(jax.tree.leaves(mass), leaves, strict=True)]
 
 
-@table(trees=1)
+@table(trees=1, without=VARIANTS)
 def test_trajectory_is_that_of_the_flat_vector_given_the_same_noise(method, name, dtype):
     position = TREES[name](dtype)
     flat = Flattener(position)
