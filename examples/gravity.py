@@ -36,7 +36,7 @@ def energy(position: jax.Array) -> jax.Array:
 
 def start() -> tuple[jax.Array, jax.Array]:
     """Circular orbits, each planet at an angle of its own, seen from the common centre of mass."""
-    angle = jnp.arange(len(MASS)) * 2.4
+    angle = 2.4 * jnp.arange(len(MASS), dtype=float)
     direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
     position = DISTANCE[:, None] * direction
     speed = jnp.where(DISTANCE > 0, jnp.sqrt(G / jnp.where(DISTANCE > 0, DISTANCE, 1)), 0)
@@ -80,7 +80,7 @@ def runge_kutta(years: int) -> np.ndarray:
         t1=float(years),
         dt0=6 / STEPS_PER_YEAR,
         y0=y,
-        saveat=diffrax.SaveAt(ts=jnp.arange(1, years * STEPS_PER_YEAR // EVERY + 1) * (EVERY / STEPS_PER_YEAR)),
+        saveat=diffrax.SaveAt(ts=(EVERY / STEPS_PER_YEAR) * jnp.arange(1.0, years * STEPS_PER_YEAR // EVERY + 1)),
         max_steps=None,
     )
     return np.asarray(np.abs(jax.vmap(total_energy)(*solution.ys) / total_energy(*y) - 1))

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from treedyn import tree
 from treedyn.struct import Struct, function, is_bare_function
@@ -42,7 +41,9 @@ def is_schedule(value: Any) -> bool:
     return isinstance(value, Schedule)
 
 
-def numbers(value: PyTree, name: str, *, positive: bool = False, nonnegative: bool = False) -> PyTree:
+def numbers(
+    value: PyTree, name: str, *, positive: bool = False, nonnegative: bool = False, finite: bool = False
+) -> PyTree:
     """Check and return a constant, a schedule, or a prefix tree of both.
 
     Args:
@@ -50,6 +51,7 @@ def numbers(value: PyTree, name: str, *, positive: bool = False, nonnegative: bo
         name: the name of the argument; for the error message.
         positive: whether every number has to be larger than 0.
         nonnegative: whether no number may be below 0.
+        finite: whether no number may be infinite.
 
     Returns:
         The same tree, with integers as floats and functions as `Schedule`.
@@ -72,7 +74,7 @@ def numbers(value: PyTree, name: str, *, positive: bool = False, nonnegative: bo
             leaf = float(leaf)
         if not isinstance(leaf, float) and not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             leaf = jnp.asarray(leaf).astype(jnp.result_type(float))
-        _check_sign(leaf, name, positive, nonnegative)
+        _check(leaf, name, positive, nonnegative, finite)
         return leaf
 
     if value is None:
@@ -98,14 +100,14 @@ def _is_number(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.floating) or jnp.issubdtype(leaf.dtype, jnp.integer)
 
 
-def _check_sign(leaf: Any, name: str, positive: bool, nonnegative: bool) -> None:
+def _check(leaf: Any, name: str, positive: bool, nonnegative: bool, finite: bool) -> None:
     # Only what is known now can be checked now: inside jit, numbers are the caller's responsibility.
-    if isinstance(leaf, Tracer) or not (positive or nonnegative):
+    array = tree.known(leaf)
+    if array is None or not (positive or nonnegative):
         return
-    array = np.asarray(leaf)
-    good = array > 0 if positive else array >= 0
+    good = (array > 0 if positive else array >= 0) & ~(np.isinf(array) & finite)
     if not np.all(good):
-        wanted = "positive" if positive else "zero or positive"
+        wanted = ("positive" if positive else "zero or positive") + finite * " and finite"
         bad = array[~good].flat[0] if array.ndim else array
         raise ValueError(f"{name} must be {wanted}, got {bad}: check its sign and units")
 

@@ -58,7 +58,8 @@ class Target(Struct):
             return out, None
         if not (isinstance(out, tuple) and len(out) == 2):
             raise ValueError(f"{_name(self.function)}, with has_aux=True, must return a pair (value, aux); got {out!r}")
-        return out[0], tree.box(out[1])
+        # Python numbers are results here, not structure: one that changes must not retrace
+        return out[0], tree.box(jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, bool | int) else x, out[1]))
 
 
 class EnergyTarget(Target):

@@ -160,20 +160,21 @@ def widest(*dtypes: Any) -> jnp.dtype:
 
 
 def dtype(x: PyTree) -> jnp.dtype:
-    """Return the widest dtype among the leaves: the one in which sums over all leaves are kept."""
+    """Return the dtype in which sums over all leaves are kept: the widest of them, but half precision is too narrow."""
     leaves = jax.tree.leaves(x)
-    return widest(*(leaf.dtype for leaf in leaves)) if leaves else jnp.dtype(jnp.result_type(float))
+    return widest(jnp.float32, *(leaf.dtype for leaf in leaves)) if leaves else jnp.dtype(jnp.result_type(float))
 
 
 def total(x: PyTree) -> jax.Array:
     """Return the sum of all elements of all leaves."""
     kind = dtype(x)
-    return sum((jnp.sum(leaf).astype(kind) for leaf in jax.tree.leaves(x)), start=jnp.zeros((), kind))
+    return sum((jnp.sum(leaf, dtype=kind) for leaf in jax.tree.leaves(x)), start=jnp.zeros((), kind))
 
 
 def vdot(x: PyTree, y: PyTree) -> jax.Array:
     """Return the inner product of two trees."""
-    return total(jax.tree.map(lambda x, y: x * y, x, y))
+    kind = dtype(x)
+    return total(jax.tree.map(lambda x, y: x.astype(kind) * y.astype(kind), x, y))
 
 
 def norm(x: PyTree) -> jax.Array:

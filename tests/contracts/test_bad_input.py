@@ -141,6 +141,11 @@ TARGETS = {
         "conserved",
         "td.from_energy",
     ),
+    "the conserved quantity under an open bath": (
+        lambda: langevin().conserved(start(langevin())),
+        "conserved: ornstein_uhlenbeck",
+        "kinetic_energy",
+    ),
     "a line search on a force": (lambda: stepped(td.from_optax(lambda x: -x, optax.lbfgs()), X), "target", "energies"),
 }
 RUNS = {

@@ -38,8 +38,13 @@ def keep(x):
 NUMBERS = {
     "dt of zero": (lambda: td.nve(spring, 0.0), "dt", "positive"),
     "dt below zero": (lambda: td.nve(spring, -0.1), "dt", "positive"),
+    "dt that is infinite": (lambda: td.nve(spring, float("inf")), "dt", "positive and finite"),
     "dt that is NaN": (lambda: td.nve(spring, float("nan")), "dt", "positive"),
-    "dt below zero for one row": (lambda: td.nve(spring, jnp.array([0.1, -0.1])), "dt", "positive, got -0.1"),
+    "dt below zero for one row": (
+        lambda: td.nve(spring, jnp.array([0.1, -0.1])),
+        "dt",
+        "positive and finite, got -0.1",
+    ),
     "dt below zero for one leaf": (lambda: td.nve(spring, {"a": 0.1, "b": -1}), "dt", "positive"),
     "dt that is a string": (lambda: td.nve(spring, "0.1"), "dt", "expected a number"),
     "dt that is None": (lambda: td.nve(spring, None), "dt", "expected a number"),
@@ -95,6 +100,9 @@ NUMBERS = {
         "dt as one",
     ),
     "dt for every leaf of fire": (lambda: td.fire(spring, {"a": 0.1, "b": 0.2}), "dt", "one number"),
+    "dt of fire above its largest": (lambda: td.fire(spring, 0.1, dt_max=0.05), "dt_max", "at most"),
+    "dt of fire that shrinks when it should grow": (lambda: td.fire(spring, 0.1, grow=0.9), "grow", "at most"),
+    "dt of fire that grows when it should shrink": (lambda: td.fire(spring, 0.1, shrink=1.5), "shrink", "at most"),
     "dt of fire as a schedule": (lambda: td.fire(spring, lambda step: 0.1), "dt", "one number"),
 }
 OPTIONS = {
@@ -113,6 +121,11 @@ OPTIONS = {
         lambda: start(td.csvr(spring, 0.1, 1.0, 1.0, groups={"a": 0})),
         "groups does not fit",
         "same keys",
+    ),
+    "a chain that has nothing to hold": (
+        lambda: start(td.nose_hoover(spring, 0.1, {"a": 1.0, "b": 2.0}, 1.0, mass={"a": 1.0, "b": float("inf")})),
+        "groups",
+        "degrees of freedom",
     ),
     "groups that are floats": (
         lambda: start(td.csvr(spring, 0.1, 1.0, 1.0, groups={"a": 0.0, "b": 1.0})),

@@ -100,6 +100,7 @@ def test_films_and_pictures_are_written_and_listed(sand, tmp_path):
     assert f"{len(sand.position)}" in printed and "all pairs" in printed and "shot.gif" in printed
 
 
+@pytest.mark.slow
 def test_example_that_teaches_it_makes_a_film(tmp_path, capsys):
     example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "sandcastle.py"))
     example["main"](film=tmp_path / "film.gif", count=100, steps=50)

@@ -75,3 +75,11 @@ def test_a_state_without_momenta_has_no_kinetic_energy():
     for diagnostic in (td.kinetic_energy, td.temperature, td.degrees_of_freedom):
         with pytest.raises(ValueError, match="state has no momentum"):
             diagnostic(state)
+
+
+@pytest.mark.parametrize("kind", [jnp.float16, jnp.bfloat16])
+def test_many_degrees_of_freedom_in_half_precision_are_counted_and_summed(kind):
+    # 100,000 is infinite in float16, and bfloat16 has 8 bits
+    state = td.nve(lambda x: jnp.sum(x), dt=0.1).init(KEY, jnp.zeros(100_000, kind), kT=1.0)
+    assert int(td.diagnostics.degrees_of_freedom(state)) == 100_000
+    assert abs(float(td.temperature(state)) - 1) < 5 * np.sqrt(2 / 100_000) + float(jnp.finfo(kind).eps)

@@ -14,6 +14,7 @@ def load(name: str) -> dict:
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))
 
 
+@pytest.mark.slow
 def test_symplectic_planets_keep_their_energy_and_runge_kutta_loses_it():
     pytest.importorskip("diffrax")
     with warnings.catch_warnings():

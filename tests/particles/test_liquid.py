@@ -20,6 +20,7 @@ def melt(repeats: int, u, dtype, cutoff: float = 2.5, skin: float = 0.3):
     return dynamics, dynamics.init(jax.random.key(0), position, env, momentum=momentum), env, energy
 
 
+@pytest.mark.slow
 def test_energy_is_conserved_to_second_order_in_the_time_step():
     u = tp.force_shifted(tp.lennard_jones(), cutoff=2.5)
     dynamics, state, env, _ = melt(5, u, jnp.float64)
@@ -49,6 +50,7 @@ def test_a_list_gives_the_trajectory_of_all_pairs():
     assert jnp.max(jnp.abs(difference)) < 1e-8
 
 
+@pytest.mark.slow
 def test_skin_changes_nothing_but_round_off():
     u = tp.force_shifted(tp.lennard_jones(), cutoff=2.5)
     ends = []
@@ -71,6 +73,7 @@ def test_an_overflowing_list_gives_the_trajectory_of_a_large_one():
     np.testing.assert_array_equal(small.records, large.records)
 
 
+@pytest.mark.slow
 def test_float32_conserves_energy_to_its_own_precision():
     u = tp.force_shifted(tp.lennard_jones(), cutoff=2.5)
     dynamics, state, env, _ = melt(5, u, jnp.float32)

@@ -110,7 +110,7 @@ def test_numbers_of_a_recipe_are_leaves_and_euclidean_space_is_free():
 
 @pytest.mark.parametrize(
     "neighbors, points, headroom, least, expected",
-    [(0, 1, 1.25, 0, 4), (80, 1000, 1.25, 0, 100), (81, 1000, 1.25, 0, 104), (9, 11, 2.0, 0, 12), (9, 99, 2.0, 12, 12)],
+    [(0, 1, 1.25, 0, 8), (80, 1000, 1.25, 0, 104), (84, 1000, 1.25, 0, 112), (9, 11, 2.0, 0, 16), (9, 99, 2.0, 16, 16)],
 )
-def test_slots_have_headroom_come_in_fours_and_are_kept(neighbors, points, headroom, least, expected):
+def test_slots_have_headroom_come_in_eights_and_are_kept(neighbors, points, headroom, least, expected):
     assert choose_capacity(neighbors, points, headroom, least) == expected

@@ -17,7 +17,7 @@ from treedyn.particles.stress import pressure, virial
 from treedyn.particles.tail import long_range_correction
 from treedyn.particles.truncation import cut, force_shifted
 
-NIST = Path(__file__).parents[3] / "shared" / "data" / "lj_sample_config_periodic4.txt"
+NIST = Path(__file__).parents[1] / "data" / "nist_lennard_jones_4.txt"
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -32,8 +32,6 @@ NIST = Path(__file__).parents[3] / "shared" / "data" / "lj_sample_config_periodi
 )
 def test_energy_virial_and_correction_are_those_of_nist(u, energy, trace, correction, digits, listed):
     """NIST Standard Reference Simulation Website, Lennard-Jones reference configuration 4."""
-    if not NIST.exists():
-        pytest.skip(f"{NIST.name} is not there")
     position = jnp.asarray(np.loadtxt(NIST, skiprows=2, usecols=(1, 2, 3)))
     box = 8.0
     of_pairs = pair_energy(u, periodic(box))

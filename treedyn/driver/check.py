@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from treedyn import tree
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.target import call
@@ -47,7 +47,7 @@ def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
     Raises:
         ValueError: one does not fit.
     """
-    if isinstance(state.status, Tracer) or jnp.ndim(state.status):
+    if tree.known(state.status) is None or jnp.ndim(state.status):
         raise ValueError(
             "state: run drives one state from the host, got a traced or batched one; inside jit, vmap and grad use "
             "td.trajectory"

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from treedyn import noise, schedule, tree
 from treedyn.dynamics.dynamics import Dynamics, check_state
@@ -115,8 +114,15 @@ class Splitting(Dynamics):
         """Return the quantity that the exact dynamics conserves: energy, kinetic energy, and what the baths hold.
 
         Raises:
-            ValueError: the target is a force, so the energy is not known.
+            ValueError: the target is a force, so the energy is not known; or an operator exchanges heat with a bath
+                and keeps no account of it.
         """
+        leaky = [name for name, op in zip(self.names, self.operators, strict=True) if not op.accounts]
+        if leaky:
+            raise ValueError(
+                f"conserved: {', '.join(leaky)} exchanges heat with a bath and keeps no account of it, so nothing is "
+                "conserved; the energy of the system is state.energy + td.kinetic_energy(state)"
+            )
         if state.energy is None:
             raise ValueError("conserved: the target is a force and has no energy; use td.from_energy")
         kinetic = tree.total(jax.tree.map(lambda p, m: p * p / (2 * m), state.momentum, state.mass))
@@ -178,7 +184,7 @@ def compose(
     return Splitting(
         target=target,
         space=as_space(space),
-        dt=schedule.numbers(dt, "dt", positive=True),
+        dt=schedule.numbers(dt, "dt", positive=True, finite=True),
         mass=schedule.numbers(mass, "mass", positive=True),
         operators=tuple(distinct),
         names=_unique([op.name for op in distinct]),
@@ -198,7 +204,7 @@ def thermal(key: jax.Array, part: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
 
 def degrees_of_leaf(leaf: jax.Array, mass: jax.Array) -> jax.Array:
     """Return the number of elements of a leaf that can move: those of finite mass."""
-    return jnp.sum(jnp.broadcast_to(jnp.isfinite(mass), leaf.shape)).astype(leaf.dtype)
+    return jnp.sum(jnp.broadcast_to(jnp.isfinite(mass), leaf.shape)).astype(tree.dtype(leaf))
 
 
 def _like(momentum: PyTree, part: PyTree) -> PyTree:
@@ -210,7 +216,7 @@ def _like(momentum: PyTree, part: PyTree) -> PyTree:
     for path, p, x in zip(tree.paths(part), jax.tree.leaves(given), jax.tree.leaves(part), strict=True):
         if p.shape != x.shape:
             raise ValueError(f"momentum{path}: expected shape {x.shape} like the position, got {p.shape}")
-        if not isinstance(p, Tracer) and not np.all(np.isfinite(np.asarray(p, dtype=float))):
+        if (known := tree.known(p)) is not None and not np.all(np.isfinite(known.astype(float))):
             raise ValueError(f"momentum{path} has NaN or infinite elements: check where it was made")
     return jax.tree.map(tree.cast, given, part)
 

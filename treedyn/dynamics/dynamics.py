@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from treedyn import target as target_of
 from treedyn import tree
@@ -75,10 +74,10 @@ def check_position(boxed: PyTree) -> None:
         where = f"position{jax.tree_util.keystr(path)}"
         if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
             raise ValueError(f"{where} is complex: store real and imaginary part as two real leaves")
-        if isinstance(leaf, Tracer) or not tree.is_moving(leaf):
+        if not tree.is_moving(leaf) or (known := tree.known(leaf)) is None:
             continue
         # NumPy, because jnp would trace even what is known when a user calls `init` inside jit
-        bad = int(np.sum(~np.isfinite(np.asarray(leaf, dtype=float))))
+        bad = int(np.sum(~np.isfinite(known.astype(float))))
         if bad:
             raise ValueError(f"{where} has {bad} NaN or infinite elements out of {leaf.size}: check where it was made")
     if not any(tree.is_moving(leaf) for _, leaf in leaves):

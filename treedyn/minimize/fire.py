@@ -117,7 +117,7 @@ def fire_rule(
     dt = schedule.number(dt, "dt", positive=True)
     if not isinstance(delay, int) or delay < 0:
         raise ValueError(f"delay: expected an integer of at least 0, got {delay!r}")
-    return Fire(
+    rule = Fire(
         dt=dt,
         dt_max=schedule.number(10 * dt if dt_max is None else dt_max, "dt_max", positive=True),
         dt_min=schedule.number(0.02 * dt if dt_min is None else dt_min, "dt_min", positive=True),
@@ -128,6 +128,18 @@ def fire_rule(
         alpha=schedule.number(alpha, "alpha", nonnegative=True),
         alpha_shrink=schedule.number(alpha_shrink, "alpha_shrink", positive=True),
     )
+    for low, high in (
+        (("dt_min", rule.dt_min), ("dt", rule.dt)),
+        (("dt", rule.dt), ("dt_max", rule.dt_max)),
+        (("1", 1.0), ("grow", rule.grow)),
+        (("shrink", rule.shrink), ("1", 1.0)),
+        (("alpha", rule.alpha), ("1", 1.0)),
+        (("alpha_shrink", rule.alpha_shrink), ("1", 1.0)),
+    ):
+        small, large = tree.known(low[1]), tree.known(high[1])
+        if small is not None and large is not None and small > large:
+            raise ValueError(f"{low[0]} must be at most {high[0]}, got {low[0]}={small}, {high[0]}={large}")
+    return rule
 
 
 def fire(

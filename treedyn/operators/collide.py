@@ -23,6 +23,7 @@ class Collide(Operator):
     """
 
     name: ClassVar[str] = "collide"
+    accounts: ClassVar[bool] = False
     kT: PyTree
     rate: PyTree
     space: PyTree

@@ -99,8 +99,9 @@ def _placed(
 
 def twice_kinetic(state: State, groups: Groups) -> jax.Array:
     """Return 2K = sum p^2/m of every group; `[groups]`."""
-    squares = jax.tree.map(lambda p, m: jnp.sum(p * p / m), state.momentum, state.mass)
-    return groups.sums(jax.tree.leaves(squares), tree.dtype(state.momentum))
+    kind = tree.dtype(state.momentum)
+    squares = jax.tree.map(lambda p, m: jnp.sum(p * p / m, dtype=kind), state.momentum, state.mass)
+    return groups.sums(jax.tree.leaves(squares), kind)
 
 
 def degrees(state: State, groups: Groups) -> jax.Array:

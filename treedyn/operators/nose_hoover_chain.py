@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from treedyn import schedule, tree
 from treedyn.operators import groups as grouping
@@ -77,7 +78,13 @@ class NoseHooverChain(Operator):
 
     def init(self, state: State) -> Chain:
         """Return chains at rest."""
-        zeros = jnp.zeros((self._groups(state).count, self.length), tree.dtype(state.momentum))
+        groups = self._groups(state)
+        if (dof := tree.known(grouping.degrees(state, groups))) is not None and not np.all(dof > 0):
+            raise ValueError(
+                f"groups: a chain needs something to hold, but the thermostats have {dof.tolist()} degrees of freedom; "
+                "give what stands still (infinite mass, no element) a group together with what moves"
+            )
+        zeros = jnp.zeros((groups.count, self.length), tree.dtype(state.momentum))
         return Chain(position=zeros, momentum=zeros)
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: Chain) -> tuple[State, Chain]:

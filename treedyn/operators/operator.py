@@ -22,6 +22,7 @@ class Operator(Struct):
         needs_force: whether `apply` reads `state.force`, which then is that of the current position.
         moves: whether `apply` changes the position, so that forces have to be evaluated anew.
         inertial: whether `apply` knows momenta; a dynamics has them where one of its operators does.
+        accounts: whether `energy` accounts for all that `apply` takes from the system or gives to it.
 
     An operator that couples to a bath has a field `kT`; `init` draws momenta at the first one in the sequence.
     """
@@ -30,6 +31,7 @@ class Operator(Struct):
     needs_force: ClassVar[bool] = False
     moves: ClassVar[bool] = False
     inertial: ClassVar[bool] = True
+    accounts: ClassVar[bool] = True
 
     def init(self, state: State) -> Any:
         """Return what this operator has to remember, or `None`."""

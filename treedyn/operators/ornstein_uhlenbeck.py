@@ -21,6 +21,7 @@ class OrnsteinUhlenbeck(Operator):
     """
 
     name: ClassVar[str] = "ornstein_uhlenbeck"
+    accounts: ClassVar[bool] = False
     kT: PyTree
     gamma: PyTree
 

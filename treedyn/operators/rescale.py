@@ -91,6 +91,7 @@ class Berendsen(_Rescale):
     """
 
     name: ClassVar[str] = "berendsen"
+    accounts: ClassVar[bool] = False
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
         """Return the state with p multiplied by lambda."""

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from treedyn import tree
 from treedyn.particles.cells import Grid, heights
 from treedyn.particles.masks import Room
 from treedyn.particles.space import ParticleSpace, check_cutoff
@@ -21,8 +21,8 @@ from treedyn.space import Space
 # measured. Widths that are no multiple of the vectors of the processor are slow.
 _LANES = (4, 8, 16, 24, 32)
 _WORD_COST = 32
-# Slots come in multiples: few different shapes, for each of which everything is compiled anew.
-_MULTIPLE = 4
+# Slots come in multiples of what a sum takes at a time: few different shapes, for each of which all is compiled anew.
+_MULTIPLE = 8
 
 
 def check_known(values: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ def check_known(values: dict[str, Any]) -> None:
         ValueError: a number in one of them is not known yet.
     """
     for name, value in values.items():
-        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+        if any(tree.known(leaf) is None for leaf in jax.tree.leaves(value)):
             raise ValueError(
                 f"{name}: the sizes of a neighbor list depend on its numbers, which are not known inside jit, vmap or "
                 "grad; call allocate outside, and env.update(position) or env.rebuild(position) inside"

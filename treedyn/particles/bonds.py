@@ -11,7 +11,7 @@ from treedyn import tree
 from treedyn.particles import space as spaces
 from treedyn.particles.pair import check_position, check_space, check_strain, numbers_like
 from treedyn.particles.pair_passes import metric, stretch
-from treedyn.particles.parameters import concrete, elementwise, evaluate, parameters, potential
+from treedyn.particles.parameters import elementwise, evaluate, parameters, potential
 from treedyn.space import Space
 from treedyn.struct import Struct, function
 from treedyn.tree import PyTree
@@ -46,7 +46,7 @@ class BondEnergy(Struct):
         """
         del env
         position = check_position(position)
-        known = concrete(self.bonds)
+        known = tree.known(self.bonds)
         if known is not None and known.size and known.max() >= position.shape[0]:
             raise ValueError(
                 f"bonds: particle {known.max()} does not exist; the position has {position.shape[0]}, numbered from 0"

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from treedyn import tree
 from treedyn.particles.space import Periodic, periodic
 from treedyn.struct import Struct
 
@@ -186,7 +186,7 @@ def _crystal(
     if (lattice_constant is None) == (density is None):
         raise ValueError("lattice_constant, density: expected one of the two")
     name, given = ("density", density) if lattice_constant is None else ("lattice_constant", lattice_constant)
-    if not isinstance(given, Tracer) and not 0 < float(given) < math.inf:
+    if (known := tree.known(given)) is not None and not 0 < float(known) < math.inf:
         raise ValueError(f"{name}: must be positive, got {given}")
     if lattice_constant is None:
         lattice_constant = (len(sites) / (math.prod(shape) * density)) ** (1 / dimension)

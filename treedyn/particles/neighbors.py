@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 
+from treedyn import tree
 from treedyn.environment import Refreshable
 from treedyn.particles.allocation import check_known, check_points, check_reach, choose_capacity, measure_room
 from treedyn.particles.build import mark, write
@@ -303,10 +303,9 @@ def neighbor_list(
     for name, value, least in (("cutoff", cutoff, "positive"), ("skin", skin, "zero or positive")):
         if jnp.ndim(value):
             raise ValueError(f"{name}: expected one number, got shape {jnp.shape(value)}")
-        if not isinstance(value, Tracer):
-            number = float(value)
-            if not np.isfinite(number) or number < 0 or (name == "cutoff" and number == 0):
-                raise ValueError(f"{name}: must be {least} and finite, got {number}; without a cutoff use no list")
+        number = tree.known(value)
+        if number is not None and (not np.isfinite(number) or number < 0 or (name == "cutoff" and number == 0)):
+            raise ValueError(f"{name}: must be {least} and finite, got {number}; without a cutoff use no list")
     if not headroom >= 1:
         raise ValueError(f"headroom: must be at least 1, got {headroom}")
     if select is not None and not callable(select):

@@ -12,7 +12,7 @@ from treedyn.particles import space as spaces
 from treedyn.particles.kernel import PartnerList, Partners
 from treedyn.particles.neighbors import NeighborList
 from treedyn.particles.pair_passes import Field, metric, pair_sum
-from treedyn.particles.parameters import concrete, parameters, potential
+from treedyn.particles.parameters import parameters, potential
 from treedyn.particles.truncation import cut, cutoff_of
 from treedyn.space import Space, as_space
 from treedyn.struct import Struct, function
@@ -149,7 +149,7 @@ def check_strain(strain: Any, position: jax.Array) -> jax.Array | None:
 
 def check_range(space: Space, cutoff: Any, dimension: int) -> jax.Array:
     """Tell whether minimum image sees all pairs within the cutoff; an error where it is known not to."""
-    known = concrete(cutoff)
+    known = tree.known(cutoff)
     repeats = isinstance(space, spaces.ParticleSpace) and any(space.periodic_axes(dimension))
     if repeats and known is not None and np.isinf(known):
         raise ValueError(
@@ -178,7 +178,7 @@ def _check_list(neighbors: PartnerList | None, cutoff: Any, count: int) -> jax.A
         )
     # The same number may have been rounded to the dtype of the list on one of the two ways here.
     slack = 1 + max(1e-6, float(jnp.finfo(jnp.result_type(neighbors.cutoff)).eps))
-    reach, wanted = concrete(neighbors.cutoff), concrete(cutoff)
+    reach, wanted = tree.known(neighbors.cutoff), tree.known(cutoff)
     if reach is None or wanted is None:
         kind = jnp.result_type(float)
         return jnp.asarray(cutoff).astype(kind) <= jnp.asarray(neighbors.cutoff).astype(kind) * slack

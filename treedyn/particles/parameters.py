@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from treedyn import tree
 from treedyn.struct import Struct, function
@@ -131,9 +130,9 @@ def by_species(table: Any, species: Any) -> BySpecies:
         raise ValueError(f"table: expected one number for every pair of species, shape [S, S], got shape {shape}")
     if len(kind) != 1 or not np.issubdtype(np.result_type(_dtype(species)), np.integer):
         raise ValueError(f"species: expected one integer per particle, [N], got shape {kind} of {_dtype(species)}")
-    if (known := concrete(table)) is not None and not np.array_equal(known, known.T, equal_nan=True):
+    if (known := tree.known(table)) is not None and not np.array_equal(known, known.T, equal_nan=True):
         raise ValueError(f"table: must be symmetric, for a pair has no first particle; got\n{known}")
-    known = concrete(species)
+    known = tree.known(species)
     if known is not None and known.size and (known.min() < 0 or known.max() >= shape[0]):
         raise ValueError(
             f"species: expected integers from 0 to {shape[0] - 1} for a table of {shape[0]} species, got "
@@ -177,7 +176,7 @@ def by_particle(values: Any, combine: Callable[[Any, Any], Any] = arithmetic_mea
     if not callable(combine):
         raise ValueError(f"combine: expected a function of two numbers, e.g. tp.arithmetic_mean, got {combine!r}")
     values = floats(values)
-    if concrete(values) is not None and values.shape[0] > 1:
+    if tree.known(values) is not None and values.shape[0] > 1:
         with jax.ensure_compile_time_eval():
             other = jnp.roll(values, 1)
             one, two = (np.asarray(elementwise(combine, *pair)) for pair in ((values, other), (other, values)))
@@ -243,12 +242,12 @@ def number(value: Any, name: str, *, positive: bool = False) -> Any:
         ValueError: it is no number, or not positive where it must be.
     """
     if is_parameter(value):
-        known = [concrete(leaf) for leaf in jax.tree.leaves(value) if jnp.issubdtype(_dtype(leaf), jnp.floating)]
+        known = [tree.known(leaf) for leaf in jax.tree.leaves(value) if jnp.issubdtype(_dtype(leaf), jnp.floating)]
     else:
         if isinstance(value, bool | str) or not np.issubdtype(_dtype(value), np.number):
             raise ValueError(f"{name}: expected a number, tp.by_species(...) or tp.by_particle(...), got {value!r}")
         value = floats(value)
-        known = [concrete(value)]
+        known = [tree.known(value)]
     if positive and not all(np.all(x > 0) for x in known if x is not None):
         raise ValueError(f"{name}: must be positive, got {value}")
     return value
@@ -262,13 +261,8 @@ def floats(x: Any) -> Any:
     return x if is_float else jnp.asarray(x, jnp.result_type(float))
 
 
-def concrete(x: Any) -> np.ndarray | None:
-    """Return the numbers of `x` where they are known already, else `None`."""
-    return None if isinstance(x, Tracer) else np.asarray(x)
-
-
 def _largest(x: jax.Array) -> jax.Array | float:
-    known = concrete(x)
+    known = tree.known(x)
     return jnp.max(x) if known is None else float(np.max(known))
 
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn.particles.parameters import concrete, elementwise, parameters
+from treedyn import tree
+from treedyn.particles.parameters import elementwise, parameters
 from treedyn.particles.truncation import Cut
 from treedyn.struct import Struct
 
@@ -95,7 +96,7 @@ def _decays(u: Callable[[Any], Any], cutoff: jax.Array, dimension: int) -> jax.A
     # by r^(-d - 1/4) at least, for which the quadrature still has five digits
     falls = jnp.abs(u(far)) * 10.0 ** (dimension + 0.25) < 1.001 * jnp.abs(u(near))
     decays = falls | (u(far) == 0)
-    if concrete(decays) is not None and not decays:
+    if tree.known(decays) is not None and not decays:
         raise ValueError(
             f"u: falls off no faster than 1/r^{dimension}, or hardly, so its integral beyond the cutoff is infinite or "
             "too slow to converge; such a potential needs a sum over images instead"

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn.particles.parameters import Number, Parameter, concrete, is_parameter, number, potential
+from treedyn import tree
+from treedyn.particles.parameters import Number, Parameter, is_parameter, number, potential
 from treedyn.struct import Struct, function
 
 
@@ -207,4 +208,4 @@ def _known(value: Any) -> np.ndarray | None:
     """Return the numbers that a parameter of pairs, or a plain number, may take, where they are known."""
     if is_parameter(value):
         value = next(x for x in jax.tree.leaves(value) if jnp.issubdtype(x.dtype, jnp.floating))
-    return concrete(value)
+    return tree.known(value)
