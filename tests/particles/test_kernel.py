@@ -14,20 +14,25 @@ from treedyn.particles.space import periodic
 from treedyn.particles.truncation import shifted
 
 
-def total(own, partner, is_pair):
-    return jnp.where(is_pair, partner, 0) * own
+def product(own, partner):
+    return own * partner
+
+
+def of_pairs(own, partner, shared, is_pair):
+    del own, partner
+    return jnp.where(is_pair, shared, 0)
 
 
 @pytest.mark.parametrize("count", [2, 9, 520, 701, 1025])
 def test_every_particle_meets_every_other_one_once(count):
     x = jnp.arange(1.0, count + 1)
-    sums = jax.jit(lambda x: kernel.sum_over_partners(total, x, None))(x)
+    sums = jax.jit(lambda x: kernel.sum_over_partners(product, of_pairs, x, None))(x)
     np.testing.assert_array_equal(sums, x * (jnp.sum(x) - x))
 
 
-@pytest.mark.parametrize(("rows", "tile"), [(7, 21), (5, 40), (64, 1), (10, 90)])
+@pytest.mark.parametrize(("rows", "height"), [(7, 3), (5, 8), (64, 1), (10, 9), (40, 16), (33, 64)])
 @pytest.mark.parametrize("once", [False, True])
-def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, tile, once):
+def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, height, once):
     count, slots = 33, 19
     rng = np.random.default_rng(rows)
     order = rng.permutation(count)
@@ -45,8 +50,20 @@ def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, til
     for row in range(count):
         expected[order[row]] = sum(x[order[p]] * x[order[row]] for p in partners[:, row] if p != row)
     monkeypatch.setattr(kernel, "_ROWS", rows)
-    monkeypatch.setattr(kernel, "_TILE", tile)
-    np.testing.assert_array_equal(kernel.sum_over_partners(total, x, listed, once=once), expected)
+    for name in ("_SLOTS", "_SLOTS_OF_FEW", "_SLOTS_TO_DIFFERENTIATE"):
+        monkeypatch.setattr(kernel, name, height)
+    np.testing.assert_array_equal(kernel.sum_over_partners(product, of_pairs, x, listed, once=once), expected)
+
+
+def test_a_sum_is_the_same_in_every_bit_however_many_slots_a_list_has():
+    crystal = hexagonal((9, 7), lattice_constant=1.0)
+    position = crystal.position + 0.1 * jax.random.normal(jax.random.key(0), crystal.position.shape)
+    energy = pair_energy(shifted(lennard_jones(), 2.2), periodic(crystal.box))
+    lists = [hand_made(position, np.asarray(crystal.box), 2.2, spare=spare) for spare in (0, 3, 16, 61)]
+    first, *others = (jax.jit(jax.value_and_grad(energy))(position, found) for found in lists)
+    for other in others:
+        np.testing.assert_array_equal(other[0], first[0])
+        np.testing.assert_array_equal(other[1], first[1])
 
 
 def test_a_large_crystal_has_its_energy_zero_force_and_derivatives_in_blocks():

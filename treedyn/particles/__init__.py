@@ -22,6 +22,7 @@ from treedyn.particles.potentials import harmonic as harmonic
 from treedyn.particles.potentials import lennard_jones as lennard_jones
 from treedyn.particles.potentials import morse as morse
 from treedyn.particles.potentials import soft_sphere as soft_sphere
+from treedyn.particles.reciprocal import reciprocal as reciprocal
 from treedyn.particles.space import Free as Free
 from treedyn.particles.space import ParticleSpace as ParticleSpace
 from treedyn.particles.space import Periodic as Periodic

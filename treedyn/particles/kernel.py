@@ -7,6 +7,8 @@ Everything about the layout is here, and nothing about physics. The constraints 
 - Components live in separate 1-D arrays; stacking them inside a fusion breaks its vectorization.
 - Particles, not partners, are the vector axis: a tile is `[slots, particles]`, the sums run over its leading axis.
 - Tiles are small enough to stay in cache and large enough to be worth handing to several cores.
+- XLA fuses all that leads to *one* result into one loop, and writes down what several results share. A pair has several
+  (an energy, a force for every axis), so all are summed over slots by one reduction of them together.
 - A neighbor list numbers particles in spatial order, so neighboring rows gather from neighboring memory. Quantities are
   brought into that order at the start and back at the end.
 """
@@ -21,10 +23,17 @@ from jax import lax
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
-_ROWS = 2**15  # the most particles in a tile,
-_SLOTS = 8  # its slots: the same for every list, so that a sum is rounded alike however many slots a list has,
-_SLOTS_TO_DIFFERENTIATE = 16  # its slots where derivatives of the sum are wanted,
-_TILE = 2**18  # and the most pairs in it where all particles are partners. All were measured on two cores.
+# All measured on two cores. The most particles in a tile,
+_ROWS = 2**15
+# its slots, for few and for many particles: the same for every list, so that a sum is rounded alike however many slots
+# the list has; and where derivatives of the sum are wanted,
+_SLOTS_OF_FEW, _FEW, _SLOTS = 16, 2**13, 8
+_SLOTS_TO_DIFFERENTIATE = 16
+# the most pairs in it where all particles are partners,
+_TILE = 2**18
+# and how many slots are reduced together. The compiler unrolls that many copies of the potential; where they become too
+# long for it, it gives up the particles as vector axis, which costs a factor of 4. With 8, Lennard-Jones just fits.
+_TOGETHER = 2
 
 
 @runtime_checkable
@@ -62,7 +71,8 @@ class Partners(Struct):
 
 
 def sum_over_partners(
-    f: Callable[[PyTree, PyTree, jax.Array], PyTree],
+    first: Callable[[PyTree, PyTree], PyTree],
+    f: Callable[[PyTree, PyTree, PyTree, jax.Array], PyTree],
     particles: PyTree,
     partners: Partners | None,
     *,
@@ -71,9 +81,11 @@ def sum_over_partners(
     """Sum a function of two particles over the partners of every particle.
 
     Args:
-        f: `f(own, partner, is_pair)` returns a tree of arrays `[slots, n]`: what every partner adds to its particle.
-            `own` has leaves `[1, n]`, `partner` leaves `[slots, n]` or `[slots, 1]`; `is_pair` is `[slots, n]` and
-            false where a slot is empty.
+        first: `first(own, partner)` returns a tree of arrays `[slots, n]` that `f` uses more than once: written down
+            together with what was gathered for it. `own` has leaves `[1, n]`, `partner` leaves `[slots, n]` or
+            `[slots, 1]`.
+        f: `f(own, partner, shared, is_pair)` returns a tree of arrays `[slots, n]`: what every partner adds to its
+            particle. `shared` is what `first` returned; `is_pair` is `[slots, n]` and false where a slot is empty.
         particles: a tree of arrays `[N]`, one entry per particle.
         partners: who the partners are; `None` for all particles.
         once: whether `f` is computed as it stands. If not, it is about to be differentiated, and the loop is one that
@@ -83,22 +95,30 @@ def sum_over_partners(
         The tree that `f` returns, with leaves `[N]` in the order of the particles.
     """
     if partners is None:
-        return _in_blocks(f, particles, None, None, once)
+        return _in_blocks(first, f, particles, None, None, once)
     rows = jax.tree.map(lambda x: _take(x, partners.order), particles)
-    sums = _in_blocks(f, rows, partners.partners, partners.filled, once)
+    sums = _in_blocks(first, f, rows, partners.partners, partners.filled, once)
     return jax.tree.map(lambda x: _take(x, partners.rank), sums)
 
 
 def _in_blocks(
-    f: Callable[..., PyTree], rows: PyTree, partners: jax.Array | None, filled: jax.Array | None, once: bool
+    first: Callable[..., PyTree],
+    f: Callable[..., PyTree],
+    rows: PyTree,
+    partners: jax.Array | None,
+    filled: jax.Array | None,
+    once: bool,
 ) -> PyTree:
     count = jax.tree.leaves(rows)[0].shape[0]
     blocks, size = _split(count, _ROWS)
 
     def block(start: Any) -> PyTree:
         own = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size), rows)
-        height = _SLOTS if once else _SLOTS_TO_DIFFERENTIATE
-        return _over_tiles(_tiles_of(f, own, start, rows, partners, height), filled, once)
+        height = _SLOTS_TO_DIFFERENTIATE
+        if once:
+            height = _SLOTS_OF_FEW if size <= _FEW else _SLOTS
+        tiles = _Tiles(first, f, *_tiles_of(own, start, rows, partners, height))
+        return _over_tiles(tiles, filled, once, partners is not None)
 
     if blocks == 1:
         return block(0)
@@ -113,16 +133,52 @@ def _in_blocks(
 
 
 class _Tiles(NamedTuple):
-    """Hold `tile(k)`, the k-th tile of a block of rows, and how many tiles of how many slots there are."""
+    """Hold the pairs of a block of rows, cut into tiles.
 
-    tile: Callable[[Any], PyTree]
+    Attributes:
+        first: what is computed for all slots of a tile.
+        terms: the function to sum.
+        pairs: `pairs(k)`, the own quantities, those of the partners and `is_pair` in the k-th tile.
+        count: number of tiles.
+        height: slots of a tile.
+    """
+
+    first: Callable[..., PyTree]
+    terms: Callable[..., PyTree]
+    pairs: Callable[[Any], tuple[PyTree, PyTree, jax.Array]]
     count: int
     height: int
 
+    def tile(self, number: Any) -> PyTree:
+        """Return the terms of a tile, `[slots, n]`."""
+        own, other, is_pair = self.pairs(number)
+        return self.terms(own, other, self.first(own, other), is_pair)
+
+    def sums(self, number: Any) -> PyTree:
+        """Return the terms of a tile summed over its slots, `[n]`."""
+        own, other, is_pair = self.pairs(number)
+        tile = other, self.first(own, other), is_pair
+        together = jax.jit(lambda own, some: _sum_together(self.terms(own, *some)))  # traced once, not for every piece
+        total = None
+        for slot in range(0, self.height, _TOGETHER):
+            some = jax.tree.map(lambda x, slot=slot: x[slot : slot + _TOGETHER], tile)
+            part = together(own, some)
+            total = part if total is None else jax.tree.map(jnp.add, total, part)
+        return total
+
+
+def _sum_together(terms: PyTree) -> PyTree:
+    """Sum all leaves over their first axis in one reduction."""
+    leaves, structure = jax.tree.flatten(terms)
+    zeros = [jnp.zeros((), x.dtype) for x in leaves]
+    return structure.unflatten(
+        lax.reduce(leaves, zeros, lambda a, b: [x + y for x, y in zip(a, b, strict=True)], dimensions=(0,))
+    )
+
 
 def _tiles_of(
-    f: Callable[..., PyTree], own: PyTree, start: Any, rows: PyTree, partners: jax.Array | None, height: int
-) -> _Tiles:
+    own: PyTree, start: Any, rows: PyTree, partners: jax.Array | None, height: int
+) -> tuple[Callable[..., Any], int, int]:
     """Cut the partners of a block of rows into tiles, those of a list into tiles of the given height."""
     size = jax.tree.leaves(own)[0].shape[0]
     slots = jax.tree.leaves(rows)[0].shape[0] if partners is None else partners.shape[0]
@@ -133,7 +189,7 @@ def _tiles_of(
         height = min(height, slots)
         count = -(-slots // height) if slots else 1
 
-    def tile(number: Any) -> PyTree:
+    def pairs(number: Any) -> tuple[PyTree, PyTree, jax.Array]:
         first = jnp.minimum(number * height, slots - height)
         slot = first + lax.iota(jnp.int32, height)
         if partners is None:
@@ -147,22 +203,24 @@ def _tiles_of(
         if slots < count * height:
             # The last tile, too, starts early enough to be full; here nothing may be counted twice.
             is_pair = is_pair & (slot[:, None] >= number * height)
-        return f(jax.tree.map(lambda x: x[None], own), other, is_pair)
+        return jax.tree.map(lambda x: x[None], own), other, is_pair
 
-    return _Tiles(tile, count, height)
+    return pairs, count, height
 
 
-def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool) -> PyTree:
+def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool, listed: bool) -> PyTree:
     """Sum tiles over their slots."""
 
     def over_slots(x: PyTree) -> PyTree:
         return jax.tree.map(lambda x: jnp.sum(x, axis=0), x)
 
+    if once and listed and tiles.height:
+        stop = tiles.count if filled is None else jnp.minimum(-(-filled // tiles.height), tiles.count)
+        return _loop(stop, tiles.sums)
     if tiles.count == 1:
         return over_slots(tiles.tile(0))
     if once:
-        stop = tiles.count if filled is None else jnp.minimum(-(-filled // tiles.height), tiles.count)
-        return _loop(stop, lambda k: over_slots(tiles.tile(k)))
+        return _loop(tiles.count, lambda k: over_slots(tiles.tile(k)))
     # Reverse mode computes a tile again instead of keeping all of them: [slots, N] is large. And a derivative of f is
     # so long that XLA, summing it over slots, loses the particles as vector axis: the sums stay apart until the end.
     return over_slots(_loop(tiles.count, jax.checkpoint(tiles.tile, prevent_cse=False)))

@@ -22,6 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 from treedyn.particles import space as spaces
 from treedyn.particles.kernel import Partners, sum_over_partners
 from treedyn.particles.parameters import elementwise, evaluate, parameters, with_numbers
+from treedyn.particles.reciprocal import reciprocal
 from treedyn.space import Space
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
@@ -121,31 +122,39 @@ def _is_zero(tangent: Any) -> bool:
 def _energy_pass(position: jax.Array, field: Field, partners: Partners | None, *, once: bool = False) -> jax.Array:
     """Return the energy."""
 
-    def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> jax.Array:
-        delta = spaces.separation(field.space, own.position, partner.position)
+    def delta(own: Particles, partner: Particles) -> spaces.Components:
+        return spaces.separation(field.space, own.position, partner.position)
+
+    def terms(own: Particles, partner: Particles, delta: spaces.Components, is_pair: jax.Array) -> jax.Array:
         distance = _distance(delta, stretch(field.metric, delta), is_pair)
         return jnp.where(is_pair, _of_distance(field.u, own, partner)(distance), 0)
 
-    return 0.5 * jnp.sum(sum_over_partners(terms, _particles(position, field), partners, once=once))
+    return 0.5 * jnp.sum(sum_over_partners(delta, terms, _particles(position, field), partners, once=once))
 
 
 @functools.partial(jax.jit, static_argnames="once")
 def _gradient_pass(position: jax.Array, field: Field, partners: Partners | None, *, once: bool = False) -> Slopes:
     """Return the energy and its gradients with respect to positions and metric."""
 
-    def terms(own: Particles, partner: Particles, is_pair: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
+    def delta(own: Particles, partner: Particles) -> spaces.Components:
+        return spaces.separation(field.space, own.position, partner.position)
+
+    def terms(
+        own: Particles, partner: Particles, delta: spaces.Components, is_pair: jax.Array
+    ) -> tuple[jax.Array, PyTree, PyTree]:
         # The position of a particle once for every pair, for what every pair adds to its gradient.
         each = jax.tree.map(lambda x: jnp.broadcast_to(x, is_pair.shape), own.position)
-        delta, pull_back = jax.vjp(lambda a: spaces.separation(field.space, a, partner.position), each)
+        _, pull_back = jax.vjp(lambda a: spaces.separation(field.space, a, partner.position), each)
         stretched = stretch(field.metric, delta)
         distance = _distance(delta, stretched, is_pair)
-        energy, slope = jax.jvp(_of_distance(field.u, own, partner), (distance,), (jnp.ones_like(distance),))
-        factor = jnp.where(is_pair, slope / distance, 0)
+        # as the distance changes by 1/r: u'(r)/r comes out at once, and a u with a 1/r of its own shares the division
+        energy, slope = jax.jvp(_of_distance(field.u, own, partner), (distance,), (reciprocal(distance),))
+        factor = jnp.where(is_pair, slope, 0)
         (gradient,) = pull_back(tuple(factor * x for x in stretched))
         virial = () if field.metric is None else [factor * x * y for k, x in enumerate(delta) for y in delta[: k + 1]]
         return jnp.where(is_pair, energy, 0), gradient, virial
 
-    energy, gradient, virial = sum_over_partners(terms, _particles(position, field), partners, once=once)
+    energy, gradient, virial = sum_over_partners(delta, terms, _particles(position, field), partners, once=once)
     # Every pair was counted twice, once from either side; a particle's own gradient is in only one of the two.
     return 0.5 * jnp.sum(energy), jnp.stack(gradient, axis=-1), _of_metric(virial, position.shape[-1])
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn.particles.parameters import Number, number
+from treedyn.particles.reciprocal import reciprocal
 from treedyn.struct import Struct
 from treedyn.tree import Static
 
@@ -27,7 +28,7 @@ class LennardJones(Struct):
 
     def __call__(self, r: jax.Array) -> jax.Array:
         """Return the energy at one distance."""
-        square = (self.sigma / r) ** 2
+        square = (self.sigma * reciprocal(r)) ** 2
         sixth = square * square * square
         return 4 * self.epsilon * (sixth * sixth - sixth)
 

@@ -350,7 +350,8 @@ def unstack(x: jax.Array) -> Components:
 
 
 def _nearest(delta: jax.Array, side: jax.Array) -> jax.Array:
-    return delta - side * jnp.round(delta / side)
+    # one division for all pairs; were there one for each, the compiler would write its result down for every one
+    return delta - side * jnp.round(delta * (1 / side))
 
 
 def _wrap(x: jax.Array, side: jax.Array) -> jax.Array:
