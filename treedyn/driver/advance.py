@@ -3,6 +3,10 @@
 Lists are loop-invariant while they hold: the inner loop over steps closes over them, and carries only the state and the
 parts of the environment that move on their own. A step whose forces turn out to stand on invalid ground is not
 accepted; it is taken again, from the state before it, with a rebuilt list.
+
+So that this hardly ever happens, a list is rebuilt after the last step that it is good for: after every step the next
+position is foretold, by one more step like the last. Whether a list is rebuilt follows from the step alone, so it
+does not depend on how a run is cut into chunks.
 """
 
 from collections.abc import Callable
@@ -12,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import environment, tree
+from treedyn import space as space_of
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.status import Status, clear, has, word
@@ -73,8 +78,8 @@ def advance(
         return state, env, progress
 
     def on(carry: tuple[Any, ...]) -> jax.Array:
-        _, _, progress, _, _ = carry
-        return (progress.steps < goal) & progress.goes_on
+        _, _, progress, stale, _ = carry
+        return ((progress.steps < goal) & progress.goes_on) | stale
 
     def stretch(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         state, env, progress, stale, fresh = carry
@@ -125,6 +130,8 @@ class _Loop:
                 lost = jnp.where(again, jnp.uint32(0), lost)
             good = ~stale & (lost == jnp.uint32(0))
             moved = environment.advancing(environment.advance(here, new))
+            if environment.refreshable(env):
+                again = again | (good & ~environment.valid(env, self._foretold(state, new)))
             state, nodes = tree.where(good, (new, moved), (state, nodes))
             ended = jnp.asarray(False)
             if self.until is not None:
@@ -141,6 +148,12 @@ class _Loop:
         start = (state, environment.advancing(env), progress, jnp.asarray(False), fresh)
         state, nodes, progress, stale, fresh = jax.lax.while_loop(on, one, start)
         return state, environment.with_advancing(env, nodes), progress, stale, fresh
+
+    def _foretold(self, old: State, new: State) -> PyTree:
+        """Return where one more step like that from `old` to `new` would lead."""
+        before, now = tree.moving(old.boxed), tree.moving(new.boxed)
+        way = space_of.displacement(self.dynamics.space, now, before)
+        return tree.unbox(tree.merge(space_of.shift(self.dynamics.space, now, way), new.boxed))
 
 
 def blocks(

@@ -195,6 +195,9 @@ class _Host:
             bar.update(self.taken - before)
             if trouble:
                 self._repair(trouble)
+        # a list may have overflowed when it was rebuilt after the last step: nothing has used it yet
+        if Status(int(environment.status(self.env))) & _REPAIRABLE:
+            self._grow()
 
     def _size(self, chunk: int | None) -> int:
         if chunk is not None:
@@ -232,9 +235,12 @@ class _Host:
         if not trouble & _REPAIRABLE or self.repaired == self.taken:
             raise self.error(trouble)
         # Every accepted force stood on valid ground, so there is nothing to undo: only the refused step is taken again.
+        self._grow()
+        self.repaired = self.taken
+
+    def _grow(self) -> None:
         self.env = environment.allocate(self.env, self.state.position)
         self.allocations += 1
-        self.repaired = self.taken
         if self.record is not None and self._shapes() != self.shapes:
             raise ValueError(
                 "record: what it returns changed its shape when a neighbor list grew; record something of fixed shape"
