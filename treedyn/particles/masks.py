@@ -254,8 +254,13 @@ def _full(lanes: jax.Array) -> jax.Array:
 
 
 def _lowest(word: jax.Array) -> jax.Array:
-    """Return the index of the lowest set bit; 32 where there is none."""
-    return lax.population_count(~word & (word - jnp.uint32(1))).astype(jnp.int32)
+    """Return the index of the lowest set bit; a negative number where there is none.
+
+    It is the exponent of that bit as a float, which takes three instructions; few processors count bits in vectors.
+    """
+    bit = lax.bitcast_convert_type(word & (~word + jnp.uint32(1)), jnp.int32)
+    number = lax.bitcast_convert_type(bit.astype(jnp.float32), jnp.int32)
+    return ((number >> 23) & 255) - 127
 
 
 def _without_lowest(word: jax.Array) -> jax.Array:
@@ -281,6 +286,7 @@ def read_out(words: Words, tiles: Tiles, room: Room, capacity: int) -> jax.Array
     bits, rows = words.bits.reshape(-1), words.row.reshape(-1)
     place = tiles.of_row * room.lanes + tiles.lane
     nonempty = words.nonempty.reshape(-1, size)[:, place]
+    end = 32 * room.around
     own = jnp.arange(number, dtype=jnp.int32)
 
     def one_block(i: jax.Array, out: jax.Array) -> jax.Array:
@@ -289,34 +295,55 @@ def read_out(words: Words, tiles: Tiles, room: Room, capacity: int) -> jax.Array
         here, tile, self_row = (lax.dynamic_slice(x, (begin,), (block,)) for x in (place, tiles.of_row, own))
         flags = lax.dynamic_slice_in_dim(nonempty, begin, block, axis=1)
 
-        def one_slot(k: jax.Array, carry: tuple) -> tuple:
-            out, word, row, flags = carry
-            found, index, rest = _next_word(flags)
-            # Gathered also where it is not needed: cheaper than any way of not doing so.
-            next_word, next_row = _at(bits, index * size + here), _at(rows, index * room.tiles + tile)
-            turn = (word == 0) & found
-            word, row = jnp.where(turn, next_word, word), jnp.where(turn, next_row, row)
-            flags = tuple(jnp.where(turn, r, f) for r, f in zip(rest, flags, strict=True))
-            neighbor = jnp.where(word != 0, row + _lowest(word), self_row)
-            out = lax.dynamic_update_slice(out, neighbor[None], (k, begin))
-            return out, _without_lowest(word), row, flags
+        def one_slot(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            # All that is remembered is where to look next, in bits: what led to several results would be computed for
+            # each of them.
+            out, place = carry
+            place = _behind_next(place, bits, here, flags, size, end)
+            found = place - 1
+            neighbor = _at(rows, jnp.minimum(found >> 5, room.around - 1) * room.tiles + tile) + (found & 31)
+            neighbor = jnp.where(place <= end, neighbor, self_row)
+            return lax.dynamic_update_slice(out, neighbor[None], (k, begin)), place
 
-        start = (out, jnp.zeros(block, jnp.uint32), jnp.zeros(block, jnp.int32), tuple(flags))
+        start = (out, jnp.zeros(block, jnp.int32))
         return lax.fori_loop(0, jnp.minimum(words.most, capacity), one_slot, start)[0]
 
     out = jnp.broadcast_to(own[None], (capacity, number))
     return lax.fori_loop(jnp.int32(0), jnp.int32(-(-number // block)), one_block, out)
 
 
-def _next_word(flags: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
-    """Return whether a word is left that is not empty, the index of the first (else 0), and the flags without it."""
-    found, index, rest = jnp.zeros(flags[0].shape, bool), jnp.zeros(flags[0].shape, jnp.int32), []
+def _behind_next(
+    place: jax.Array, bits: jax.Array, here: jax.Array, flags: jax.Array, size: int, end: int
+) -> jax.Array:
+    """Return the place behind the first bit that is set at `place` or later; `end + 1` where there is none.
+
+    Args:
+        place: where to look from, 32 bits a word, `int32[rows]`.
+        bits: words, flat.
+        here: where the words of a row are within each `size` of `bits`.
+        flags: one bit for every word that is not empty, `uint32[words / 32, rows]`.
+        size: distance between the words of a row.
+        end: 32 times the number of words.
+    """
+    index = jnp.minimum(place >> 5, end // 32 - 1)
+    word = _at(bits, index * size + here) & (jnp.uint32(0xFFFFFFFF) << (place & 31).astype(jnp.uint32))
+    turn = (word == 0) | (place >= end)
+    found, after = _next_word(flags, index)
+    # Gathered also where it is not needed: cheaper than any way of not doing so.
+    word = jnp.where(turn, _at(bits, after * size + here), word)
+    behind = 32 * jnp.where(turn, after, index) + _lowest(word) + 1
+    return jnp.where(turn & ~(found & (place < end)), end + 1, behind)
+
+
+def _next_word(flags: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return whether a word after `index` is not empty, and the index of the first one (else 0)."""
+    found, after = jnp.zeros(index.shape, bool), jnp.zeros(index.shape, jnp.int32)
     for k, flag in enumerate(flags):
-        here = (flag != 0) & ~found
-        index = jnp.where(here, 32 * k + _lowest(flag), index)
-        rest.append(jnp.where(here, _without_lowest(flag), flag))
-        found = found | here
-    return found, index, tuple(rest)
+        behind = jnp.clip(index + 1 - 32 * k, 0, 32).astype(jnp.uint32)
+        rest = jnp.where(behind < 32, flag & (jnp.uint32(0xFFFFFFFF) << jnp.minimum(behind, 31)), jnp.uint32(0))
+        after = jnp.where((rest != 0) & ~found, 32 * k + _lowest(rest), after)
+        found = found | (rest != 0)
+    return found, after
 
 
 def _at(table: jax.Array, index: jax.Array) -> jax.Array:
