@@ -9,13 +9,27 @@ wherever in the tree they stand:
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
+
+
+class Pace(NamedTuple):
+    """Say how fast a run is.
+
+    Attributes:
+        seconds: seconds per step.
+        life: steps between two rebuilds.
+        left: steps that are still to be taken.
+    """
+
+    seconds: float
+    life: float
+    left: int
 
 
 class Refreshable(Struct):
@@ -48,11 +62,36 @@ class Refreshable(Struct):
         """Return one made for `position`, with shapes that are large enough: on the host, never under jit."""
         raise NotImplementedError
 
+    def tuned(self, position: PyTree, pace: "Pace") -> Self:
+        """Return one that is as good at `position` and makes the rest of a run faster: on the host, by default itself.
+
+        `run` asks once, when it knows its pace.
+        """
+        del position, pace
+        return self
+
     def update(self, position: PyTree) -> Self:
-        """Return one that holds at `position` and for a step beyond: itself where it does, else rebuilt."""
-        return jax.lax.cond(
-            self.valid(position, margin=self.margin), lambda env, _: env, type(self).rebuild, self, position
-        )
+        """Return one that holds at `position` and for a step beyond: itself where it does, else rebuilt.
+
+        Under `vmap` all members of a batch are rebuilt as soon as one of them has to be.
+        """
+        holds = for_all(self.valid(position, margin=self.margin))
+        return jax.lax.cond(holds, lambda env, _: env, type(self).rebuild, self, position)
+
+
+@jax.custom_batching.custom_vmap
+def for_all(holds: jax.Array) -> jax.Array:
+    """Return `holds`; under `vmap`, whether it holds for the whole batch.
+
+    A condition that differs within a batch would be a choice between two results that are both computed, every time.
+    """
+    return holds
+
+
+@for_all.def_vmap
+def _for_all_of_batch(axis_size: int, in_batched: list[bool], holds: jax.Array) -> tuple[jax.Array, bool]:
+    del axis_size
+    return (jnp.all(holds), False) if in_batched[0] else (holds, False)
 
 
 class Advancing(Struct):
@@ -123,6 +162,11 @@ def rebuild(env: PyTree, position: PyTree) -> PyTree:
 def allocate(env: PyTree, position: PyTree) -> PyTree:
     """Return `env` with every refreshable part allocated anew for `position`, on the host."""
     return _each(_is_refreshable, lambda node: node.allocate(position), env)
+
+
+def tuned(env: PyTree, position: PyTree, pace: Pace) -> PyTree:
+    """Return `env` with every refreshable part made as fast as it can be, on the host."""
+    return _each(_is_refreshable, lambda node: node.tuned(position, pace), env)
 
 
 def advance(env: PyTree, state: Any) -> PyTree:

@@ -22,6 +22,7 @@ from treedyn.tree import PyTree
 
 _BUFFER_BYTES = 2**26
 _CHUNK_SECONDS = 0.5
+_TUNE_AFTER = 2.0  # seconds that are measured before lists are tuned
 _LARGEST_CHUNK = 2**30
 _REPAIRABLE = Status.OVERFLOW
 
@@ -37,8 +38,8 @@ class Run:
         steps: steps taken.
         rebuilds: how often the environment was rebuilt.
         allocations: how often it ran out of room and was allocated anew.
-        seconds: wall time without the first chunk, which compiles.
-        steps_per_second: speed without the first chunk; NaN where there was only one.
+        seconds: wall time without the chunks that compile: the first one, and one after each allocation.
+        steps_per_second: speed without those; NaN where there was no other.
     """
 
     state: State
@@ -154,7 +155,7 @@ class _Host:
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
         self.buffer, self.capacity = None, 0
-        self.repaired = -1
+        self.repaired, self.untuned, self.cold = -1, True, True
         if record is not None:
             self._make_buffer()
 
@@ -195,6 +196,7 @@ class _Host:
             bar.update(self.taken - before)
             if trouble:
                 self._repair(trouble)
+            self._tune(steps - self.taken)
         # a list may have overflowed when it was rebuilt after the last step: nothing has used it yet
         if Status(int(environment.status(self.env))) & _REPAIRABLE:
             self._grow()
@@ -205,13 +207,15 @@ class _Host:
         return max(int(self.pace * _CHUNK_SECONDS), 1) if self.pace else 50
 
     def _time(self, seconds: float, steps: int) -> None:
-        if self.pace or steps == 0:
+        # a chunk that compiles, the first one or one after a list changed its shape, tells nothing about the pace
+        if not self.cold:
             self.seconds += seconds
             self.timed_steps += steps
-        if steps:
-            # the first chunk compiles, so what it gives is a lower bound, from which the pace may rise quickly
+        if steps and not (self.cold and self.pace):
+            # the first one gives a lower bound, from which the pace may rise quickly
             now = steps / seconds
             self.pace = min(now, 8 * self.pace) if self.pace else now
+        self.cold = False
 
     def _chunk(self, todo: int) -> compiled.Progress:
         """Run one chunk on the device, and keep its records."""
@@ -238,9 +242,20 @@ class _Host:
         self._grow()
         self.repaired = self.taken
 
+    def _tune(self, left: int) -> None:
+        if self.untuned and self.seconds > _TUNE_AFTER:
+            self.untuned = False
+            pace = environment.Pace(self.seconds / self.timed_steps, self.taken / max(self.rebuilds, 1), left)
+            self.env = environment.tuned(self.env, self.state.position, pace)
+            self._reshaped()
+
     def _grow(self) -> None:
         self.env = environment.allocate(self.env, self.state.position)
         self.allocations += 1
+        self._reshaped()
+
+    def _reshaped(self) -> None:
+        self.cold = True
         if self.record is not None and self._shapes() != self.shapes:
             raise ValueError(
                 "record: what it returns changed its shape when a neighbor list grew; record something of fixed shape"

@@ -86,9 +86,7 @@ def check_reach(space: Space, cutoff: Any, skin: Any, points: jax.Array) -> floa
             "points and box the same number of dimensions"
         )
     check_cutoff(space, cutoff, dimension)
-    periodic = space.periodic_axes(dimension)
-    height = [float(h) for h, p in zip(heights(space, points, dimension), periodic, strict=True) if p]
-    most = min(height, default=np.inf) / 2 - float(cutoff)
+    most = largest_skin(space, float(cutoff), points)
     allowance = 4 * float(jnp.finfo(points.dtype).eps) * float(cutoff)
     if float(skin) > most + allowance:
         raise ValueError(
@@ -97,6 +95,16 @@ def check_reach(space: Space, cutoff: Any, skin: Any, points: jax.Array) -> floa
             "a smaller skin, use a larger box, or replicate the cell"
         )
     return float(cutoff) + float(skin)
+
+
+def largest_skin(space: Space, cutoff: float, points: jax.Array) -> float:
+    """Return the largest skin that the box allows; infinity where there is no box."""
+    if not isinstance(space, ParticleSpace):
+        return math.inf
+    dimension = points.shape[1]
+    periodic = space.periodic_axes(dimension)
+    height = [float(h) for h, p in zip(heights(space, points, dimension), periodic, strict=True) if p]
+    return min(height, default=math.inf) / 2 - cutoff
 
 
 def measure_room(grid: Grid, space: Space, points: jax.Array, least: Room | None) -> Room:
@@ -161,4 +169,4 @@ def choose_capacity(neighbors: int, points: int, headroom: float, least: int) ->
     return least if neighbors <= least > 0 else -(-wanted // _MULTIPLE) * _MULTIPLE
 
 
-__all__ = ["check_known", "check_points", "check_reach", "choose_capacity", "measure_room"]
+__all__ = ["check_known", "check_points", "check_reach", "choose_capacity", "largest_skin", "measure_room"]

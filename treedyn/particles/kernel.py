@@ -34,6 +34,8 @@ _TILE = 2**18
 # and how many slots are reduced together. The compiler unrolls that many copies of the potential; where they become too
 # long for it, it gives up the particles as vector axis, which costs a factor of 4. With 8, Lennard-Jones just fits.
 _TOGETHER = 2
+# A tile is cut into pieces for that up to this height: a few particles without a list, too, but not a column of many.
+_HEIGHT_TO_CUT = 64
 
 
 @runtime_checkable
@@ -118,7 +120,7 @@ def _in_blocks(
         if once:
             height = _SLOTS_OF_FEW if size <= _FEW else _SLOTS
         tiles = _Tiles(first, f, *_tiles_of(own, start, rows, partners, height))
-        return _over_tiles(tiles, filled, once, partners is not None)
+        return _over_tiles(tiles, filled, once)
 
     if blocks == 1:
         return block(0)
@@ -208,13 +210,13 @@ def _tiles_of(
     return pairs, count, height
 
 
-def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool, listed: bool) -> PyTree:
+def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool) -> PyTree:
     """Sum tiles over their slots."""
 
     def over_slots(x: PyTree) -> PyTree:
         return jax.tree.map(lambda x: jnp.sum(x, axis=0), x)
 
-    if once and listed and tiles.height:
+    if once and 0 < tiles.height <= _HEIGHT_TO_CUT:
         stop = tiles.count if filled is None else jnp.minimum(-(-filled // tiles.height), tiles.count)
         return _loop(stop, tiles.sums)
     if tiles.count == 1:

@@ -8,6 +8,7 @@ own neighbors, gathers without a scatter, which is faster and gives the same bit
 of the cells: what is near in space is near in memory. `order` and `rank` lead from rows to particles and back.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, Self, cast
 
@@ -17,11 +18,19 @@ import numpy as np
 from jax import lax
 
 from treedyn import tree
-from treedyn.environment import Refreshable
-from treedyn.particles.allocation import check_known, check_points, check_reach, choose_capacity, measure_room
+from treedyn.environment import Pace, Refreshable, for_all
+from treedyn.particles.allocation import (
+    check_known,
+    check_points,
+    check_reach,
+    choose_capacity,
+    largest_skin,
+    measure_room,
+)
 from treedyn.particles.build import mark, write
 from treedyn.particles.cells import Grid, make_grid
 from treedyn.particles.masks import Room
+from treedyn.particles.skin import WORTH, best_skin
 from treedyn.particles.space import free
 from treedyn.particles.validity import holds
 from treedyn.space import Euclidean, Space, as_space
@@ -29,6 +38,7 @@ from treedyn.status import Status, word
 from treedyn.struct import Struct, function, static
 from treedyn.tree import PyTree
 
+_REGRIDS = 4  # how many times a batch may be divided into cells anew, for the sake of another of its boxes
 DEFAULT_SKIN = 0.12  # of the cutoff: 0.3 sigma for a Lennard-Jones cutoff of 2.5 sigma
 
 
@@ -40,6 +50,7 @@ class NeighborLists(Struct):
         cutoff: largest distance at which pairs interact.
         skin: how much further the list reaches.
         headroom: factor between the neighbors that are found at first and those there is room for.
+        auto: whether `run` may choose another skin.
         select: picks the points out of the position; `None` where the position is the points.
     """
 
@@ -47,6 +58,7 @@ class NeighborLists(Struct):
     cutoff: jax.Array | float
     skin: jax.Array | float
     headroom: float = static()
+    auto: bool = static(default=False)
     select: Callable[[PyTree], jax.Array] | None = function()
 
     def allocate(self, position: PyTree) -> "NeighborList":
@@ -62,7 +74,54 @@ class NeighborLists(Struct):
             ValueError: the points are no floating-point array `[N, d]` of known, finite numbers, or the box does not
                 allow the cutoff or the skin.
         """
-        return _allocate(self, _points(position, self.select), None)
+        return _allocate(self, _points(position, self.select), None, None)
+
+    def allocate_batch(self, position: PyTree, space: Space | None = None) -> "NeighborList":
+        """Make a list for every system of a batch, of sizes that are large enough for all: on the host.
+
+        Args:
+            position: the positions, every leaf with one more axis in front; the points are `[B, N, d]`.
+            space: the spaces, every leaf with one more axis in front, where the systems have boxes of their own.
+
+        Returns:
+            A batch of lists, for `jax.vmap`.
+
+        Raises:
+            ValueError: as for `allocate`; the systems differ in their number of points, or one box is too small.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> from treedyn import particles as tp
+            >>> position = jnp.array([[[0.0], [1.0], [5.0]], [[0.0], [1.0], [1.5]]])
+            >>> lists = tp.neighbor_list(tp.free(), cutoff=1.2, skin=0.1).allocate_batch(position)
+            >>> jax.vmap(lambda env: env.filled)(lists).tolist()
+            [1, 2]
+        """
+        count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space))}
+        if len(count) != 1 or count <= {(), (0,)}:
+            raise ValueError(f"position, space: expected one first axis for all leaves, the batch; got {sorted(count)}")
+
+        def member(k: int) -> tuple[PyTree, Space]:
+            here, box = jax.tree.map(lambda leaf: jnp.asarray(leaf)[k], (position, space))
+            return here, self.space if space is None else box
+
+        lists, grid, regrids = None, None, 0
+        worst = 0
+        while regrids < _REGRIDS:
+            here, box = member(worst)
+            recipe = self.replace(space=box)
+            # Cells that fit all boxes stay, and sizes only ever grow, so this ends.
+            lists = _allocate(recipe, _points(here, self.select), lists, grid)
+            batch = jax.jit(jax.vmap(lists.rebuild))(position, space)
+            word = np.asarray(batch.word)
+            if not np.any(word):
+                return batch
+            worst = int(np.argmax(word))
+            fits = word[worst] == int(Status.OVERFLOW)
+            grid, regrids = (lists.grid if fits else None), regrids + (not fits)
+        raise ValueError(
+            "space: no one grid of cells fits all boxes of the batch, they are too different in shape; divide the batch"
+        )
 
 
 class NeighborList(Refreshable):
@@ -81,6 +140,7 @@ class NeighborList(Refreshable):
         grid: the cells that the points are sorted into.
         room: sizes of the intermediate arrays.
         headroom: how much `allocate` leaves above what it needs.
+        auto: whether `run` may choose another skin.
         select: picks the points out of the position; `None` where the position is the points.
     """
 
@@ -96,6 +156,7 @@ class NeighborList(Refreshable):
     grid: Grid
     room: Room = static()
     headroom: float = static()
+    auto: bool = static(default=False)
     select: Callable[[PyTree], jax.Array] | None = function()
 
     @property
@@ -184,7 +245,7 @@ class NeighborList(Refreshable):
         if space is None:
             return super().update(position)
         return lax.cond(
-            self.valid(position, self.margin, space),
+            for_all(self.valid(position, self.margin, space)),
             lambda lists, *_: lists,
             lambda lists, x, s: lists.rebuild(x, s),
             self,
@@ -207,9 +268,32 @@ class NeighborList(Refreshable):
             cutoff=self.cutoff,
             skin=self.skin,
             headroom=self.headroom,
+            auto=self.auto,
             select=self.select,
         )
-        return cast(Self, _allocate(recipe, _points(position, self.select), self))
+        return cast(Self, _allocate(recipe, _points(position, self.select), self, None))
+
+    def tuned(self, position: PyTree, pace: Pace) -> Self:
+        """Return a list with the skin at which a run is fastest, where it was left open (`skin="auto"`): on the host.
+
+        Args:
+            position: the position; its points are `[N, d]`.
+            pace: how fast the run is now, and how long it still takes.
+        """
+        if not self.auto or pace.left * pace.seconds < WORTH:
+            return self
+        points = self._points(position)
+        rebuild = jax.jit(type(self).rebuild)
+        jax.block_until_ready(rebuild(self, position))
+        began = time.perf_counter()
+        jax.block_until_ready(rebuild(self, position))
+        build = min((time.perf_counter() - began) / pace.life, pace.seconds / 2)
+        now, cutoff = float(self.skin), float(self.cutoff)
+        most = min(largest_skin(self.space, cutoff, points), cutoff)
+        skin, gain = best_skin(now, most, cutoff, points.shape[1], pace.seconds - build, build)
+        if gain * pace.left < WORTH:
+            return self
+        return self.replace(skin=jnp.asarray(skin, self.skin.dtype)).allocate(position)
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return all pairs of particles in the list, every pair twice: on the host.
@@ -254,7 +338,7 @@ def neighbor_list(
     space: Any,
     cutoff: float,
     *,
-    skin: float | None = None,
+    skin: float | str | None = None,
     select: Callable[[PyTree], jax.Array] | None = None,
     headroom: float = 1.25,
 ) -> NeighborLists:
@@ -266,7 +350,8 @@ def neighbor_list(
         cutoff: largest distance at which pairs interact; length.
         skin: how much further the list reaches, so that it holds until particles have moved by half of that; length.
             A larger one makes lists live longer and forces cost more. By default 12 % of the cutoff. 0 is for positions
-            that do not move.
+            that do not move. With "auto", `run` measures what builds and forces cost and chooses the best one; the
+            trajectory stays the same to round-off.
         select: picks the points `[N, d]` out of the position; by default the position is the points.
         headroom: room for this many times the neighbors that are found at first. More costs memory, hardly time.
 
@@ -298,7 +383,10 @@ def neighbor_list(
         )
     if isinstance(space, Euclidean):
         space = free()
-    if skin is None:
+    auto = isinstance(skin, str)
+    if auto and skin != "auto":
+        raise ValueError(f'skin: expected a number or "auto", got {skin!r}')
+    if skin is None or auto:
         skin = DEFAULT_SKIN * cutoff
     for name, value, least in (("cutoff", cutoff, "positive"), ("skin", skin, "zero or positive")):
         if jnp.ndim(value):
@@ -310,7 +398,7 @@ def neighbor_list(
         raise ValueError(f"headroom: must be at least 1, got {headroom}")
     if select is not None and not callable(select):
         raise ValueError(f"select: expected a function of the position that returns the points [N, d], got {select!r}")
-    return NeighborLists(space=space, cutoff=cutoff, skin=skin, headroom=float(headroom), select=select)
+    return NeighborLists(space=space, cutoff=cutoff, skin=skin, headroom=float(headroom), auto=auto, select=select)
 
 
 def _points(position: PyTree, select: Callable[[PyTree], jax.Array] | None) -> Any:
@@ -321,14 +409,17 @@ def _like(new: Any, old: Any) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(new).astype(old.dtype), old.shape)
 
 
-def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None) -> NeighborList:
+def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None, grid: Grid | None) -> NeighborList:
     """Make a list with room for what was measured; in two steps, since the first one tells the size of the second."""
     check_known({"position": points, "space": recipe.space, "cutoff": recipe.cutoff, "skin": recipe.skin})
     x = check_points(points)
+    if recipe.auto:
+        most = largest_skin(recipe.space, float(recipe.cutoff), x)
+        recipe = recipe.replace(skin=min(float(recipe.skin), most) if most > 0 else recipe.skin)
     reach = check_reach(recipe.space, recipe.cutoff, recipe.skin, x)
     space = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf)), recipe.space)
     cutoff, skin = (jnp.asarray(value, x.dtype) for value in (recipe.cutoff, recipe.skin))
-    grid = make_grid(space, x, reach)
+    grid = make_grid(space, x, reach) if grid is None else grid
     room = measure_room(grid, space, x, None if old is None else old.room)
     rows, words, status = mark(grid, room, space, x, cutoff + skin)
     capacity = choose_capacity(int(words.most), len(x), recipe.headroom, 0 if old is None else old.capacity)
@@ -345,6 +436,7 @@ def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None) -> N
         grid=grid,
         room=room,
         headroom=recipe.headroom,
+        auto=recipe.auto,
         select=recipe.select,
     )
 

@@ -1,0 +1,1 @@
+"""Measure speed, memory and compile time: `python -m benchmarks CASE`, and `python -m benchmarks compare`."""

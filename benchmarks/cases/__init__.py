@@ -1,0 +1,25 @@
+"""The cases, each a function from `Work` to `Result`."""
+
+from collections.abc import Callable
+
+from benchmarks.result import Result
+from benchmarks.work import Work
+
+
+def find(case: str) -> Callable[[Work], Result]:
+    """Return the function of a case; what it needs is imported only now."""
+    # Fresh processes are measured by these two, so this one may stay small.
+    if case in ("compile", "memory"):
+        from benchmarks.cases import fresh
+
+        return {"compile": fresh.compile_time, "memory": fresh.memory}[case]
+    from benchmarks.cases import custom, dynamics, neighbors, relaxation
+
+    return {
+        "lj": dynamics.melt,
+        "lj-langevin": dynamics.melt,
+        "batch": dynamics.batch,
+        "custom-pair": custom.custom_pair,
+        "neighbors": neighbors.neighbors,
+        "fire": relaxation.fire,
+    }[case]
