@@ -29,13 +29,11 @@ _ROWS = 2**15
 # the list has; and where derivatives of the sum are wanted,
 _SLOTS_OF_FEW, _FEW, _SLOTS = 16, 2**13, 8
 _SLOTS_TO_DIFFERENTIATE = 16
-# the most pairs in it where all particles are partners,
-_TILE = 2**18
+# the most pairs in it where all particles are partners, if they are more than these,
+_TILE, _SMALL = 2**18, 2**6
 # and how many slots are reduced together. The compiler unrolls that many copies of the potential; where they become too
 # long for it, it gives up the particles as vector axis, which costs a factor of 4. With 8, Lennard-Jones just fits.
 _TOGETHER = 2
-# A tile is cut into pieces for that up to this height: a few particles without a list, too, but not a column of many.
-_HEIGHT_TO_CUT = 64
 
 
 @runtime_checkable
@@ -185,7 +183,7 @@ def _tiles_of(
     size = jax.tree.leaves(own)[0].shape[0]
     slots = jax.tree.leaves(rows)[0].shape[0] if partners is None else partners.shape[0]
     index = (start + lax.iota(jnp.int32, size))[None]
-    if partners is None:
+    if partners is None and slots > _SMALL:
         count, height = _split(slots, max(height, _TILE // max(1, size)))
     else:
         height = min(height, slots)
@@ -216,7 +214,7 @@ def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool) -> PyTree:
     def over_slots(x: PyTree) -> PyTree:
         return jax.tree.map(lambda x: jnp.sum(x, axis=0), x)
 
-    if once and 0 < tiles.height <= _HEIGHT_TO_CUT:
+    if once and 0 < tiles.height <= _SLOTS_OF_FEW:
         stop = tiles.count if filled is None else jnp.minimum(-(-filled // tiles.height), tiles.count)
         return _loop(stop, tiles.sums)
     if tiles.count == 1:
