@@ -66,7 +66,8 @@ def test_a_sum_is_the_same_in_every_bit_however_many_slots_a_list_has():
         np.testing.assert_array_equal(other[1], first[1])
 
 
-def test_a_large_crystal_has_its_energy_zero_force_and_derivatives_in_blocks():
+def test_a_large_crystal_has_its_energy_zero_force_and_derivatives_in_blocks(monkeypatch):
+    monkeypatch.setattr(kernel, "_ROWS", 2**15)
     crystal = hexagonal((208, 80), lattice_constant=1.0)
     count = crystal.position.shape[0]
     assert count > kernel._ROWS

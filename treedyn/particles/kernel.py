@@ -24,7 +24,7 @@ from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
 # All measured on two cores. The most particles in a tile,
-_ROWS = 2**15
+_ROWS = 2**18
 # its slots, for few and for many particles: the same for every list, so that a sum is rounded alike however many slots
 # the list has; and where derivatives of the sum are wanted,
 _SLOTS_OF_FEW, _FEW, _SLOTS = 16, 2**13, 8
