@@ -24,6 +24,7 @@ def listed(lists, k):
     return set(zip(i.tolist(), j.tolist(), strict=True))
 
 
+@pytest.mark.slow
 def test_lists_of_open_systems_of_any_density_are_allocated_together():
     size = jnp.array([2.0, 8.0, 3.0])
     position = size[:, None, None] * jax.random.uniform(KEY, (3, 40, 3))

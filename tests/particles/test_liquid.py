@@ -41,6 +41,7 @@ def test_momentum_is_conserved_to_round_off():
     assert jnp.max(jnp.abs(jnp.sum(out.state.momentum, axis=0))) < 1e-10
 
 
+@pytest.mark.slow
 def test_a_list_gives_the_trajectory_of_all_pairs():
     u = tp.force_shifted(tp.lennard_jones(), cutoff=2.5)
     dynamics, state, env, _ = melt(4, u, jnp.float64)

@@ -113,7 +113,11 @@ def allocated(name):
     return recipe.allocate(stored(case, points(case, rng, 0.0), cell))
 
 
-@pytest.mark.parametrize("name", CASES)
+# what differs most from each other stays in the fast suite
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("cube", "slab", "free plane") else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
+)
 @given(
     seed=st.integers(0, 2**32 - 1),
     skew=st.floats(0, 1),
