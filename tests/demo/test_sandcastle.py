@@ -70,6 +70,7 @@ def test_castle_settles_and_loses_energy(sand):
     assert outcome.run.records[0].shape == (4, len(sand.position), 2)
 
 
+@pytest.mark.slow
 def test_projectile_keeps_its_course_and_pushes_the_sand(sand):
     stage = few_steps(demo.SHOT, 400)
     outcome = demo.play(stage, sand)

@@ -34,6 +34,7 @@ def test_energy_is_conserved_to_second_order_in_the_time_step():
     assert 3.0 < errors[0] / errors[1] < 6.0
 
 
+@pytest.mark.slow
 def test_momentum_is_conserved_to_round_off():
     u = tp.force_shifted(tp.lennard_jones(), cutoff=2.5)
     dynamics, state, env, _ = melt(5, u, jnp.float64)
@@ -62,6 +63,7 @@ def test_skin_changes_nothing_but_round_off():
     assert jnp.max(jnp.abs(dynamics.space.displacement(*ends))) < 1e-8
 
 
+@pytest.mark.slow
 def test_an_overflowing_list_gives_the_trajectory_of_a_large_one():
     u = tp.force_shifted(tp.lennard_jones(), cutoff=2.5)
     dynamics, state, env, _ = melt(5, u, jnp.float64)
