@@ -128,10 +128,11 @@ class _Loop:
                 again = stale & ~fresh
                 lost = clear(lost, Status.STALE) | word(Status.TOO_FAR, stale)
                 lost = jnp.where(again, jnp.uint32(0), lost)
+                # nor is a list kept that is not going to hold for the next step
+                again = again | ~(stale | environment.valid(env, self._foretold(state, new)))
             good = ~stale & (lost == jnp.uint32(0))
+            again = again & (lost == jnp.uint32(0))
             moved = environment.advancing(environment.advance(here, new))
-            if environment.refreshable(env):
-                again = again | (good & ~environment.valid(env, self._foretold(state, new)))
             state, nodes = tree.where(good, (new, moved), (state, nodes))
             ended = jnp.asarray(False)
             if self.until is not None:

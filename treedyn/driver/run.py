@@ -246,8 +246,11 @@ class _Host:
         if self.untuned and self.seconds > _TUNE_AFTER:
             self.untuned = False
             pace = environment.Pace(self.seconds / self.timed_steps, self.taken / max(self.rebuilds, 1), left)
-            self.env = environment.tuned(self.env, self.state.position, pace)
-            self._reshaped()
+            env = environment.tuned(self.env, self.state.position, pace)
+            changed = any(a is not b for a, b in zip(jax.tree.leaves(env), jax.tree.leaves(self.env), strict=True))
+            self.env = env
+            if changed:
+                self._reshaped()
 
     def _grow(self) -> None:
         self.env = environment.allocate(self.env, self.state.position)
