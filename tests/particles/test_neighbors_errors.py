@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from treedyn.particles.allocation import check_reach, choose_capacity
-from treedyn.particles.neighbors import neighbor_list
+from treedyn.particles.recipe import neighbor_list
 from treedyn.particles.space import free, periodic, triclinic
 from treedyn.space import euclidean
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treedyn.particles.neighbors import neighbor_list
+from treedyn.particles.recipe import neighbor_list
 from treedyn.particles.space import periodic, triclinic
 from treedyn.status import Status
 

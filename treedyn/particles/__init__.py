@@ -10,8 +10,6 @@ from treedyn.particles.lattice import hcp as hcp
 from treedyn.particles.lattice import hexagonal as hexagonal
 from treedyn.particles.lattice import sc as sc
 from treedyn.particles.neighbors import NeighborList as NeighborList
-from treedyn.particles.neighbors import NeighborLists as NeighborLists
-from treedyn.particles.neighbors import neighbor_list as neighbor_list
 from treedyn.particles.pair import PairEnergy as PairEnergy
 from treedyn.particles.pair import pair_energy as pair_energy
 from treedyn.particles.parameters import arithmetic_mean as arithmetic_mean
@@ -22,6 +20,8 @@ from treedyn.particles.potentials import harmonic as harmonic
 from treedyn.particles.potentials import lennard_jones as lennard_jones
 from treedyn.particles.potentials import morse as morse
 from treedyn.particles.potentials import soft_sphere as soft_sphere
+from treedyn.particles.recipe import NeighborLists as NeighborLists
+from treedyn.particles.recipe import neighbor_list as neighbor_list
 from treedyn.particles.reciprocal import reciprocal as reciprocal
 from treedyn.particles.space import Free as Free
 from treedyn.particles.space import ParticleSpace as ParticleSpace

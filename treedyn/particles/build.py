@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn.particles.cells import Grid, sort_by_cell, to_real
+from treedyn.particles.kernel import rows_for
 from treedyn.particles.masks import Room, Tiles, Words, compare, cut, read_out
 from treedyn.particles.space import Free, ParticleSpace, separation
 from treedyn.space import Space
@@ -21,7 +22,7 @@ class Rows(Struct):
     """Hold the order of the particles.
 
     Attributes:
-        order: the particle in every row, `int32[N]`.
+        order: the particle in every row, `int32[R]`; rows from N on are empty.
         rank: the row of every particle, `int32[N]`.
         tiles: how rows are divided into tiles.
     """
@@ -61,6 +62,7 @@ def mark(grid: Grid, room: Room, space: Space, position: jax.Array, reach: jax.A
         | word(Status.BOX, ~grid.allows(space, reach))
         | word(Status.NONFINITE, ~jnp.all(jnp.isfinite(position)))
     )
+    order = jnp.pad(order, (0, rows_for(len(order)) - len(order)))
     return Rows(order=order, rank=rank, tiles=tiles), words, status
 
 

@@ -25,6 +25,10 @@ from treedyn.tree import PyTree
 
 # All measured on two cores. The most particles in a tile,
 _ROWS = 2**18
+# what the numbers of rows are multiples of: the compiler divides a loop between threads, and where they do not all get
+# the same, it gives up vectors, which costs a factor of 3. (Less where rows are few, and nothing for the smallest
+# systems, which come in batches: there it hardly matters, and empty rows cost most.)
+_MULTIPLES = {2**11: 64, 2**6: 16, 0: 1}
 # its slots, for few and for many particles: the same for every list, so that a sum is rounded alike however many slots
 # the list has; and where derivatives of the sum are wanted,
 _SLOTS_OF_FEW, _FEW, _SLOTS = 16, 2**13, 8
@@ -41,9 +45,10 @@ class PartnerList(Protocol):
     """What a neighbor list shows to a sum over partners.
 
     Attributes:
-        order: the particle that sits in every row, `int[N]`; rows are in spatial order.
+        order: the particle that sits in every row, `int[R]`; rows are in spatial order. There may be more rows than
+            particles (`rows_for`): in those that are left over anyone may sit, without partners.
         rank: the row of every particle, `int[N]`.
-        partners: the row of each partner of each row, `int[M, N]`; the row itself where the slot is empty. Every pair
+        partners: the row of each partner of each row, `int[M, R]`; the row itself where the slot is empty. Every pair
             stands in the columns of both its rows.
         cutoff: pairs up to this distance are in the list.
     """
@@ -68,6 +73,12 @@ class Partners(Struct):
     rank: jax.Array
     partners: jax.Array
     filled: jax.Array | None = None
+
+
+def rows_for(particles: int) -> int:
+    """Return the number of rows a list of so many particles should have: a round one, and not less."""
+    multiple = next(multiple for least, multiple in _MULTIPLES.items() if particles >= least)
+    return -(-particles // multiple) * multiple
 
 
 def sum_over_partners(
@@ -111,6 +122,7 @@ def _in_blocks(
 ) -> PyTree:
     count = jax.tree.leaves(rows)[0].shape[0]
     blocks, size = _split(count, _ROWS)
+    size = min(rows_for(size), count)
 
     def block(start: Any) -> PyTree:
         own = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size), rows)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from treedyn.particles.cells import Grid
+from treedyn.particles.kernel import rows_for
 from treedyn.particles.space import Components
 from treedyn.struct import Struct
 
@@ -278,21 +279,23 @@ def read_out(words: Words, tiles: Tiles, room: Room, capacity: int) -> jax.Array
 
     Returns:
         The row of the k-th neighbor of row r at `[k, r]`, and row r itself in the slots that are left, which come last;
-        `int32[capacity, N]`.
+        `int32[capacity, R]`. Rows from N on, which nobody sits in, have no neighbors.
     """
-    number = tiles.of_row.shape[0]
+    known = tiles.of_row.shape[0]
+    number = rows_for(known)
+    tile_of_row, lane = (jnp.pad(x, (0, number - known)) for x in (tiles.of_row, tiles.lane))
     block = min(number, ROW_BLOCK)
     size = room.tiles * room.lanes
     bits, rows = words.bits.reshape(-1), words.row.reshape(-1)
-    place = tiles.of_row * room.lanes + tiles.lane
-    nonempty = words.nonempty.reshape(-1, size)[:, place]
-    end = 32 * room.around
     own = jnp.arange(number, dtype=jnp.int32)
+    place = tile_of_row * room.lanes + lane
+    nonempty = jnp.where(own < known, words.nonempty.reshape(-1, size)[:, place], 0)
+    end = 32 * room.around
 
     def one_block(i: jax.Array, out: jax.Array) -> jax.Array:
         # the last block starts early enough to be a full one
         begin = jnp.minimum(i * block, number - block)
-        here, tile, self_row = (lax.dynamic_slice(x, (begin,), (block,)) for x in (place, tiles.of_row, own))
+        here, tile, self_row = (lax.dynamic_slice(x, (begin,), (block,)) for x in (place, tile_of_row, own))
         flags = lax.dynamic_slice_in_dim(nonempty, begin, block, axis=1)
 
         def one_slot(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -305,7 +308,7 @@ def read_out(words: Words, tiles: Tiles, room: Room, capacity: int) -> jax.Array
             neighbor = jnp.where(place <= end, neighbor, self_row)
             return lax.dynamic_update_slice(out, neighbor[None], (k, begin)), place
 
-        start = (out, jnp.zeros(block, jnp.int32))
+        start = (out, jnp.where(self_row < known, 0, end))
         return lax.fori_loop(0, jnp.minimum(words.most, capacity), one_slot, start)[0]
 
     out = jnp.broadcast_to(own[None], (capacity, number))

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from treedyn import tree
 from treedyn.environment import Pace, Refreshable, for_all
 from treedyn.particles.allocation import (
     check_known,
@@ -38,15 +37,12 @@ from treedyn.status import Status, word
 from treedyn.struct import Struct, function, static
 from treedyn.tree import PyTree
 
-_REGRIDS = 4  # how many times a batch may be divided into cells anew, for the sake of another of its boxes
-DEFAULT_SKIN = 0.12  # of the cutoff: 0.3 sigma for a Lennard-Jones cutoff of 2.5 sigma
 
-
-class NeighborLists(Struct):
-    """Say how neighbor lists are to be made; `allocate` makes one.
+class Recipe(Struct):
+    """Hold what says how a list is to be made, and is known by the list that was made so.
 
     Attributes:
-        space: the space of the points.
+        space: the space of the points; in a list, what it was when the list was built.
         cutoff: largest distance at which pairs interact.
         skin: how much further the list reaches.
         headroom: factor between the neighbors that are found at first and those there is room for.
@@ -61,87 +57,23 @@ class NeighborLists(Struct):
     auto: bool = static(default=False)
     select: Callable[[PyTree], jax.Array] | None = function()
 
-    def allocate(self, position: PyTree) -> "NeighborList":
-        """Make a list for `position` with room for it and some more: on the host, never under jit.
-
-        Args:
-            position: the position; its points are `[N, d]`.
-
-        Returns:
-            A list that holds at `position`.
-
-        Raises:
-            ValueError: the points are no floating-point array `[N, d]` of known, finite numbers, or the box does not
-                allow the cutoff or the skin.
-        """
-        return _allocate(self, _points(position, self.select), None, None)
-
-    def allocate_batch(self, position: PyTree, space: Space | None = None) -> "NeighborList":
-        """Make a list for every system of a batch, of sizes that are large enough for all: on the host.
-
-        Args:
-            position: the positions, every leaf with one more axis in front; the points are `[B, N, d]`.
-            space: the spaces, every leaf with one more axis in front, where the systems have boxes of their own.
-
-        Returns:
-            A batch of lists, for `jax.vmap`.
-
-        Raises:
-            ValueError: as for `allocate`; the systems differ in their number of points, or one box is too small.
-
-        Example:
-            >>> import jax, jax.numpy as jnp
-            >>> from treedyn import particles as tp
-            >>> position = jnp.array([[[0.0], [1.0], [5.0]], [[0.0], [1.0], [1.5]]])
-            >>> lists = tp.neighbor_list(tp.free(), cutoff=1.2, skin=0.1).allocate_batch(position)
-            >>> jax.vmap(lambda env: env.filled)(lists).tolist()
-            [1, 2]
-        """
-        count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space))}
-        if len(count) != 1 or count <= {(), (0,)}:
-            raise ValueError(f"position, space: expected one first axis for all leaves, the batch; got {sorted(count)}")
-
-        def member(k: int) -> tuple[PyTree, Space]:
-            here, box = jax.tree.map(lambda leaf: jnp.asarray(leaf)[k], (position, space))
-            return here, self.space if space is None else box
-
-        lists, grid, regrids = None, None, 0
-        worst = 0
-        while regrids < _REGRIDS:
-            here, box = member(worst)
-            recipe = self.replace(space=box)
-            # Cells that fit all boxes stay, and sizes only ever grow, so this ends.
-            lists = _allocate(recipe, _points(here, self.select), lists, grid)
-            batch = jax.jit(jax.vmap(lists.rebuild))(position, space)
-            word = np.asarray(batch.word)
-            if not np.any(word):
-                return batch
-            worst = int(np.argmax(word))
-            fits = word[worst] == int(Status.OVERFLOW)
-            grid, regrids = (lists.grid if fits else None), regrids + (not fits)
-        raise ValueError(
-            "space: no one grid of cells fits all boxes of the batch, they are too different in shape; divide the batch"
-        )
+    def points(self, position: PyTree) -> Any:
+        """Return the points in a position."""
+        return position if self.select is None else self.select(position)
 
 
-class NeighborList(Refreshable):
+class NeighborList(Recipe, Refreshable):
     """Hold the neighbors of every particle.
 
     Attributes:
-        order: the particle in every row, `int32[N]`.
+        order: the particle in every row, `int32[R]`; rows from N on, there to make it a round number, are empty.
         rank: the row of every particle, `int32[N]`.
-        partners: row of the k-th neighbor of row r at `[k, r]`; r itself where there is none, `int32[M, N]`.
+        partners: row of the k-th neighbor of row r at `[k, r]`; r itself where there is none, `int32[M, R]`.
         filled: the largest number of neighbors in any row: slots from there on are empty in all of them.
         reference: the points when the list was built, `[N, d]`.
         word: status word.
-        cutoff: largest distance at which pairs interact.
-        skin: how much further the list reaches.
-        space: the space of the points when the list was built.
         grid: the cells that the points are sorted into.
         room: sizes of the intermediate arrays.
-        headroom: how much `allocate` leaves above what it needs.
-        auto: whether `run` may choose another skin.
-        select: picks the points out of the position; `None` where the position is the points.
     """
 
     order: jax.Array
@@ -150,14 +82,8 @@ class NeighborList(Refreshable):
     filled: jax.Array
     reference: jax.Array
     word: jax.Array
-    cutoff: jax.Array
-    skin: jax.Array
-    space: Space
     grid: Grid
     room: Room = static()
-    headroom: float = static()
-    auto: bool = static(default=False)
-    select: Callable[[PyTree], jax.Array] | None = function()
 
     @property
     def status(self) -> jax.Array:
@@ -263,15 +189,8 @@ class NeighborList(Refreshable):
         Raises:
             ValueError: as for the `allocate` that made the list.
         """
-        recipe = NeighborLists(
-            space=self.space if space is None else as_space(space),
-            cutoff=self.cutoff,
-            skin=self.skin,
-            headroom=self.headroom,
-            auto=self.auto,
-            select=self.select,
-        )
-        return cast(Self, _allocate(recipe, _points(position, self.select), self, None))
+        recipe = self if space is None else self.replace(space=as_space(space))
+        return cast(Self, make_list(recipe, position, self))
 
     def tuned(self, position: PyTree, pace: Pace) -> Self:
         """Return a list with the skin at which a run is fastest, where it was left open (`skin="auto"`): on the host.
@@ -293,7 +212,7 @@ class NeighborList(Refreshable):
         skin, gain = best_skin(now, most, cutoff, points.shape[1], pace.seconds - build, build)
         if gain * pace.left < WORTH:
             return self
-        return self.replace(skin=jnp.asarray(skin, self.skin.dtype)).allocate(position)
+        return self.replace(skin=jnp.asarray(skin, points.dtype)).allocate(position)
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return all pairs of particles in the list, every pair twice: on the host.
@@ -313,7 +232,7 @@ class NeighborList(Refreshable):
         return order[row], order[partners[slot, row]]
 
     def _points(self, position: PyTree) -> jax.Array:
-        x = jnp.asarray(_points(position, self.select))
+        x = jnp.asarray(self.points(position))
         if x.shape != self.reference.shape or x.dtype != self.reference.dtype:
             raise ValueError(
                 f"position: this neighbor list was allocated for {self.reference.dtype}{list(self.reference.shape)}, "
@@ -334,83 +253,22 @@ class NeighborList(Refreshable):
         return jax.tree.map(_like, space, self.space)
 
 
-def neighbor_list(
-    space: Any,
-    cutoff: float,
-    *,
-    skin: float | str | None = None,
-    select: Callable[[PyTree], jax.Array] | None = None,
-    headroom: float = 1.25,
-) -> NeighborLists:
-    """Say how neighbor lists are to be made.
+def make_list(
+    recipe: Recipe, position: PyTree, old: NeighborList | None = None, grid: Grid | None = None
+) -> NeighborList:
+    """Make a list with room for what is measured: on the host, never under jit.
 
     Args:
-        space: the space of the points. Boxes of this library are searched by cells, in time proportional to the number
-            of points; for any other space all pairs are compared.
-        cutoff: largest distance at which pairs interact; length.
-        skin: how much further the list reaches, so that it holds until particles have moved by half of that; length.
-            A larger one makes lists live longer and forces cost more. By default 12 % of the cutoff. 0 is for positions
-            that do not move. With "auto", `run` measures what builds and forces cost and chooses the best one; the
-            trajectory stays the same to round-off.
-        select: picks the points `[N, d]` out of the position; by default the position is the points.
-        headroom: room for this many times the neighbors that are found at first. More costs memory, hardly time.
-
-    Returns:
-        A recipe; its `allocate(position)` makes a list.
+        recipe: how it is to be made.
+        position: the position.
+        old: a list whose sizes are enough as far as they go.
+        grid: the cells, if they are to be these.
 
     Raises:
-        ValueError: cutoff, skin or headroom is out of range, or `space` is not one space.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> from treedyn import particles as tp
-        >>> position = jnp.array([[0.0, 0.0], [1.0, 0.0], [9.5, 0.0], [5.0, 5.0]])
-        >>> env = tp.neighbor_list(tp.periodic(10.0), cutoff=1.5, skin=0.3).allocate(position)
-        >>> i, j = env.pairs()
-        >>> sorted(zip(i.tolist(), j.tolist()))
-        [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]
-        >>> moved = position.at[3].set(jnp.array([2.0, 0.0]))
-        >>> bool(env.valid(moved))
-        False
-        >>> sorted(set(jax.jit(env.update)(moved).pairs()[0].tolist()))
-        [0, 1, 2, 3]
+        ValueError: the points are no floating-point array `[N, d]` of known, finite numbers, or the box does not allow
+            the cutoff or the skin.
     """
-    space = as_space(space)
-    if not isinstance(space, Space):
-        raise ValueError(
-            f"space: expected the space of the points, got a tree of spaces {space!r}; pass the one for the points, "
-            "and select=lambda position: ... to pick them out of the position"
-        )
-    if isinstance(space, Euclidean):
-        space = free()
-    auto = isinstance(skin, str)
-    if auto and skin != "auto":
-        raise ValueError(f'skin: expected a number or "auto", got {skin!r}')
-    if skin is None or auto:
-        skin = DEFAULT_SKIN * cutoff
-    for name, value, least in (("cutoff", cutoff, "positive"), ("skin", skin, "zero or positive")):
-        if jnp.ndim(value):
-            raise ValueError(f"{name}: expected one number, got shape {jnp.shape(value)}")
-        number = tree.known(value)
-        if number is not None and (not np.isfinite(number) or number < 0 or (name == "cutoff" and number == 0)):
-            raise ValueError(f"{name}: must be {least} and finite, got {number}; without a cutoff use no list")
-    if not headroom >= 1:
-        raise ValueError(f"headroom: must be at least 1, got {headroom}")
-    if select is not None and not callable(select):
-        raise ValueError(f"select: expected a function of the position that returns the points [N, d], got {select!r}")
-    return NeighborLists(space=space, cutoff=cutoff, skin=skin, headroom=float(headroom), auto=auto, select=select)
-
-
-def _points(position: PyTree, select: Callable[[PyTree], jax.Array] | None) -> Any:
-    return position if select is None else select(position)
-
-
-def _like(new: Any, old: Any) -> jax.Array:
-    return jnp.broadcast_to(jnp.asarray(new).astype(old.dtype), old.shape)
-
-
-def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None, grid: Grid | None) -> NeighborList:
-    """Make a list with room for what was measured; in two steps, since the first one tells the size of the second."""
+    points = recipe.points(position)
     check_known({"position": points, "space": recipe.space, "cutoff": recipe.cutoff, "skin": recipe.skin})
     x = check_points(points)
     if recipe.auto:
@@ -421,6 +279,7 @@ def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None, grid
     cutoff, skin = (jnp.asarray(value, x.dtype) for value in (recipe.cutoff, recipe.skin))
     grid = make_grid(space, x, reach) if grid is None else grid
     room = measure_room(grid, space, x, None if old is None else old.room)
+    # in two steps, since the first one tells the size of the second
     rows, words, status = mark(grid, room, space, x, cutoff + skin)
     capacity = choose_capacity(int(words.most), len(x), recipe.headroom, 0 if old is None else old.capacity)
     return NeighborList(
@@ -441,4 +300,8 @@ def _allocate(recipe: NeighborLists, points: Any, old: NeighborList | None, grid
     )
 
 
-__all__ = ["NeighborList", "NeighborLists", "neighbor_list"]
+def _like(new: Any, old: Any) -> jax.Array:
+    return jnp.broadcast_to(jnp.asarray(new).astype(old.dtype), old.shape)
+
+
+__all__ = ["NeighborList", "Recipe", "make_list"]

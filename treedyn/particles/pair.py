@@ -171,9 +171,9 @@ def _is_list(x: Any) -> bool:
 def _check_list(neighbors: PartnerList | None, cutoff: Any, count: int) -> jax.Array:
     if neighbors is None:
         return jnp.asarray(True)
-    if neighbors.order.shape != (count,):
+    if neighbors.rank.shape != (count,):
         raise ValueError(
-            f"env: the neighbor list was made for {neighbors.order.shape[0]} particles, the position has "
+            f"env: the neighbor list was made for {neighbors.rank.shape[0]} particles, the position has "
             f"{count}; allocate it anew"
         )
     # The same number may have been rounded to the dtype of the list on one of the two ways here.

@@ -1,0 +1,154 @@
+"""How neighbor lists are to be made, for one system or for a batch of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from treedyn import tree
+from treedyn.particles.neighbors import NeighborList, Recipe, make_list
+from treedyn.particles.space import free
+from treedyn.space import Euclidean, Space, as_space
+from treedyn.status import Status
+from treedyn.tree import PyTree
+
+_REGRIDS = 4  # how many times a batch may be divided into cells anew, for the sake of another of its boxes
+DEFAULT_SKIN = 0.12  # of the cutoff: 0.3 sigma for a Lennard-Jones cutoff of 2.5 sigma
+
+
+class NeighborLists(Recipe):
+    """Say how neighbor lists are to be made; `allocate` makes one."""
+
+    def allocate(self, position: PyTree) -> NeighborList:
+        """Make a list for `position` with room for it and some more: on the host, never under jit.
+
+        Args:
+            position: the position; its points are `[N, d]`.
+
+        Returns:
+            A list that holds at `position`.
+
+        Raises:
+            ValueError: the points are no floating-point array `[N, d]` of known, finite numbers, or the box does not
+                allow the cutoff or the skin.
+        """
+        return make_list(self, position)
+
+    def allocate_batch(self, position: PyTree, space: Space | None = None) -> NeighborList:
+        """Make a list for every system of a batch, of sizes that are large enough for all: on the host.
+
+        Args:
+            position: the positions, every leaf with one more axis in front; the points are `[B, N, d]`.
+            space: the spaces, every leaf with one more axis in front, where the systems have boxes of their own.
+
+        Returns:
+            A batch of lists, for `jax.vmap`.
+
+        Raises:
+            ValueError: as for `allocate`; the systems differ in their number of points, or one box is too small.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> from treedyn import particles as tp
+            >>> position = jnp.array([[[0.0], [1.0], [5.0]], [[0.0], [1.0], [1.5]]])
+            >>> lists = tp.neighbor_list(tp.free(), cutoff=1.2, skin=0.1).allocate_batch(position)
+            >>> jax.vmap(lambda env: env.filled)(lists).tolist()
+            [1, 2]
+        """
+        count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space))}
+        if len(count) != 1 or count <= {(), (0,)}:
+            raise ValueError(f"position, space: expected one first axis for all leaves, the batch; got {sorted(count)}")
+
+        def member(k: int) -> tuple[PyTree, Space]:
+            here, box = jax.tree.map(lambda leaf: jnp.asarray(leaf)[k], (position, space))
+            return here, self.space if space is None else box
+
+        lists, grid, regrids = None, None, 0
+        worst = 0
+        while regrids < _REGRIDS:
+            here, box = member(worst)
+            recipe = self.replace(space=box)
+            # Cells that fit all boxes stay, and sizes only ever grow, so this ends.
+            lists = make_list(recipe, here, lists, grid)
+            batch = jax.jit(jax.vmap(lists.rebuild))(position, space)
+            word = np.asarray(batch.word)
+            if not np.any(word):
+                return batch
+            worst = int(np.argmax(word))
+            fits = word[worst] == int(Status.OVERFLOW)
+            grid, regrids = (lists.grid if fits else None), regrids + (not fits)
+        raise ValueError(
+            "space: no one grid of cells fits all boxes of the batch, they are too different in shape; divide the batch"
+        )
+
+
+def neighbor_list(
+    space: Any,
+    cutoff: float,
+    *,
+    skin: float | str | None = None,
+    select: Callable[[PyTree], jax.Array] | None = None,
+    headroom: float = 1.25,
+) -> NeighborLists:
+    """Say how neighbor lists are to be made.
+
+    Args:
+        space: the space of the points. Boxes of this library are searched by cells, in time proportional to the number
+            of points; for any other space all pairs are compared.
+        cutoff: largest distance at which pairs interact; length.
+        skin: how much further the list reaches, so that it holds until particles have moved by half of that; length.
+            A larger one makes lists live longer and forces cost more. By default 12 % of the cutoff. 0 is for positions
+            that do not move. With "auto", `run` measures what builds and forces cost and chooses the best one; the
+            trajectory stays the same to round-off.
+        select: picks the points `[N, d]` out of the position; by default the position is the points.
+        headroom: room for this many times the neighbors that are found at first. More costs memory, hardly time.
+
+    Returns:
+        A recipe; its `allocate(position)` makes a list.
+
+    Raises:
+        ValueError: cutoff, skin or headroom is out of range, or `space` is not one space.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from treedyn import particles as tp
+        >>> position = jnp.array([[0.0, 0.0], [1.0, 0.0], [9.5, 0.0], [5.0, 5.0]])
+        >>> env = tp.neighbor_list(tp.periodic(10.0), cutoff=1.5, skin=0.3).allocate(position)
+        >>> i, j = env.pairs()
+        >>> sorted(zip(i.tolist(), j.tolist()))
+        [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]
+        >>> moved = position.at[3].set(jnp.array([2.0, 0.0]))
+        >>> bool(env.valid(moved))
+        False
+        >>> sorted(set(jax.jit(env.update)(moved).pairs()[0].tolist()))
+        [0, 1, 2, 3]
+    """
+    space = as_space(space)
+    if not isinstance(space, Space):
+        raise ValueError(
+            f"space: expected the space of the points, got a tree of spaces {space!r}; pass the one for the points, "
+            "and select=lambda position: ... to pick them out of the position"
+        )
+    if isinstance(space, Euclidean):
+        space = free()
+    auto = isinstance(skin, str)
+    if auto and skin != "auto":
+        raise ValueError(f'skin: expected a number or "auto", got {skin!r}')
+    if skin is None or auto:
+        skin = DEFAULT_SKIN * cutoff
+    for name, value, least in (("cutoff", cutoff, "positive"), ("skin", skin, "zero or positive")):
+        if jnp.ndim(value):
+            raise ValueError(f"{name}: expected one number, got shape {jnp.shape(value)}")
+        number = tree.known(value)
+        if number is not None and (not np.isfinite(number) or number < 0 or (name == "cutoff" and number == 0)):
+            raise ValueError(f"{name}: must be {least} and finite, got {number}; without a cutoff use no list")
+    if not headroom >= 1:
+        raise ValueError(f"headroom: must be at least 1, got {headroom}")
+    if select is not None and not callable(select):
+        raise ValueError(f"select: expected a function of the position that returns the points [N, d], got {select!r}")
+    return NeighborLists(space=space, cutoff=cutoff, skin=skin, headroom=float(headroom), auto=auto, select=select)
+
+
+__all__ = ["NeighborLists", "neighbor_list"]
