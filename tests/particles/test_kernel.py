@@ -49,8 +49,9 @@ def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, hei
     expected = np.zeros(count)
     for row in range(count):
         expected[order[row]] = sum(x[order[p]] * x[order[row]] for p in partners[:, row] if p != row)
-    monkeypatch.setattr(kernel, "_ROWS", rows)
-    for name in ("_SLOTS", "_SLOTS_OF_FEW", "_SLOTS_TO_DIFFERENTIATE"):
+    for name in ("_ROWS", "_ROWS_OF_BLOCK"):
+        monkeypatch.setattr(kernel, name, rows)
+    for name in ("_TOGETHER", "_SLOTS_OF_FEW", "_SLOTS_TO_DIFFERENTIATE"):
         monkeypatch.setattr(kernel, name, height)
     np.testing.assert_array_equal(kernel.sum_over_partners(product, of_pairs, x, listed, once=once), expected)
 

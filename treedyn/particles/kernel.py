@@ -23,21 +23,24 @@ from jax import lax
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
-# All measured on two cores. The most particles in a tile,
-_ROWS = 2**18
+# All measured on two cores. The most rows that are summed in one block, and the most in each where they are more (no
+# power of two: columns that far apart compete for the same lines of the cache);
+_ROWS, _ROWS_OF_BLOCK = 2**16, 24_000
 # what the numbers of rows are multiples of: the compiler divides a loop between threads, and where they do not all get
 # the same, it gives up vectors, which costs a factor of 3. (Less where rows are few, and nothing for the smallest
 # systems, which come in batches: there it hardly matters, and empty rows cost most.)
 _MULTIPLES = {2**11: 64, 2**6: 16, 0: 1}
-# its slots, for few and for many particles: the same for every list, so that a sum is rounded alike however many slots
-# the list has; and where derivatives of the sum are wanted,
-_SLOTS_OF_FEW, _FEW, _SLOTS = 16, 2**13, 8
+# the most slots that are reduced together, and how many operations a term may take for that. The compiler unrolls as many
+# copies of the term; where they become too long for it, it gives up the particles as vector axis, which costs a factor
+# of 3. So of longer terms fewer are taken;
+_TOGETHER, _SHORT, _TOGETHER_LONG = 4, 160, 2
+# slots of a tile: as few as that, since smaller tiles stay in faster caches, but more where particles are few and it
+# takes longer to start on a tile than to sum it; and where derivatives of the sum are wanted. All this is the same for
+# every list, so that a sum is rounded alike however many slots the list has.
+_SLOTS_OF_FEW, _FEW = 16, 2**13
 _SLOTS_TO_DIFFERENTIATE = 16
-# the most pairs in it where all particles are partners, if they are more than these,
+# The most pairs in a tile where all particles are partners, if they are more than these.
 _TILE, _SMALL = 2**18, 2**6
-# and how many slots are reduced together. The compiler unrolls that many copies of the potential; where they become too
-# long for it, it gives up the particles as vector axis, which costs a factor of 4. With 8, Lennard-Jones just fits.
-_TOGETHER = 2
 
 
 @runtime_checkable
@@ -121,15 +124,18 @@ def _in_blocks(
     once: bool,
 ) -> PyTree:
     count = jax.tree.leaves(rows)[0].shape[0]
-    blocks, size = _split(count, _ROWS)
+    blocks, size = (1, count) if count <= _ROWS else _split(count, _ROWS_OF_BLOCK)
     size = min(rows_for(size), count)
 
     def block(start: Any) -> PyTree:
         own = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size), rows)
+        # Copied for the block: a gather by what is cut out along both axes is compiled to half the speed.
+        columns = None if partners is None else lax.dynamic_slice_in_dim(partners, start, size, axis=1)
+        together = _how_many_together(first, f, own)
         height = _SLOTS_TO_DIFFERENTIATE
         if once:
-            height = _SLOTS_OF_FEW if size <= _FEW else _SLOTS
-        tiles = _Tiles(first, f, *_tiles_of(own, start, rows, partners, height))
+            height = _SLOTS_OF_FEW if size <= _FEW else together
+        tiles = _Tiles(first, f, *_tiles_of(own, start, rows, columns, height), together)
         return _over_tiles(tiles, filled, once)
 
     if blocks == 1:
@@ -153,6 +159,7 @@ class _Tiles(NamedTuple):
         pairs: `pairs(k)`, the own quantities, those of the partners and `is_pair` in the k-th tile.
         count: number of tiles.
         height: slots of a tile.
+        together: how many of them are reduced together.
     """
 
     first: Callable[..., PyTree]
@@ -160,6 +167,7 @@ class _Tiles(NamedTuple):
     pairs: Callable[[Any], tuple[PyTree, PyTree, jax.Array]]
     count: int
     height: int
+    together: int
 
     def tile(self, number: Any) -> PyTree:
         """Return the terms of a tile, `[slots, n]`."""
@@ -172,8 +180,8 @@ class _Tiles(NamedTuple):
         tile = other, self.first(own, other), is_pair
         together = jax.jit(lambda own, some: _sum_together(self.terms(own, *some)))  # traced once, not for every piece
         total = None
-        for slot in range(0, self.height, _TOGETHER):
-            some = jax.tree.map(lambda x, slot=slot: x[slot : slot + _TOGETHER], tile)
+        for slot in range(0, self.height, self.together):
+            some = jax.tree.map(lambda x, slot=slot: x[slot : slot + self.together], tile)
             part = together(own, some)
             total = part if total is None else jax.tree.map(jnp.add, total, part)
         return total
@@ -186,6 +194,28 @@ def _sum_together(terms: PyTree) -> PyTree:
     return structure.unflatten(
         lax.reduce(leaves, zeros, lambda a, b: [x + y for x, y in zip(a, b, strict=True)], dimensions=(0,))
     )
+
+
+def _how_many_together(first: Callable[..., PyTree], f: Callable[..., PyTree], own: PyTree) -> int:
+    """Return how many slots are best reduced together."""
+
+    def term(own: PyTree, other: PyTree, is_pair: jax.Array) -> PyTree:
+        return f(own, other, first(own, other), is_pair)
+
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), own)
+    is_pair = jax.ShapeDtypeStruct((1, *jax.tree.leaves(own)[0].shape), bool)
+    length = _length(jax.make_jaxpr(term)(one, one, is_pair).jaxpr)
+    return _TOGETHER if length <= _SHORT else _TOGETHER_LONG
+
+
+def _length(program: Any) -> int:
+    """Return the number of operations in a jaxpr, those of what it calls included."""
+    length = 0
+    for operation in program.eqns:
+        called = [getattr(x, "jaxpr", x) for x in operation.params.values()]
+        called = [x for x in called if hasattr(x, "eqns")]
+        length += sum(map(_length, called)) if called else 1
+    return length
 
 
 def _tiles_of(
@@ -209,7 +239,7 @@ def _tiles_of(
             row = slot[:, None]
             other = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, height)[:, None], rows)
         else:
-            row = lax.dynamic_slice(partners, (first, jnp.asarray(start, first.dtype)), (height, size))
+            row = lax.dynamic_slice_in_dim(partners, first, height)
             other = jax.tree.map(lambda x: _take(x, row), rows)
         is_pair = row != index
         if slots < count * height:
