@@ -5,8 +5,9 @@ parts of the environment that move on their own. A step whose forces turn out to
 accepted; it is taken again, from the state before it, with a rebuilt list.
 
 So that this hardly ever happens, a list is rebuilt after the last step that it is good for: after every step the next
-position is foretold, by one more step like the last. Whether a list is rebuilt follows from the step alone, so it
-does not depend on how a run is cut into chunks.
+position is foretold, by one more step like the last. It is rebuilt for that position, where it is used first, and so
+lives a step longer. Whether a list is rebuilt follows from the step alone, so it does not depend on how a run is cut
+into chunks.
 """
 
 from collections.abc import Callable
@@ -35,12 +36,14 @@ class Progress(Struct):
         rebuilds: rebuilds of the environment.
         trouble: status word of the step that could not be taken; 0 while all is well.
         finished: whether the user's `until` held.
+        ahead: the position that the environment was last rebuilt for, or is about to be, boxed.
     """
 
     steps: jax.Array
     rebuilds: jax.Array
     trouble: jax.Array
     finished: jax.Array
+    ahead: PyTree
 
     @property
     def goes_on(self) -> jax.Array:
@@ -48,9 +51,15 @@ class Progress(Struct):
         return (self.trouble == jnp.uint32(0)) & ~self.finished
 
 
-def start() -> Progress:
-    """Return the progress of a loop that has not begun."""
-    return Progress(steps=jnp.int32(0), rebuilds=jnp.int32(0), trouble=jnp.uint32(0), finished=jnp.asarray(False))
+def start(ahead: PyTree) -> Progress:
+    """Return the progress of a loop that has not begun, with an environment made for the position `ahead`, boxed."""
+    return Progress(
+        steps=jnp.int32(0),
+        rebuilds=jnp.int32(0),
+        trouble=jnp.uint32(0),
+        finished=jnp.asarray(False),
+        ahead=ahead,
+    )
 
 
 def advance(
@@ -87,11 +96,11 @@ def advance(
         # A loop of at most one turn instead of a cond: the branch that keeps the list would copy it.
         def rebuild(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             _, env = carry
-            return jnp.asarray(False), environment.rebuild(env, state.position)
+            return jnp.asarray(False), environment.rebuild(env, tree.unbox(progress.ahead))
 
         progress = progress.replace(rebuilds=progress.rebuilds + stale.astype(jnp.int32))
         _, env = jax.lax.while_loop(lambda carry: carry[0], rebuild, (stale, env))
-        return loop.while_valid(state, env, progress, fresh | stale)
+        return loop.while_valid(state, env, progress, fresh)
 
     state, env, progress, _, _ = jax.lax.while_loop(on, stretch, (state, env, progress, stale, fresh))
     return state, env, progress
@@ -123,15 +132,17 @@ class _Loop:
             new = self.dynamics.step(state, here)
             stale = has(new.status, Status.STALE)
             # What was computed on stale ground says nothing, be it NaN: take the step again before believing it.
-            again, lost = jnp.asarray(False), new.status
+            again, ahead, lost = jnp.asarray(False), progress.ahead, new.status
             if environment.refreshable(env):
                 again = stale & ~fresh
                 lost = clear(lost, Status.STALE) | word(Status.TOO_FAR, stale)
                 lost = jnp.where(again, jnp.uint32(0), lost)
                 # nor is a list kept that is not going to hold for the next step
-                again = again | ~(stale | environment.valid(env, self._foretold(state, new)))
+                foretold = self._foretold(state, new)
+                again = again | ~(stale | environment.valid(env, tree.unbox(foretold)))
+                again = again & (lost == jnp.uint32(0))
+                ahead = tree.where(again, tree.where(stale, state.boxed, foretold), ahead)
             good = ~stale & (lost == jnp.uint32(0))
-            again = again & (lost == jnp.uint32(0))
             moved = environment.advancing(environment.advance(here, new))
             state, nodes = tree.where(good, (new, moved), (state, nodes))
             ended = jnp.asarray(False)
@@ -143,24 +154,26 @@ class _Loop:
                 rebuilds=progress.rebuilds,
                 trouble=lost,
                 finished=ended,
+                ahead=ahead,
             )
-            return state, nodes, progress, again, fresh & ~good
+            return state, nodes, progress, again, again & stale
 
         start = (state, environment.advancing(env), progress, jnp.asarray(False), fresh)
         state, nodes, progress, stale, fresh = jax.lax.while_loop(on, one, start)
         return state, environment.with_advancing(env, nodes), progress, stale, fresh
 
     def _foretold(self, old: State, new: State) -> PyTree:
-        """Return where one more step like that from `old` to `new` would lead."""
+        """Return where one more step like that from `old` to `new` would lead, boxed."""
         before, now = tree.moving(old.boxed), tree.moving(new.boxed)
         way = space_of.displacement(self.dynamics.space, now, before)
-        return tree.unbox(tree.merge(space_of.shift(self.dynamics.space, now, way), new.boxed))
+        return tree.merge(space_of.shift(self.dynamics.space, now, way), new.boxed)
 
 
 def blocks(
     dynamics: Dynamics,
     state: State,
     env: PyTree,
+    progress: Progress,
     span: tuple[jax.Array, jax.Array, jax.Array],
     buffer: PyTree,
     record: Callable[..., Any],
@@ -172,6 +185,7 @@ def blocks(
         dynamics: what to step.
         state: where to start.
         env: environment.
+        progress: that of a loop that has not begun.
         span: steps taken before, steps to take now, and `every`; numbers that need not be known at compile time.
         buffer: a tree like `record(state, env)` with a first axis that is longer than the number of records.
         record: what to record.
@@ -195,6 +209,6 @@ def blocks(
         buffer = jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, k, 0), buffer, taken)
         return (before + progress.steps) // every - before // every, state, env, progress, buffer
 
-    carry = (jnp.int32(0), state, env, start(), buffer)
+    carry = (jnp.int32(0), state, env, progress, buffer)
     _, state, env, progress, buffer = jax.lax.while_loop(on, block, carry)
     return state, env, progress, buffer

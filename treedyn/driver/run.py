@@ -127,9 +127,9 @@ class _Named:
 
 @partial(jax.jit, static_argnames=("until",))
 def _advance(
-    dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array, until: Any
+    dynamics: Dynamics, state: State, env: PyTree, ahead: PyTree, steps: jax.Array, until: Any
 ) -> tuple[State, PyTree, compiled.Progress]:
-    return compiled.advance(dynamics, state, env, steps, compiled.start(), until)
+    return compiled.advance(dynamics, state, env, steps, compiled.start(ahead), until)
 
 
 @partial(jax.jit, static_argnames=("record", "until"), donate_argnames=("buffer",))
@@ -137,19 +137,20 @@ def _blocks(
     dynamics: Dynamics,
     state: State,
     env: PyTree,
+    ahead: PyTree,
     span: tuple[jax.Array, jax.Array, jax.Array],
     buffer: PyTree,
     record: Any,
     until: Any,
 ) -> tuple[State, PyTree, compiled.Progress, PyTree]:
-    return compiled.blocks(dynamics, state, env, span, buffer, record, until)
+    return compiled.blocks(dynamics, state, env, compiled.start(ahead), span, buffer, record, until)
 
 
 class _Host:
     """Drive the compiled loops from the host: read, repair, go on."""
 
     def __init__(self, dynamics: Dynamics, state: State, env: PyTree, every: int, record: Any, until: Any) -> None:
-        self.dynamics, self.state, self.env = dynamics, state, env
+        self.dynamics, self.state, self.env, self.ahead = dynamics, state, env, state.boxed
         self.every, self.record, self.until = every, record, until
         self.taken, self.rebuilds, self.allocations, self.finished = 0, 0, 0, False
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
@@ -220,15 +221,17 @@ class _Host:
     def _chunk(self, todo: int) -> compiled.Progress:
         """Run one chunk on the device, and keep its records."""
         if self.record is None:
-            out = _advance(self.dynamics, self.state, self.env, jnp.int32(todo), self.until)
+            out = _advance(self.dynamics, self.state, self.env, self.ahead, jnp.int32(todo), self.until)
             self.state, self.env, progress = out
-            return jax.device_get(progress)
+            self.ahead = progress.ahead
+            return jax.device_get(progress.replace(ahead=None))
         todo = min(todo, self.capacity * self.every)
         span = (jnp.int32(self.taken % self.every), jnp.int32(todo), jnp.int32(self.every))
         self.state, self.env, progress, self.buffer = _blocks(
-            self.dynamics, self.state, self.env, span, self.buffer, self.record, self.until
+            self.dynamics, self.state, self.env, self.ahead, span, self.buffer, self.record, self.until
         )
-        progress = jax.device_get(progress)
+        self.ahead = progress.ahead
+        progress = jax.device_get(progress.replace(ahead=None))
         made = (self.taken + int(progress.steps)) // self.every - self.taken // self.every
         self.chunks.append(jax.tree.map(lambda b: np.asarray(b)[:made].copy(), self.buffer))
         return progress
@@ -253,7 +256,8 @@ class _Host:
                 self._reshaped()
 
     def _grow(self) -> None:
-        self.env = environment.allocate(self.env, self.state.position)
+        # for the position that it had been rebuilt for: the list is then what a larger one would have been in every bit
+        self.env = environment.allocate(self.env, tree.unbox(self.ahead))
         self.allocations += 1
         self._reshaped()
 

@@ -30,9 +30,9 @@ _ROWS, _ROWS_OF_BLOCK = 2**16, 24_000
 # the same, it gives up vectors, which costs a factor of 3. (Less where rows are few, and nothing for the smallest
 # systems, which come in batches: there it hardly matters, and empty rows cost most.)
 _MULTIPLES = {2**11: 64, 2**6: 16, 0: 1}
-# the most slots that are reduced together, and how many operations a term may take for that. The compiler unrolls as many
-# copies of the term; where they become too long for it, it gives up the particles as vector axis, which costs a factor
-# of 3. So of longer terms fewer are taken;
+# the most slots that are reduced together, and how many operations a term may take for that. The compiler unrolls as
+# many copies of the term; where they become too long for it, it gives up the particles as vector axis, which costs a
+# factor of 3. So of longer terms fewer are taken;
 _TOGETHER, _SHORT, _TOGETHER_LONG = 4, 160, 2
 # slots of a tile: as few as that, since smaller tiles stay in faster caches, but more where particles are few and it
 # takes longer to start on a tile than to sum it; and where derivatives of the sum are wanted. All this is the same for

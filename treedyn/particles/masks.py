@@ -178,38 +178,40 @@ def compare(
     out = (
         jnp.zeros((room.around, room.tiles, room.lanes), jnp.uint32),
         jnp.zeros((room.around, room.tiles), jnp.int32),
-        jnp.zeros((-(-room.around // 32), room.tiles, room.lanes), jnp.uint32),
-        jnp.zeros((room.tiles, room.lanes), jnp.int32),
     )
     # one turn more than there are words, to store the last one
     turns = jnp.minimum(around, room.around) + 1
-    *_, (bits, row, nonempty, neighbors) = lax.fori_loop(0, turns, body, (_start(count, tiles), empty, out))
+    *_, (bits, row) = lax.fori_loop(0, turns, body, (_start(count, tiles), empty, out))
     return Words(
         bits=bits,
         row=row,
-        nonempty=nonempty,
-        most=jnp.max(neighbors),
+        nonempty=_flags(bits),
+        most=jnp.max(jnp.sum(lax.population_count(bits).astype(jnp.int32), axis=0, dtype=jnp.int32)),
         fits=(tiles.first[-1] <= room.tiles) & (around <= room.around),
     )
 
 
 def _store(out: tuple[jax.Array, ...], k: jax.Array, walk: _Walk, word: jax.Array, tiles: Tiles) -> tuple:
     """Put the words for the k-th tile around into their place; before the first one (k = -1) they are empty."""
-    bits, row, nonempty, neighbors = out
+    bits, row = out
     k = jnp.maximum(k, 0)
     itself = walk.tile == jnp.arange(len(tiles.cell), dtype=jnp.int32)
     lane = jnp.arange(word.shape[1], dtype=jnp.int32)[None]
     present = jnp.where(walk.left > 0, _full(_at(tiles.filled, walk.tile)), 0)[:, None]
     present = present & ~jnp.where(itself[:, None], jnp.uint32(1) << lane.astype(jnp.uint32), jnp.uint32(0))
     word = jnp.where(lane < tiles.filled[:, None], word & present, 0)
-    flag = (word != 0).astype(jnp.uint32) << (k % 32).astype(jnp.uint32)
-    flags = lax.dynamic_index_in_dim(nonempty, k // 32, keepdims=False) | flag
     return (
         lax.dynamic_update_index_in_dim(bits, word, k, axis=0),
         lax.dynamic_update_index_in_dim(row, _at(tiles.row, walk.tile), k, axis=0),
-        lax.dynamic_update_index_in_dim(nonempty, flags, k // 32, axis=0),
-        neighbors + lax.population_count(word).astype(jnp.int32),
     )
+
+
+def _flags(bits: jax.Array) -> jax.Array:
+    """Return one bit for every word, which says whether it is not empty, 32 words in one."""
+    bits = jnp.pad(bits, ((0, -len(bits) % 32), (0, 0), (0, 0)))
+    flags = (bits != 0).astype(jnp.uint32).reshape(-1, 32, *bits.shape[1:])
+    place = jnp.arange(32, dtype=jnp.uint32)[:, None, None]
+    return jnp.sum(flags << place[None], axis=1, dtype=jnp.uint32)
 
 
 def _start(count: jax.Array, tiles: Tiles) -> _Walk:
