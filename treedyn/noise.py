@@ -6,9 +6,12 @@ chunk length or the sharding, or restarting from a checkpoint leaves every other
 
 import zlib
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import keystr, tree_map_with_path
 
 from treedyn.tree import PyTree
@@ -21,14 +24,25 @@ def at_step(key: jax.Array, step: jax.Array, operator: int = 0) -> jax.Array:
 
 def at_path(key: jax.Array, path: str) -> jax.Array:
     """Return the key for the leaf at `path`; a checksum of the path makes it the same on every machine."""
-    return jax.random.fold_in(key, zlib.crc32(path.encode()))
+    return jax.random.fold_in(key, _number(path))
+
+
+def _number(path: str) -> np.uint32:
+    return np.uint32(zlib.crc32(path.encode()))
 
 
 def draw(sampler: Callable[..., jax.Array], key: jax.Array, tree: PyTree) -> PyTree:
     """Draw `sampler(key, shape, dtype)` for every leaf of `tree`, each with a key made from its path."""
     return tree_map_with_path(
-        lambda path, leaf: sampler(at_path(key, keystr(path)), jnp.shape(leaf), jnp.result_type(leaf)), tree
+        lambda path, leaf: _draw_leaf(sampler, key, _number(keystr(path)), jnp.shape(leaf), jnp.result_type(leaf)), tree
     )
+
+
+@partial(jax.jit, static_argnames=("sampler", "shape", "dtype"))
+def _draw_leaf(
+    sampler: Callable[..., jax.Array], key: jax.Array, number: Any, shape: tuple[int, ...], dtype: Any
+) -> jax.Array:
+    return sampler(jax.random.fold_in(key, number), shape, dtype)
 
 
 def normal(key: jax.Array, tree: PyTree) -> PyTree:

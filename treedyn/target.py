@@ -256,9 +256,7 @@ def evaluate(target: Any, position: PyTree, env: PyTree, space: PyTree) -> Evalu
     part = tree.moving(position)
     result = target(position, env)
     force = space_of.pull_back(space, part, result.force) if target.conservative else result.force
-    good = tree.finite(part) & tree.finite(force)
-    if result.energy is not None:
-        good = good & jnp.isfinite(result.energy)
+    good = tree.finite((part, force, result.energy))
     status = environment.status(env) | result.status | word(Status.NONFINITE, ~good)
     if environment.refreshable(env):
         status = status | word(Status.STALE, ~environment.valid(env, tree.unbox(position)))

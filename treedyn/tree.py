@@ -196,6 +196,7 @@ def size(x: PyTree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(x))
 
 
+@jax.jit
 def finite(x: PyTree) -> jax.Array:
     """Tell whether every element is finite.
 

@@ -65,6 +65,7 @@ class Operator(Struct):
         return 0.0
 
 
+@jax.jit
 def thermal_momentum(noise: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
     """Return momenta of the Maxwell-Boltzmann distribution, p = sqrt(m kT) xi, from standard normal noise.
 

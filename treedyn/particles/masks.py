@@ -105,9 +105,9 @@ def cut(cell: jax.Array, cells: int, room: Room) -> Tiles:
         cells: number of cells.
         room: sizes.
     """
-    start = jnp.searchsorted(cell, jnp.arange(cells + 1, dtype=jnp.int32)).astype(jnp.int32)
-    number = (start[1:] - start[:-1] + (room.lanes - 1)) // room.lanes
-    first = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(number)])
+    count = jnp.zeros(cells, jnp.int32).at[cell].add(1)
+    number = (count + (room.lanes - 1)) // room.lanes
+    start, first = jnp.pad(jnp.cumsum(jnp.stack([count, number]), axis=1), ((0, 0), (1, 0)))
     row = jnp.arange(len(cell), dtype=jnp.int32)
     rank = row - _at(start, cell)
     tile, lane = _at(first, cell) + rank // room.lanes, rank % room.lanes

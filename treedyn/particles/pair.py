@@ -50,11 +50,10 @@ class PairEnergy(Struct):
         count, dimension = position.shape
         neighbors = find_list(env)
         cutoff = cutoff_of(self.u)
-        good = check_range(self.space, cutoff, dimension) & _check_list(neighbors, cutoff, count)
+        good = [check_range(self.space, cutoff, dimension), _check_list(neighbors, cutoff, count)]
         if isinstance(neighbors, NeighborList):
-            good = good & neighbors.serves(position, self.space)
-        for parameter in parameters(self.u):
-            good = good & _check_parameter(parameter, count)
+            good.append(neighbors.serves(position, self.space))
+        good += [_check_parameter(parameter, count) for parameter in parameters(self.u)]
         strained = metric(check_strain(strain, position))
         field = Field(u=numbers_like(self.u, position), space=self.space, metric=strained)
         partners = None
@@ -65,8 +64,15 @@ class PairEnergy(Struct):
                 partners=neighbors.partners,
                 filled=getattr(neighbors, "filled", None),
             )
-        # A factor, not a choice: it turns the forces into NaN as well.
-        return pair_sum(position, field, partners) * jnp.where(good, 1, jnp.nan).astype(position.dtype)
+        return _guarded_sum(position, field, partners, good)
+
+
+# Compiled together: called outside of a compiled function, every small operation would be compiled on its own.
+@jax.jit
+def _guarded_sum(position: jax.Array, field: Field, partners: Partners | None, good: list[jax.Array]) -> jax.Array:
+    # A factor, not a choice: it turns the forces into NaN as well.
+    guard = jnp.where(jnp.all(jnp.array(good)), 1, jnp.nan)
+    return pair_sum(position, field, partners) * guard.astype(position.dtype)
 
 
 def pair_energy(u: Callable[[Any], Any], space: Any, *, cutoff: Any = None) -> PairEnergy:

@@ -61,6 +61,19 @@ def holds(
     return jnp.all(square <= limit * limit) & (limit >= 0)
 
 
+@jax.jit
+def holds_in(
+    then: Space, now: Space, reference: jax.Array, position: jax.Array, room: jax.Array, reach: jax.Array
+) -> jax.Array:
+    """Tell the same where only another space matters: true where `now` is what `then` was, wherever the points are."""
+    equal = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(now), jax.tree.leaves(then), strict=True)]
+    return jax.lax.cond(
+        jnp.all(jnp.array(equal, bool)),
+        lambda: jnp.asarray(True),
+        lambda: holds(then, now, reference, position, room, reach),
+    )
+
+
 def _strain(then: Space, now: Space, reference: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return a bound on ||F - 1||, and the reference points carried along with the box."""
     zero, dimension = jnp.zeros((), reference.dtype), reference.shape[1]
@@ -80,4 +93,4 @@ def _strain(then: Space, now: Space, reference: jax.Array) -> tuple[jax.Array, j
     return strain, reference + jnp.matmul(reference, change, precision="highest")
 
 
-__all__ = ["holds"]
+__all__ = ["holds", "holds_in"]
