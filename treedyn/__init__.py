@@ -12,9 +12,13 @@ from treedyn.diagnostics import kinetic_energy as kinetic_energy
 from treedyn.diagnostics import standard_error as standard_error
 from treedyn.diagnostics import temperature as temperature
 from treedyn.diagnostics import thermal_momentum as thermal_momentum
+from treedyn.driver import CheckpointError as CheckpointError
+from treedyn.driver import DamagedFile as DamagedFile
 from treedyn.driver import Run as Run
 from treedyn.driver import Trajectory as Trajectory
+from treedyn.driver import load as load
 from treedyn.driver import run as run
+from treedyn.driver import save as save
 from treedyn.driver import trajectory as trajectory
 from treedyn.dynamics import Dynamics as Dynamics
 from treedyn.dynamics import Splitting as Splitting

@@ -99,6 +99,15 @@ class Struct:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
+def static_fields(struct: Struct) -> dict[str, Any]:
+    """Return the static fields of a struct by their names."""
+    return {
+        field.name: getattr(struct, field.name)
+        for field in dataclasses.fields(struct)  # type: ignore[arg-type]
+        if field.metadata.get(_KIND) == "static"
+    }
+
+
 def _register(cls: type) -> None:
     fields = dataclasses.fields(cls)
     children = tuple(f.name for f in fields if f.metadata.get(_KIND) is None)

@@ -1,5 +1,6 @@
 """What `run` and `trajectory` refuse, before anything is compiled."""
 
+import os
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from treedyn import tree
+from treedyn.driver.checkpoint import RESUME
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.target import call
@@ -61,6 +63,27 @@ def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
     found = jax.eval_shape(lambda s, e: call(until, s, e), state, env)
     if not jax.tree_util.all_leaves([found]) or found.shape != ():
         raise ValueError(f"until: expected a function that returns one boolean, got {found!r}")
+
+
+def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
+    """Refuse arguments of `run` about checkpoints that do not fit.
+
+    Raises:
+        ValueError: one does not fit.
+    """
+    if checkpoint is None:
+        if every is not None or resume != "auto":
+            raise ValueError(
+                'checkpoint_every, resume: they go with a folder for checkpoints; pass checkpoint="folder"'
+            )
+        return
+    if not isinstance(checkpoint, str | os.PathLike) or not str(checkpoint):
+        raise ValueError(f"checkpoint: expected the path of a folder, got {checkpoint!r}")
+    if every is not None:
+        _check_integer("checkpoint_every", every, 1)
+    _check_integer("keep", keep, 1)
+    if resume not in RESUME:
+        raise ValueError(f"resume: expected one of {', '.join(map(repr, RESUME))}, got {resume!r}")
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:

@@ -1,6 +1,8 @@
 """`run`: compiled chunks on the device, records and repairs on the host."""
 
+import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +14,11 @@ import numpy as np
 
 from treedyn import environment, tree
 from treedyn.driver import advance as compiled
-from treedyn.driver.check import check, check_host, check_record
+from treedyn.driver.check import check, check_checkpoint, check_host, check_record
+from treedyn.driver.checkpoint import Folder
+from treedyn.driver.keeper import Keeper
 from treedyn.driver.progress import Bar, no_bar, progress_bar
+from treedyn.driver.stop import Stop
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.status import SimulationError, Status
@@ -38,6 +43,7 @@ class Run:
         steps: steps taken.
         rebuilds: how often the environment was rebuilt.
         allocations: how often it ran out of room and was allocated anew.
+        failure: why the run ended before its time, where `on_failure="return"`; else `None`.
         seconds: wall time without the chunks that compile: the first one, and one after each allocation.
         steps_per_second: speed without those; NaN where there was no other.
     """
@@ -48,6 +54,7 @@ class Run:
     steps: int = 0
     rebuilds: int = 0
     allocations: int = 0
+    failure: SimulationError | None = None
     seconds: float = 0.0
     steps_per_second: float = float("nan")
 
@@ -63,6 +70,11 @@ def run(
     until: Callable[..., Any] | None = None,
     progress: bool | str = False,
     chunk: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    keep: int = 3,
+    resume: str = "auto",
+    on_failure: str = "raise",
 ) -> Run:
     """Take many steps in compiled chunks, and never on invalid ground.
 
@@ -81,6 +93,13 @@ def run(
         progress: show a bar with steps/s and the time left (needs `tqdm`); a string is its title.
         chunk: steps between two reads of the device; by default about half a second's worth. Results do not depend
             on it.
+        checkpoint: a folder to keep checkpoints in. Called again with the same arguments, the run goes on from there,
+            and ends in the same bits as one that was never stopped. Ctrl-C and SIGTERM finish the chunk and write one.
+        checkpoint_every: steps between two checkpoints; by default about a minute's worth.
+        keep: how many checkpoints to keep.
+        resume: "auto" goes on from the folder where it holds this very run; "must" refuses to begin anew, and "never"
+            to go on: it replaces what the folder holds.
+        on_failure: "raise" the error of a run that cannot go on, or "return" what is good, with the error in `failure`.
 
     Returns:
         A `Run` with `state`, `env`, `records`, and counts of steps, rebuilds and allocations.
@@ -89,6 +108,8 @@ def run(
         ValueError: an argument does not fit.
         SimulationError: a position, force or energy is not finite, a particle moved too far in one step, or the box
             became too small. The last good state, environment and records are attributes of the error.
+        CheckpointError: a checkpoint could not be written; with the same attributes.
+        DamagedFile: the folder has checkpoints, but all of them are damaged.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -100,12 +121,28 @@ def run(
     """
     check(dynamics, state, steps, every, record)
     check_host(state, env, until, chunk)
+    check_checkpoint(checkpoint, checkpoint_every, keep, resume)
+    if on_failure not in ("raise", "return"):
+        raise ValueError(f"on_failure: expected 'raise' or 'return', got {on_failure!r}")
     until = None if until is None else _Named(until)
     host = _Host(dynamics, state, env, every, record if record is None else _Named(record), until)
-    host.begin()
-    with progress_bar(steps, progress) if progress else no_bar() as bar:
-        host.go(steps, chunk, bar)
-    return host.result()
+    failure = None
+    with contextlib.ExitStack() as stack:
+        keeper = None
+        if checkpoint is not None:
+            folder, stop = stack.enter_context(Folder(checkpoint, keep)), stack.enter_context(Stop())
+            keeper = Keeper(host, folder, checkpoint_every, stop)
+        bar = stack.enter_context(progress_bar(steps, progress) if progress else no_bar())
+        try:
+            if keeper is None or not keeper.resumed(resume, steps):
+                host.begin()
+            bar.update(host.taken)
+            host.go(steps, chunk, bar, keeper)
+        except SimulationError as error:
+            if on_failure == "raise":
+                raise
+            failure = error
+    return host.result(failure)
 
 
 class _Named:
@@ -183,11 +220,13 @@ class _Host:
         # one place more than records in a chunk, for the block that a chunk may leave incomplete
         self.buffer = jax.tree.map(lambda x: jnp.zeros((self.capacity + 1, *x.shape), x.dtype), shapes)
 
-    def go(self, steps: int, chunk: int | None, bar: Bar) -> None:
+    def go(self, steps: int, chunk: int | None, bar: Bar, keeper: Keeper | None = None) -> None:
         """Take `steps` steps, chunk by chunk."""
         while self.taken < steps and not self.finished:
             before, began = self.taken, time.perf_counter()
             todo = min(steps - self.taken, self._size(chunk))
+            if keeper is not None:
+                todo = min(todo, keeper.left())
             progress = self._chunk(todo)
             trouble = Status(int(progress.trouble))
             self.taken += int(progress.steps)
@@ -198,9 +237,13 @@ class _Host:
             if trouble:
                 self._repair(trouble)
             self._tune(steps - self.taken)
+            if keeper is not None:
+                keeper.after_chunk()
         # a list may have overflowed when it was rebuilt after the last step: nothing has used it yet
         if Status(int(environment.status(self.env))) & _REPAIRABLE:
             self._grow()
+        if keeper is not None:
+            keeper.write()
 
     def _size(self, chunk: int | None) -> int:
         if chunk is not None:
@@ -279,7 +322,7 @@ class _Host:
         """Return the error that ends the run, with everything that is good attached."""
         return SimulationError(trouble, self.state, self.env, self.records(), self.taken)
 
-    def result(self) -> Run:
+    def result(self, failure: SimulationError | None) -> Run:
         """Return what `run` returns."""
         return Run(
             state=self.state,
@@ -288,6 +331,7 @@ class _Host:
             steps=self.taken,
             rebuilds=self.rebuilds,
             allocations=self.allocations,
+            failure=failure,
             seconds=self.seconds,
             steps_per_second=self.timed_steps / self.seconds if self.seconds else float("nan"),
         )

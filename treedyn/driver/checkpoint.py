@@ -1,0 +1,212 @@
+"""Checkpoints: a folder from which a run goes on as if it had never stopped.
+
+Every checkpoint is one file, written aside and renamed, so a process may be killed at any moment: what is there is
+whole. The last few are kept, and one that was damaged is passed over. Records are written once, in pieces of their own.
+A run is told by where it started and by its dynamics; a folder that holds another one is refused, never overwritten.
+"""
+
+import hashlib
+import os
+import re
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import keystr, tree_flatten_with_path
+
+from treedyn import tree
+from treedyn.driver.archive import DamagedFile, note_of, read, save, verify
+from treedyn.struct import Struct
+from treedyn.tree import PyTree
+
+RESUME = ("auto", "never", "must")
+
+
+class Moment(Struct):
+    """Hold all that a run has to remember to go on.
+
+    Attributes:
+        state: the state.
+        env: the environment.
+        ahead: the position that the environment was made for, boxed.
+    """
+
+    state: PyTree
+    env: PyTree
+    ahead: PyTree
+
+
+class CheckpointError(OSError):
+    """Report a checkpoint that could not be written, with all that would have been in it.
+
+    Attributes:
+        state: the state.
+        env: the environment that belongs to it.
+        records: what had been recorded up to there.
+        step: how many steps the run had taken.
+    """
+
+    def __init__(self, reason: OSError, state: object, env: object, records: object, step: int) -> None:
+        super().__init__(
+            reason.errno,
+            f"the checkpoint after step {step} could not be written: {reason}. Earlier ones are as they were; state, "
+            "env and records are attributes of this error",
+        )
+        self.state, self.env, self.records, self.step = state, env, records, step
+
+
+class Folder:
+    """Hold the checkpoints of one run, and keep other processes out."""
+
+    def __init__(self, path: str | os.PathLike[str], keep: int) -> None:
+        """Open the folder, and make it where it is missing.
+
+        Raises:
+            ValueError: `path` is no folder, or another process is using it.
+        """
+        self.path, self.keep = Path(path), keep
+        self.pieces: list[str] = []
+        self.strangers: list[Path] = []
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ValueError(f"checkpoint: expected a folder, but {self.path} is a file") from error
+        self.lock = _lock(self.path / "lock")
+        for leftover in self.path.glob(".*.part"):
+            leftover.unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self.lock)
+
+    def files(self) -> list[Path]:
+        """Return the checkpoints, the last one first."""
+        return sorted(self.path.glob("step-*.npz"), reverse=True)
+
+    def forget(self) -> None:
+        """Start anew: what is in the folder goes as soon as there is something to replace it."""
+        self.strangers = [*self.files(), *self.path.glob("records-*.npz")]
+
+    def latest(self, like: Moment, about: dict[str, Any]) -> tuple[Moment, dict[str, Any]] | None:
+        """Return the last checkpoint that is whole, and its note; `None` where there is none at all.
+
+        Args:
+            like: a moment of the same run.
+            about: what the run is: `describe(...)` of its start and dynamics, and whether and when it records.
+
+        Raises:
+            ValueError: the folder holds another run.
+            DamagedFile: there are checkpoints, but none of them is whole.
+        """
+        damage: DamagedFile | None = None
+        for file in self.files():
+            try:
+                note = note_of(file)
+                _check_same(self.path, note["about"], about)
+                moment = read(file, like, ".env")
+                self._check_pieces(note)
+            except DamagedFile as error:
+                warnings.warn(f"{error}; the checkpoint before it is used", stacklevel=2)
+                damage = error
+                continue
+            self.pieces = [name for name, _ in note["pieces"]]
+            return moment, note
+        if damage is not None:
+            raise DamagedFile(f"checkpoint: none of the checkpoints in {self.path} is whole") from damage
+        return None
+
+    def _check_pieces(self, note: dict[str, Any]) -> None:
+        for name, size in note["pieces"]:
+            file = self.path / name
+            if not file.exists() or file.stat().st_size != size:
+                raise DamagedFile(f"{file}: records that belong to the checkpoint are missing or were cut off")
+            verify(file)
+
+    def records(self, shapes: PyTree) -> list[PyTree]:
+        """Return the recorded pieces; `shapes` are those of one record."""
+
+        def piece(name: str) -> PyTree:
+            count = note_of(self.path / name)
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
+            return read(self.path / name, like, None)
+
+        return [piece(name) for name in self.pieces]
+
+    def write(self, moment: Moment, note: dict[str, Any], fresh: PyTree, step: int) -> None:
+        """Write a checkpoint.
+
+        Args:
+            moment: what to remember.
+            note: counts, and what the run is.
+            fresh: what was recorded since the last checkpoint, stacked; `None` where nothing was.
+            step: how many steps the run has taken.
+        """
+        pieces = list(self.pieces)
+        if fresh is not None and (count := len(jax.tree.leaves(fresh)[0])):
+            pieces.append(f"records-{step:012d}.npz")
+            save(self.path / pieces[-1], fresh, note=count)
+        sized = [(name, (self.path / name).stat().st_size) for name in pieces]
+        save(self.path / f"step-{step:012d}.npz", moment, note={**note, "pieces": sized})
+        self.pieces = pieces
+        mine = {f"step-{step:012d}.npz", *pieces}
+        for file in [*(x for x in self.strangers if x.name not in mine), *self.files()[self.keep :]]:
+            file.unlink(missing_ok=True)
+        self.strangers = []
+
+
+def describe(value: PyTree) -> list[list[str]]:
+    """Return a path and a fingerprint for every leaf of a tree, and one of its structure: the same in every process."""
+    structure = re.sub(r" at 0x[0-9a-fA-F]+", "", tree.describe(tree.box(value)))
+    lines = [["", hashlib.sha256(structure.encode()).hexdigest()[:16]]]
+    for path, leaf in tree_flatten_with_path(tree.box(value))[0]:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+        number = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+        lines.append(
+            [keystr(path), repr(array.item()) if array.ndim == 0 else f"{array.dtype}{list(array.shape)} {number}"]
+        )
+    return lines
+
+
+def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    advice = 'pass the arguments it was started with, another folder, or resume="never" to replace it'
+    for part, now in wanted.items():
+        then = found.get(part)
+        if then == now:
+            continue
+        if not isinstance(now, list) or not isinstance(then, list):
+            raise ValueError(f"checkpoint: the run in {path} has {part}={then!r}, this one {part}={now!r}; {advice}")
+        values = dict(map(tuple, then))
+        name, new = next(((k, v) for k, v in map(tuple, now) if values.get(k) != v), ("", ""))
+        where = f"{part}{name}"
+        said = f"{values.get(name)} there and {new} here" if name else "another tree"
+        raise ValueError(f"checkpoint: the run in {path} is another one: {where} is {said}; {advice}")
+
+
+def _lock(path: Path) -> int:
+    """Take the lock that the system gives back when a process ends, however it ends."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        os.close(handle)
+        raise ValueError(
+            f"checkpoint: another process is using {path.parent}; give every run a folder of its own"
+        ) from error
+    return handle
+
+
+__all__ = ["RESUME", "CheckpointError", "Folder", "Moment", "describe"]

@@ -1,0 +1,89 @@
+"""What ties a run to its folder: when to write, what to write, and how to go on."""
+
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from treedyn.driver.checkpoint import CheckpointError, Folder, Moment, describe
+from treedyn.driver.stop import Stop
+
+_SECONDS = 60.0  # between two checkpoints, where nobody said otherwise
+
+
+class Keeper:
+    """Write checkpoints of a host, and fill it from one."""
+
+    def __init__(self, host: Any, folder: Folder, every: int | None, stop: Stop) -> None:
+        self.host, self.folder, self.every, self.stop = host, folder, every, stop
+        self.written, self.stacked, self.time = 0, 0, time.perf_counter()
+        self.about = {
+            "start": describe(host.state),
+            "dynamics": describe(host.dynamics),
+            "every": host.every if host.record is not None else None,
+        }
+
+    def resumed(self, resume: str, steps: int) -> bool:
+        """Fill the host from the folder; return whether there was something to go on from."""
+        host = self.host
+        like = Moment(state=host.state, env=host.env, ahead=host.ahead)
+        found = None
+        if resume == "never":
+            self.folder.forget()
+        else:
+            found = self.folder.latest(like, self.about)
+        if found is None and resume == "must":
+            raise ValueError(
+                f'resume: "must", but {self.folder.path} holds no checkpoint; check the path, or pass resume="auto"'
+            )
+        if found is None:
+            return False
+        moment, note = found
+        if note["counts"][0] > steps:
+            raise ValueError(
+                f"steps: {self.folder.path} holds this run after {note['counts'][0]} steps, more than {steps}; "
+                "ask for as many or more, or use another folder"
+            )
+        host.state, host.env, host.ahead = moment.state, moment.env, moment.ahead
+        host.taken, host.rebuilds, host.allocations, host.finished, host.untuned = note["counts"]
+        if host.record is not None:
+            host.chunks = self.folder.records(host.shapes)
+        self.written, self.stacked = host.taken, len(host.chunks)
+        return True
+
+    def left(self) -> int:
+        """Return the steps until the next checkpoint."""
+        return 2**30 if self.every is None else self.every - self.host.taken % self.every
+
+    def after_chunk(self) -> None:
+        """Write where it is time for it, and stop where someone asked for it."""
+        taken = self.host.taken
+        due = time.perf_counter() - self.time > _SECONDS if self.every is None else taken % self.every == 0
+        if due or self.stop.asked is not None:
+            self.write()
+        if self.stop.asked is not None:
+            said = f"run stopped after step {taken}; its checkpoint is in {self.folder.path}: the same call goes on"
+            if self.stop.asked.name == "SIGINT":
+                raise KeyboardInterrupt(said)
+            print(said, file=sys.stderr)
+            raise SystemExit(128 + self.stop.asked)
+
+    def write(self) -> None:
+        """Write a checkpoint, unless this very one is there."""
+        host = self.host
+        if host.taken == self.written and host.taken:
+            return
+        moment = Moment(state=host.state, env=host.env, ahead=host.ahead)
+        counts = [host.taken, host.rebuilds, host.allocations, host.finished, host.untuned]
+        chunks = host.chunks[self.stacked :]
+        fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None
+        try:
+            self.folder.write(moment, {"about": self.about, "counts": counts}, fresh, host.taken)
+        except OSError as error:
+            raise CheckpointError(error, host.state, host.env, host.records(), host.taken) from error
+        self.written, self.stacked, self.time = host.taken, len(host.chunks), time.perf_counter()
+
+
+__all__ = ["Keeper"]
