@@ -15,7 +15,7 @@ from treedyn.particles.pair_passes import Field, metric, pair_sum
 from treedyn.particles.parameters import parameters, potential
 from treedyn.particles.truncation import cut, cutoff_of
 from treedyn.space import Space, as_space
-from treedyn.struct import Struct, function
+from treedyn.struct import Struct, function, static
 from treedyn.tree import PyTree
 
 
@@ -25,10 +25,12 @@ class PairEnergy(Struct):
     Attributes:
         u: the potential of one pair; its numbers are leaves.
         space: how distances are measured; its box is a leaf.
+        precision: the name of the dtype to compute pairs in; `None` for that of the position.
     """
 
     u: Callable[[Any], Any] = function()
     space: Space
+    precision: str | None = static(default=None)
 
     def __call__(self, position: jax.Array, env: PyTree = None, *, strain: jax.Array | None = None) -> jax.Array:
         r"""Return the energy.
@@ -54,8 +56,10 @@ class PairEnergy(Struct):
         if isinstance(neighbors, NeighborList):
             good.append(neighbors.serves(position, self.space))
         good += [_check_parameter(parameter, count) for parameter in parameters(self.u)]
+        total = None if self.precision is None else position.dtype.name
+        position = position if self.precision is None else position.astype(self.precision)
         strained = metric(check_strain(strain, position))
-        field = Field(u=numbers_like(self.u, position), space=self.space, metric=strained)
+        field = Field(u=numbers_like(self.u, position), space=self.space, metric=strained, total=total)
         partners = None
         if neighbors is not None:
             partners = Partners(
@@ -72,10 +76,11 @@ class PairEnergy(Struct):
 def _guarded_sum(position: jax.Array, field: Field, partners: Partners | None, good: list[jax.Array]) -> jax.Array:
     # A factor, not a choice: it turns the forces into NaN as well.
     guard = jnp.where(jnp.all(jnp.array(good)), 1, jnp.nan)
-    return pair_sum(position, field, partners) * guard.astype(position.dtype)
+    energy = pair_sum(position, field, partners)
+    return energy * guard.astype(energy.dtype)
 
 
-def pair_energy(u: Callable[[Any], Any], space: Any, *, cutoff: Any = None) -> PairEnergy:
+def pair_energy(u: Callable[[Any], Any], space: Any, *, cutoff: Any = None, precision: Any = None) -> PairEnergy:
     r"""Make the energy of all pairs from the potential of one, $E = \sum_{i<j} u(r_{ij})$.
 
     Args:
@@ -83,6 +88,8 @@ def pair_energy(u: Callable[[Any], Any], space: Any, *, cutoff: Any = None) -> P
             Forces are derived from it by autodiff.
         space: the space of the particles, or a pair of functions `(displacement, shift)`.
         cutoff: distance at which to cut `u` off, as `tp.cut(u, cutoff)` does; leave it out where `u` is truncated.
+        precision: the dtype to compute pairs in, `jnp.float32` for positions in float64: positions, forces and the sum
+            of the energy keep the dtype of the position, and take hardly longer than all in float32.
 
     Returns:
         `energy(position, env=None, *, strain=None)`, a scalar. `env` is `None` for all pairs, a neighbor list, or any
@@ -99,7 +106,13 @@ def pair_energy(u: Callable[[Any], Any], space: Any, *, cutoff: Any = None) -> P
         >>> print(f"{energy(position):.4f} {jax.grad(energy)(position)[0, 0]:.4f}")
         0.0163 -24.0000
     """
-    return PairEnergy(u=potential(u) if cutoff is None else cut(u, cutoff), space=check_space(space))
+    if precision is not None:
+        # by name: NumPy takes None and float64 for equal, and compiled code would be mixed up
+        precision = jnp.dtype(precision).name
+        if not jnp.issubdtype(precision, jnp.floating):
+            raise ValueError(f"precision: expected a floating-point dtype such as jnp.float32, got {precision}")
+    u = potential(u) if cutoff is None else cut(u, cutoff)
+    return PairEnergy(u=u, space=check_space(space), precision=precision)
 
 
 def find_list(env: PyTree) -> PartnerList | None:

@@ -24,7 +24,7 @@ from treedyn.particles.kernel import Partners, sum_over_partners
 from treedyn.particles.parameters import elementwise, evaluate, parameters, with_numbers
 from treedyn.particles.reciprocal import reciprocal
 from treedyn.space import Space
-from treedyn.struct import Struct
+from treedyn.struct import Struct, static
 from treedyn.tree import PyTree
 
 
@@ -35,11 +35,13 @@ class Field(Struct):
         u: the potential of one pair, boxed.
         space: how displacements are measured.
         metric: how distances are made of them, `[d, d]`; `None` where space is not strained.
+        total: the name of the dtype to sum energies in; `None` for that of the position.
     """
 
     u: PyTree
     space: Space
     metric: jax.Array | None
+    total: str | None = static(default=None)
 
 
 class Particles(Struct):
@@ -68,11 +70,11 @@ def _pair_sum_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
     position, field, partners = primals
     motion, change, _ = tangents
     moved, strained = not _is_zero(motion), field.metric is not None and not _is_zero(change.metric)
-    energy, rate = None, jnp.zeros((), position.dtype)
+    energy, rate = None, jnp.zeros((), field.total or position.dtype)
     if moved or strained:
         energy, gradient, of_metric = _slopes(position, field, partners)
-        rate = rate + jnp.sum(gradient * motion) if moved else rate
-        rate = rate + jnp.sum(of_metric * change.metric) if strained else rate
+        rate = rate + jnp.sum(gradient * motion, dtype=field.total) if moved else rate
+        rate = rate + jnp.sum(of_metric * change.metric, dtype=field.total) if strained else rate
     others = (change.u, change.space)
     if energy is None or not all(_is_zero(x) for x in jax.tree.leaves(others)):
         value, more = _forward(
@@ -129,7 +131,8 @@ def _energy_pass(position: jax.Array, field: Field, partners: Partners | None, *
         distance = _distance(delta, stretch(field.metric, delta), is_pair)
         return jnp.where(is_pair, _of_distance(field.u, own, partner)(distance), 0)
 
-    return 0.5 * jnp.sum(sum_over_partners(delta, terms, _particles(position, field), partners, once=once))
+    each = sum_over_partners(delta, terms, _particles(position, field), partners, once=once)
+    return 0.5 * jnp.sum(each, dtype=field.total)
 
 
 @functools.partial(jax.jit, static_argnames="once")
@@ -156,7 +159,8 @@ def _gradient_pass(position: jax.Array, field: Field, partners: Partners | None,
 
     energy, gradient, virial = sum_over_partners(delta, terms, _particles(position, field), partners, once=once)
     # Every pair was counted twice, once from either side; a particle's own gradient is in only one of the two.
-    return 0.5 * jnp.sum(energy), jnp.stack(gradient, axis=-1), _of_metric(virial, position.shape[-1])
+    total = 0.5 * jnp.sum(energy, dtype=field.total)
+    return total, jnp.stack(gradient, axis=-1), _of_metric(virial, position.shape[-1])
 
 
 def metric(strain: jax.Array | None) -> jax.Array | None:

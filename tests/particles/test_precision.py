@@ -1,0 +1,79 @@
+"""Pairs in float32 and everything else in float64: as exact as float32 pairs allow, and nothing is lost in the sums."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from treedyn import particles as tp
+
+CRYSTAL = tp.fcc(4, density=0.8442)
+X = CRYSTAL.position + 0.05 * jax.random.normal(jax.random.key(0), CRYSTAL.position.shape)
+EPS = float(jnp.finfo(jnp.float32).eps)
+
+
+def make(precision, space=None):
+    u = tp.force_shifted(tp.lennard_jones(), 2.5)
+    return tp.pair_energy(u, tp.periodic(CRYSTAL.box) if space is None else space, precision=precision)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_energy_and_force_are_those_of_float64_to_the_precision_of_pairs(listed):
+    env = tp.neighbor_list(tp.periodic(CRYSTAL.box), 2.5, skin=0.2).allocate(X) if listed else None
+    (energy, force), (exact, right) = (jax.value_and_grad(make(p))(X, env) for p in (jnp.float32, None))
+    assert energy.dtype == force.dtype == jnp.float64
+    # positions are rounded to eps times the box, and stiffness makes a force of that
+    np.testing.assert_allclose(energy, exact, rtol=20 * EPS)
+    np.testing.assert_allclose(force, right, atol=EPS * float(CRYSTAL.box[0]) * 1e4)
+    assert not np.array_equal(force, right)
+
+
+def test_energies_are_summed_in_float64():
+    x = X.astype(jnp.float32)
+    each = float(make(None)(x)), float(make(jnp.float32)(x.astype(jnp.float64)))
+    assert each[0] == pytest.approx(each[1], rel=20 * EPS)
+    assert float(np.float32(each[1])) != each[1], "the sum was rounded to float32"
+
+
+def test_a_precision_of_float64_is_not_taken_for_none():
+    x = X.astype(jnp.float32)
+    narrow, wide = make(None)(x), make(jnp.float64)(x)
+    assert narrow.dtype == wide.dtype == jnp.float32
+    exact = float(make(None)(x.astype(jnp.float64)))
+    assert abs(float(wide) - exact) <= EPS * abs(exact)
+
+
+def test_derivatives_go_through_in_the_dtype_of_the_position():
+    energy, direction = make(jnp.float32), jnp.ones_like(X).at[0].set(0)
+    value, rate = jax.jvp(jax.grad(energy), (X,), (direction,))
+    exact = jax.jvp(jax.grad(make(None)), (X,), (direction,))[1]
+    assert value.dtype == rate.dtype == jnp.float64
+    np.testing.assert_allclose(rate, exact, atol=1e-3 * float(jnp.max(jnp.abs(exact))))
+    stress, right = (tp.stress(make(p), X, space=CRYSTAL.space) for p in (jnp.float32, None))
+    assert stress.dtype == jnp.float64
+    np.testing.assert_allclose(stress, right, rtol=1e-4, atol=1e-4)
+
+    def of_epsilon(epsilon, precision):
+        return tp.pair_energy(tp.cut(tp.lennard_jones(epsilon), 2.5), CRYSTAL.space, precision=precision)(X)
+
+    slope = jax.grad(of_epsilon)(1.0, jnp.float32)
+    np.testing.assert_allclose(slope, of_epsilon(1.0, None), rtol=1e-5)
+
+
+def test_a_trajectory_conserves_energy_as_float64_does():
+    def drift(precision):
+        energy = make(precision)
+        env = tp.neighbor_list(CRYSTAL.space, 2.5, skin=0.2).allocate(X)
+        dynamics = td.nve(energy, dt=0.002, space=CRYSTAL.space)
+        state = dynamics.init(jax.random.key(1), X, env, kT=0.5)
+        total = lambda s: s.energy + td.kinetic_energy(s)  # noqa: E731
+        return np.ptp(td.run(dynamics, state, env, steps=400, every=20, record=total).records) / len(X)
+
+    assert drift(jnp.float32) < 2 * drift(None)
+
+
+@pytest.mark.parametrize("wrong", [jnp.int32, bool])
+def test_a_precision_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="precision: expected a floating-point dtype"):
+        make(wrong)
