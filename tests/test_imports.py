@@ -23,6 +23,10 @@ EXTRAS = {
     "imageio_ffmpeg",
     "ase",
     "vesin",
+    "gsd",
+    "h5py",
+    "zarr",
+    "MDAnalysis",
 }
 
 

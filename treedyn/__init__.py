@@ -5,6 +5,7 @@ The core knows only PyTrees. `treedyn.particles` and other plugins supply target
 
 from treedyn import environment as environment
 from treedyn import operators as operators
+from treedyn import stream as stream
 from treedyn import tree as tree
 from treedyn.diagnostics import certify as certify
 from treedyn.diagnostics import degrees_of_freedom as degrees_of_freedom

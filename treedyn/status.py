@@ -74,14 +74,19 @@ class SimulationError(RuntimeError):
         state: the last good state.
         env: the environment that belongs to it.
         records: what had been recorded up to there.
+        step: how many steps had been taken.
+        reduced: the results of the reducers up to there.
     """
 
-    def __init__(self, status: Status, state: object, env: object, records: object, step: int) -> None:
+    def __init__(
+        self, status: Status, state: object, env: object, records: object, step: int, reduced: object = None
+    ) -> None:
         self.status = status
         self.state = state
         self.env = env
         self.records = records
         self.step = step
+        self.reduced = reduced
         super().__init__(
             f"run stopped after step {step} ({status.name}): {status.advice}. "
             "The last good state, env and records are attributes of this error."

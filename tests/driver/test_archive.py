@@ -62,7 +62,7 @@ def test_keys_come_back_and_functions_are_taken_from_the_tree_that_is_filled(fol
     assert_same_bits(jax.random.normal(back["key"]), jax.random.normal(value["key"]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_a_flipped_bit_is_found_or_changes_nothing(folder, data):
     file, value = folder / "bits.npz", some_tree()

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from treedyn import environment, tree
+from treedyn import environment, stream, tree
 from treedyn import space as space_of
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
@@ -175,11 +175,12 @@ def blocks(
     env: PyTree,
     progress: Progress,
     span: tuple[jax.Array, jax.Array, jax.Array],
-    buffer: PyTree,
-    record: Callable[..., Any],
+    kept: tuple[PyTree, PyTree],
+    record: Callable[..., Any] | None,
+    reduce: PyTree,
     until: Predicate | None,
-) -> tuple[State, PyTree, Progress, PyTree]:
-    """Take steps, and record whenever the number of steps taken in all is a multiple of `every`.
+) -> tuple[State, PyTree, Progress, tuple[PyTree, PyTree]]:
+    """Take steps, and record and reduce whenever the number of steps taken in all is a multiple of `every`.
 
     Args:
         dynamics: what to step.
@@ -187,12 +188,14 @@ def blocks(
         env: environment.
         progress: that of a loop that has not begun.
         span: steps taken before, steps to take now, and `every`; numbers that need not be known at compile time.
-        buffer: a tree like `record(state, env)` with a first axis that is longer than the number of records.
-        record: what to record.
+        kept: a tree like `record(state, env)` with a first axis that is longer than the number of records, and the
+            carry of the reducers.
+        record: what to record; `None` for nothing.
+        reduce: a tree of reducers; `None` for none.
         until: `until(state, env) -> bool`, or `None`.
 
     Returns:
-        State, environment, progress and the filled buffer; the number of records follows from the steps taken.
+        State, environment, progress and what is kept; the number of records follows from the steps taken.
     """
     before, steps, every = span
 
@@ -201,14 +204,17 @@ def blocks(
         return (progress.steps < steps) & progress.goes_on
 
     def block(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        k, state, env, progress, buffer = carry
-        todo = jnp.minimum(every - (before + progress.steps) % every, steps - progress.steps)
-        state, env, progress = advance(dynamics, state, env, todo, progress, until)
-        # An incomplete block writes too, into a place that is written again or never read.
-        taken = tree.box(call(record, state, env))
-        buffer = jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, k, 0), buffer, taken)
-        return (before + progress.steps) // every - before // every, state, env, progress, buffer
+        k, state, env, progress, (buffer, sums) = carry
+        goal = jnp.minimum(progress.steps + every - (before + progress.steps) % every, steps)
+        state, env, progress = advance(dynamics, state, env, goal - progress.steps, progress, until)
+        if record is not None:
+            # An incomplete block writes too, into a place that is written again or never read.
+            taken = tree.box(call(record, state, env))
+            buffer = jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, k, 0), buffer, taken)
+        complete = (progress.steps == goal) & ((before + goal) % every == 0)
+        sums = jax.lax.cond(complete, lambda s, *x: stream.update(reduce, s, *x), lambda s, *_: s, sums, state, env)
+        return (before + progress.steps) // every - before // every, state, env, progress, (buffer, sums)
 
-    carry = (jnp.int32(0), state, env, progress, buffer)
-    _, state, env, progress, buffer = jax.lax.while_loop(on, block, carry)
-    return state, env, progress, buffer
+    carry = (jnp.int32(0), state, env, progress, kept)
+    _, state, env, progress, kept = jax.lax.while_loop(on, block, carry)
+    return state, env, progress, kept

@@ -33,11 +33,13 @@ class Moment(Struct):
         state: the state.
         env: the environment.
         ahead: the position that the environment was made for, boxed.
+        sums: the carry of the reducers.
     """
 
     state: PyTree
     env: PyTree
     ahead: PyTree
+    sums: PyTree = None
 
 
 class CheckpointError(OSError):

@@ -22,13 +22,15 @@ class Keeper:
         self.about = {
             "start": describe(host.state),
             "dynamics": describe(host.dynamics),
-            "every": host.every if host.record is not None else None,
+            "reduce": describe(host.reduce),
+            "every": None if host.record is None and host.reduce is None else host.every,
+            "records": host.record is not None,
         }
 
     def resumed(self, resume: str, steps: int) -> bool:
         """Fill the host from the folder; return whether there was something to go on from."""
         host = self.host
-        like = Moment(state=host.state, env=host.env, ahead=host.ahead)
+        like = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
         found = None
         if resume == "never":
             self.folder.forget()
@@ -46,7 +48,7 @@ class Keeper:
                 f"steps: {self.folder.path} holds this run after {note['counts'][0]} steps, more than {steps}; "
                 "ask for as many or more, or use another folder"
             )
-        host.state, host.env, host.ahead = moment.state, moment.env, moment.ahead
+        host.state, host.env, host.ahead, host.sums = moment.state, moment.env, moment.ahead, moment.sums
         host.taken, host.rebuilds, host.allocations, host.finished, host.untuned = note["counts"]
         if host.record is not None:
             host.chunks = self.folder.records(host.shapes)
@@ -75,7 +77,7 @@ class Keeper:
         host = self.host
         if host.taken == self.written and host.taken:
             return
-        moment = Moment(state=host.state, env=host.env, ahead=host.ahead)
+        moment = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
         counts = [host.taken, host.rebuilds, host.allocations, host.finished, host.untuned]
         chunks = host.chunks[self.stacked :]
         fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import environment, tree
+from treedyn import environment, stream, tree
 from treedyn.driver import advance as compiled
 from treedyn.driver.check import check, check_checkpoint, check_host, check_record
 from treedyn.driver.checkpoint import Folder
@@ -40,6 +40,7 @@ class Run:
         state: the last state.
         env: the environment that belongs to it.
         records: what was recorded, stacked along the first axis; `None` without `record`.
+        reduced: the results of the reducers, in a tree like `reduce`.
         steps: steps taken.
         rebuilds: how often the environment was rebuilt.
         allocations: how often it ran out of room and was allocated anew.
@@ -51,6 +52,7 @@ class Run:
     state: State
     env: PyTree
     records: PyTree = None
+    reduced: PyTree = None
     steps: int = 0
     rebuilds: int = 0
     allocations: int = 0
@@ -67,6 +69,7 @@ def run(
     steps: int,
     every: int = 1,
     record: Callable[..., Any] | None = None,
+    reduce: PyTree = None,
     until: Callable[..., Any] | None = None,
     progress: bool | str = False,
     chunk: int | None = None,
@@ -89,6 +92,8 @@ def run(
         steps: how many steps to take, at least 0.
         every: steps between two records; the first record is made after `every` steps.
         record: `record(state)` or `record(state, env)`, returns any PyTree.
+        reduce: a reducer of `treedyn.stream`, or any tree of them, shown a state whenever one is recorded: averages,
+            histograms, correlations, in memory that does not grow with the run.
         until: `until(state)` or `until(state, env)`, returns whether to stop; asked after every step.
         progress: show a bar with steps/s and the time left (needs `tqdm`); a string is its title.
         chunk: steps between two reads of the device; by default about half a second's worth. Results do not depend
@@ -102,7 +107,7 @@ def run(
         on_failure: "raise" the error of a run that cannot go on, or "return" what is good, with the error in `failure`.
 
     Returns:
-        A `Run` with `state`, `env`, `records`, and counts of steps, rebuilds and allocations.
+        A `Run` with `state`, `env`, `records`, `reduced`, and counts of steps, rebuilds and allocations.
 
     Raises:
         ValueError: an argument does not fit.
@@ -125,7 +130,7 @@ def run(
     if on_failure not in ("raise", "return"):
         raise ValueError(f"on_failure: expected 'raise' or 'return', got {on_failure!r}")
     until = None if until is None else _Named(until)
-    host = _Host(dynamics, state, env, every, record if record is None else _Named(record), until)
+    host = _Host(dynamics, state, env, every, record if record is None else _Named(record), reduce, until)
     failure = None
     with contextlib.ExitStack() as stack:
         keeper = None
@@ -177,18 +182,23 @@ def _blocks(
     ahead: PyTree,
     span: tuple[jax.Array, jax.Array, jax.Array],
     buffer: PyTree,
+    sums: PyTree,
     record: Any,
+    reduce: PyTree,
     until: Any,
-) -> tuple[State, PyTree, compiled.Progress, PyTree]:
-    return compiled.blocks(dynamics, state, env, compiled.start(ahead), span, buffer, record, until)
+) -> tuple[State, PyTree, compiled.Progress, tuple[PyTree, PyTree]]:
+    return compiled.blocks(dynamics, state, env, compiled.start(ahead), span, (buffer, sums), record, reduce, until)
 
 
 class _Host:
     """Drive the compiled loops from the host: read, repair, go on."""
 
-    def __init__(self, dynamics: Dynamics, state: State, env: PyTree, every: int, record: Any, until: Any) -> None:
+    def __init__(
+        self, dynamics: Dynamics, state: State, env: PyTree, every: int, record: Any, reduce: PyTree, until: Any
+    ) -> None:
         self.dynamics, self.state, self.env, self.ahead = dynamics, state, env, state.boxed
-        self.every, self.record, self.until = every, record, until
+        self.every, self.record, self.reduce, self.until = every, record, reduce, until
+        self.sums = stream.init(reduce, state, env)
         self.taken, self.rebuilds, self.allocations, self.finished = 0, 0, 0, False
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
@@ -263,18 +273,30 @@ class _Host:
 
     def _chunk(self, todo: int) -> compiled.Progress:
         """Run one chunk on the device, and keep its records."""
-        if self.record is None:
+        if self.record is None and self.reduce is None:
             out = _advance(self.dynamics, self.state, self.env, self.ahead, jnp.int32(todo), self.until)
             self.state, self.env, progress = out
             self.ahead = progress.ahead
             return jax.device_get(progress.replace(ahead=None))
-        todo = min(todo, self.capacity * self.every)
+        if self.record is not None:
+            todo = min(todo, self.capacity * self.every)
         span = (jnp.int32(self.taken % self.every), jnp.int32(todo), jnp.int32(self.every))
-        self.state, self.env, progress, self.buffer = _blocks(
-            self.dynamics, self.state, self.env, self.ahead, span, self.buffer, self.record, self.until
+        self.state, self.env, progress, (self.buffer, self.sums) = _blocks(
+            self.dynamics,
+            self.state,
+            self.env,
+            self.ahead,
+            span,
+            self.buffer,
+            self.sums,
+            self.record,
+            self.reduce,
+            self.until,
         )
         self.ahead = progress.ahead
         progress = jax.device_get(progress.replace(ahead=None))
+        if self.record is None:
+            return progress
         made = (self.taken + int(progress.steps)) // self.every - self.taken // self.every
         self.chunks.append(jax.tree.map(lambda b: np.asarray(b)[:made].copy(), self.buffer))
         return progress
@@ -320,7 +342,8 @@ class _Host:
 
     def error(self, trouble: Status) -> SimulationError:
         """Return the error that ends the run, with everything that is good attached."""
-        return SimulationError(trouble, self.state, self.env, self.records(), self.taken)
+        reduced = stream.result(self.reduce, self.sums)
+        return SimulationError(trouble, self.state, self.env, self.records(), self.taken, reduced)
 
     def result(self, failure: SimulationError | None) -> Run:
         """Return what `run` returns."""
@@ -328,6 +351,7 @@ class _Host:
             state=self.state,
             env=self.env,
             records=self.records(),
+            reduced=stream.result(self.reduce, self.sums),
             steps=self.taken,
             rebuilds=self.rebuilds,
             allocations=self.allocations,

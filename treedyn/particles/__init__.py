@@ -9,6 +9,9 @@ from treedyn.particles.lattice import fcc as fcc
 from treedyn.particles.lattice import hcp as hcp
 from treedyn.particles.lattice import hexagonal as hexagonal
 from treedyn.particles.lattice import sc as sc
+from treedyn.particles.mean_squared_displacement import MeanSquaredDisplacement as MeanSquaredDisplacement
+from treedyn.particles.mean_squared_displacement import MeanSquaredDisplacementResult as MeanSquaredDisplacementResult
+from treedyn.particles.mean_squared_displacement import mean_squared_displacement as mean_squared_displacement
 from treedyn.particles.neighbors import NeighborList as NeighborList
 from treedyn.particles.pair import PairEnergy as PairEnergy
 from treedyn.particles.pair import pair_energy as pair_energy
@@ -20,6 +23,9 @@ from treedyn.particles.potentials import harmonic as harmonic
 from treedyn.particles.potentials import lennard_jones as lennard_jones
 from treedyn.particles.potentials import morse as morse
 from treedyn.particles.potentials import soft_sphere as soft_sphere
+from treedyn.particles.radial import RadialDistribution as RadialDistribution
+from treedyn.particles.radial import RadialDistributionResult as RadialDistributionResult
+from treedyn.particles.radial import radial_distribution as radial_distribution
 from treedyn.particles.recipe import NeighborLists as NeighborLists
 from treedyn.particles.recipe import neighbor_list as neighbor_list
 from treedyn.particles.reciprocal import reciprocal as reciprocal

@@ -1,0 +1,241 @@
+"""Tables of numbers as text, a line for every frame: CSV and JSON lines.
+
+A line is complete when it ends; a process that dies leaves at most one that does not, and that one is dropped.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+from abc import abstractmethod
+from typing import Any
+
+import jax
+import numpy as np
+
+from treedyn.files.growing import GrowingFile
+from treedyn.files.writer import Writer, check_steps
+from treedyn.tree import PyTree
+
+# the order in which programs of the field print them; whatever else there is comes after, in the order of the alphabet
+COLUMNS = (
+    *("step", "time", "potential", "kinetic", "total", "temperature", "pressure", "volume", "density"),
+    *("conserved", "steps/s"),
+)
+
+
+def arrange(names: Any) -> list[str]:
+    """Return names of columns in the customary order."""
+    return sorted(names, key=lambda name: (COLUMNS.index(name) if name in COLUMNS else len(COLUMNS), name))
+
+
+def columns_of(steps: np.ndarray, frames: PyTree) -> dict[str, np.ndarray]:
+    """Return frames as columns, the steps first.
+
+    Raises:
+        ValueError: the frames are no dict of numbers.
+    """
+    if not isinstance(frames, dict) or not all(isinstance(name, str) for name in frames):
+        raise ValueError(f"frames: expected a dict of numbers by name, got {type(frames).__name__}")
+    columns = {"step": steps}
+    for name in arrange(frames):
+        column = np.asarray(frames[name])
+        if column.ndim != 1 or not (column.dtype.kind in "biu" or jax.numpy.issubdtype(column.dtype, np.floating)):
+            raise ValueError(
+                f"frames[{name!r}]: a table holds one real number a frame, got {column.dtype}{list(column.shape)}; "
+                "write arrays with files.ZarrWriter"
+            )
+        if name == "step":
+            raise ValueError("frames['step']: the table has that column already, from steps")
+        columns[name] = column.astype(np.int64) if column.dtype == bool else column
+    return columns
+
+
+class _Lines(Writer):
+    """Hold what tables of text share."""
+
+    def __init__(self, path: str | os.PathLike[str], *, mode: str = "x") -> None:
+        """Open a file.
+
+        Args:
+            path: where.
+            mode: "x" for a new file, "w" to overwrite one, "a" to continue it.
+
+        Raises:
+            FileExistsError: the file is there and was to be new.
+            ValueError: it is to be continued and is no such table.
+        """
+        self._file = GrowingFile(path, mode)
+        self._path, self._names = str(path), None
+        try:
+            self._keep(None)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, steps: np.ndarray, frames: PyTree) -> None:
+        """Add a line for every frame."""
+        steps = check_steps(steps, frames, self.last)
+        columns = columns_of(steps, frames)
+        if self._names is not None and list(columns) != self._names:
+            raise ValueError(f"frames: the file has the columns {self._names}, got {list(columns)}; begin a new file")
+        text = [self._head(list(columns)) if self._names is None else b""]
+        text += [self._line(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        self._file.append(b"".join(text))
+        self._names = list(columns)
+        self.last = int(steps[-1]) if steps.size else self.last
+
+    def rewind(self, step: int) -> None:
+        """Drop every line after `step`."""
+        if self.last is not None and self.last > step:
+            self._keep(step)
+
+    def flush(self) -> None:
+        """Put everything on the disk."""
+        self._file.sync()
+
+    def close(self) -> None:
+        """Put everything on the disk and close the file."""
+        self._file.close()
+
+    def _keep(self, step: int | None) -> None:
+        """Keep the complete lines up to `step`, or all of them."""
+        size, self._names, self.last = 0, None, None
+        for line in self._file.lines():
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row, names = self._parse(line, self._names)
+                here = None if row is None else int(row["step"])
+            except (ValueError, KeyError) as error:
+                raise ValueError(f"path: {self._path!r} is no table that can be continued: {error}") from error
+            if here is not None and step is not None and here > step:
+                break
+            size, self._names, self.last = size + len(line), names, self.last if here is None else here
+        if size < self._file.size:
+            self._file.cut(size)
+
+    @abstractmethod
+    def _head(self, names: list[str]) -> bytes: ...
+
+    @abstractmethod
+    def _line(self, row: dict[str, Any]) -> bytes: ...
+
+    @staticmethod
+    @abstractmethod
+    def _parse(line: bytes, names: list[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return the numbers of a line, if it is no header, and the names of the columns."""
+
+
+class CSVWriter(_Lines):
+    """Write numbers as comma-separated values, with a header.
+
+    Numbers have as many digits as it takes to read back the same ones.
+
+    Example:
+        >>> import numpy as np, tempfile, pathlib
+        >>> from treedyn import files
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.csv"
+        >>> with files.CSVWriter(path) as writer:
+        ...     writer.write(np.array([10, 20]), {"potential": np.array([-1.5, -1.25])})
+        >>> print(path.read_text())
+        step,potential
+        10,-1.5
+        20,-1.25
+        >>> print(files.read_table(path)["potential"])
+        [-1.5  -1.25]
+    """
+
+    def _head(self, names: list[str]) -> bytes:
+        return _csv(names)
+
+    def _line(self, row: dict[str, Any]) -> bytes:
+        return _csv([str(x) for x in row.values()])
+
+    @staticmethod
+    def _parse(line: bytes, names: list[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
+        cells = next(csv.reader([line.decode()]), [])
+        if names is None:
+            if cells[:1] != ["step"]:
+                raise ValueError(f"expected a header that begins with step, got {line[:40]!r}")
+            return None, cells
+        return dict(zip(names, map(_number, cells), strict=True)), names
+
+
+class JSONLinesWriter(_Lines):
+    """Write numbers as JSON lines, an object for every frame.
+
+    JSON has no NaN; it is written as null.
+
+    Example:
+        >>> import numpy as np, tempfile, pathlib
+        >>> from treedyn import files
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.jsonl"
+        >>> with files.JSONLinesWriter(path) as writer:
+        ...     writer.write(np.array([10]), {"potential": np.array([-1.5])})
+        >>> print(path.read_text())
+        {"step": 10, "potential": -1.5}
+    """
+
+    def _head(self, names: list[str]) -> bytes:
+        return b""
+
+    def _line(self, row: dict[str, Any]) -> bytes:
+        return ("{" + ", ".join(f"{json.dumps(name)}: {_json(x)}" for name, x in row.items()) + "}\n").encode()
+
+    @staticmethod
+    def _parse(line: bytes, names: list[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
+        row = json.loads(line)
+        if not isinstance(row, dict) or (names is not None and list(row) != names):
+            raise ValueError(f"expected an object with the names {names}, got {line[:80]!r}")
+        return {name: math.nan if x is None else x for name, x in row.items()}, list(row)
+
+
+def read_table(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read a table that `CSVWriter` or `JSONLinesWriter` wrote.
+
+    Args:
+        path: the file; which of the two it is shows in its first character.
+
+    Returns:
+        The columns by name, `step` among them; integers where all numbers of a column are. A last line that does not
+        end is left out.
+
+    Raises:
+        ValueError: it is no such table.
+    """
+    with open(path, "rb") as file:
+        lines = file.readlines()
+    parse = JSONLinesWriter._parse if lines[:1] and lines[0].startswith(b"{") else CSVWriter._parse
+    names, rows = None, []
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            row, names = parse(line, names)
+        except ValueError as error:
+            raise ValueError(f"path: {str(path)!r}, line {number}: {error}") from error
+        rows += [] if row is None else [row]
+    return {name: np.array([row[name] for row in rows]) for name in names or []}
+
+
+def _csv(cells: list[str]) -> bytes:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(cells)
+    return stream.getvalue().encode()
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _json(x: Any) -> str:
+    number = float(x)
+    if math.isnan(number):
+        return "null"
+    # beyond the range of a double every parser reads infinity
+    return str(x) if math.isfinite(number) else ("1e999" if number > 0 else "-1e999")

@@ -1,0 +1,134 @@
+"""The contract of everything that takes the records of a run: four verbs.
+
+A frame is what was recorded at one step; several come at a time, stacked along the first axis. Whatever a writer was
+given before it returned survives the death of the process: it is with the operating system. `flush` makes it survive
+the death of the machine as well.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from treedyn.tree import PyTree, is_array
+
+MODES = ("x", "w", "a")
+
+
+class Writer(ABC):
+    """Take frames in the order of their steps.
+
+    Attributes:
+        last: the step of the last frame; `None` where there is none.
+
+    Example:
+        >>> import numpy as np
+        >>> from treedyn.files import Writer
+        >>> class Largest(Writer):
+        ...     def write(self, steps, frames):
+        ...         print(int(steps[-1]), float(np.max(frames)))
+        ...     def rewind(self, step): ...
+        ...     def flush(self): ...
+        ...     def close(self): ...
+        >>> with Largest() as writer:
+        ...     writer.write(np.array([10, 20]), np.array([[1.0, 5.0], [2.0, 3.0]]))
+        20 5.0
+    """
+
+    last: int | None = None
+
+    @abstractmethod
+    def write(self, steps: np.ndarray, frames: PyTree) -> None:
+        """Add frames at the end.
+
+        Args:
+            steps: their steps, `int64[n]`, increasing, and after the last one that was written.
+            frames: a tree of arrays; the first axis of all of them counts the frames.
+
+        Raises:
+            ValueError: they do not fit what is there already.
+            OSError: the disk is full, or gone.
+        """
+
+    @abstractmethod
+    def rewind(self, step: int) -> None:
+        """Drop every frame after `step`: a run that goes on from there will write them again."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return once everything that was written would survive a loss of power."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush, and let go of the file; once is enough, twice does no harm."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_path(path: str | os.PathLike[str], mode: str) -> Path:
+    """Return the path, or refuse what stands in the way.
+
+    Args:
+        path: where the file is, or is to be.
+        mode: "x" for a new file, "w" to overwrite one, "a" to continue it, or make it where there is none.
+
+    Raises:
+        ValueError: there is no such mode.
+        FileExistsError: the file is there and was to be new.
+        FileNotFoundError: the directory that it is to be in is not there.
+    """
+    if mode not in MODES:
+        raise ValueError(f'mode: expected "x" (new file), "w" (overwrite) or "a" (continue), got {mode!r}')
+    where = Path(path)
+    if not where.parent.is_dir():
+        raise FileNotFoundError(f"path: there is no directory {str(where.parent)!r} to put {where.name!r} in; make it")
+    if mode == "x" and where.exists():
+        raise FileExistsError(f'path: {str(where)!r} is there already; mode="a" continues it, mode="w" overwrites it')
+    return where
+
+
+def check_steps(steps: Any, frames: PyTree, last: int | None) -> np.ndarray:
+    """Return the steps of frames that are to be written, or refuse them.
+
+    Args:
+        steps: the steps.
+        frames: the frames.
+        last: the step of the last frame that was written.
+
+    Raises:
+        ValueError: steps are no integers, do not increase, or are not as many as the frames.
+
+    Example:
+        >>> check_steps([10, 20], {"x": np.zeros((2, 3))}, last=20)
+        Traceback (most recent call last):
+        ValueError: steps: expected increasing steps after 20, ... got 10 first; rewind(9) drops what comes after
+    """
+    steps = np.asarray(steps)
+    if steps.ndim != 1 or (steps.dtype.kind not in "iu" and steps.size):
+        raise ValueError(f"steps: expected integers [n], got {steps.dtype}{list(steps.shape)}")
+    steps = steps.astype(np.int64)
+    if steps.size and (np.any(np.diff(steps) <= 0) or steps[0] < 0):
+        raise ValueError(f"steps: expected increasing numbers from zero, got {steps.tolist()}")
+    if steps.size and last is not None and steps[0] <= last:
+        raise ValueError(
+            f"steps: expected increasing steps after {last}, the last in the file, got {steps[0]} first; "
+            f"rewind({steps[0] - 1}) drops what comes after"
+        )
+    for path, leaf in jax.tree_util.tree_flatten_with_path(frames)[0]:
+        if is_array(leaf) and np.shape(leaf)[:1] != steps.shape:
+            name = jax.tree_util.keystr(path)
+            raise ValueError(
+                f"frames{name}: expected one entry of the first axis for each of {steps.size} steps, got shape "
+                f"{np.shape(leaf)}"
+            )
+    return steps

@@ -1,0 +1,58 @@
+"""Names of the chemical elements, and their numbers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_TABLE = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
+    "Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au "
+    "Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts "
+    "Og"
+)
+# X, number 0, is what programs of the field call a particle that is no element
+SYMBOLS = ("X", *_TABLE.split())
+_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+
+
+def atomic_numbers(species: Any, count: int) -> np.ndarray:
+    """Return the atomic number of every particle.
+
+    Args:
+        species: symbols or atomic numbers, one for all or one each; `None` for X.
+        count: number of particles.
+
+    Returns:
+        `int64[count]`.
+
+    Raises:
+        ValueError: something is no symbol and no number, or there are too few or too many.
+
+    Example:
+        >>> atomic_numbers(["Ar", "Kr"], 2).tolist()
+        [18, 36]
+        >>> atomic_numbers("Ar", 2).tolist()
+        [18, 18]
+    """
+    given = np.asarray(0 if species is None else species)
+    if given.dtype.kind in "UO":
+        unknown = [str(x) for x in given.ravel() if str(x) not in _NUMBERS]
+        if unknown:
+            raise ValueError(f"species: {unknown[0]!r} is no chemical symbol; X stands for whatever is no element")
+        given = np.array([_NUMBERS[str(x)] for x in given.ravel()], np.int64).reshape(given.shape)
+    if given.dtype.kind not in "iu" or np.any((given < 0) | (given >= len(SYMBOLS))):
+        raise ValueError(f"species: expected chemical symbols or atomic numbers from 0 to 118, got {species!r}")
+    if given.shape not in ((), (count,)):
+        raise ValueError(f"species: expected one for all or one for each of {count} particles, got {given.shape}")
+    return np.broadcast_to(given.astype(np.int64), (count,)).copy()
+
+
+def symbols(numbers: Sequence[int] | np.ndarray) -> list[str]:
+    """Return the chemical symbols of atomic numbers.
+
+    Example:
+        >>> symbols([1, 8, 0])
+        ['H', 'O', 'X']
+    """
+    return [SYMBOLS[int(number)] for number in numbers]

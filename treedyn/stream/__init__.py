@@ -1,0 +1,32 @@
+"""Reduce a stream of states while it passes, so that nothing has to be stored."""
+
+from treedyn.stream.autocorrelation import Autocorrelation as Autocorrelation
+from treedyn.stream.autocorrelation import AutocorrelationResult as AutocorrelationResult
+from treedyn.stream.autocorrelation import autocorrelation as autocorrelation
+from treedyn.stream.average import Average as Average
+from treedyn.stream.blocking import Blocking as Blocking
+from treedyn.stream.blocking import BlockingResult as BlockingResult
+from treedyn.stream.blocking import blocking as blocking
+from treedyn.stream.count import Count as Count
+from treedyn.stream.covariance import Covariance as Covariance
+from treedyn.stream.covariance import CovarianceResult as CovarianceResult
+from treedyn.stream.covariance import covariance as covariance
+from treedyn.stream.extremes import Extremes as Extremes
+from treedyn.stream.extremes import ExtremesResult as ExtremesResult
+from treedyn.stream.extremes import extremes as extremes
+from treedyn.stream.histogram import Histogram as Histogram
+from treedyn.stream.histogram import HistogramResult as HistogramResult
+from treedyn.stream.histogram import histogram as histogram
+from treedyn.stream.mean import Mean as Mean
+from treedyn.stream.mean import mean as mean
+from treedyn.stream.quantiles import Quantiles as Quantiles
+from treedyn.stream.quantiles import QuantilesResult as QuantilesResult
+from treedyn.stream.quantiles import quantiles as quantiles
+from treedyn.stream.reducer import Reducer as Reducer
+from treedyn.stream.reducer import init as init
+from treedyn.stream.reducer import merge as merge
+from treedyn.stream.reducer import result as result
+from treedyn.stream.reducer import update as update
+from treedyn.stream.variance import Variance as Variance
+from treedyn.stream.variance import VarianceResult as VarianceResult
+from treedyn.stream.variance import variance as variance
