@@ -204,7 +204,9 @@ def _langevin(splitting: str) -> Method:
 
 
 def _brownian(method: str) -> Method:
-    build = lambda f, dt, kT, mass: td.brownian(f, dt, kT, 1.5, mass=mass, method=method)  # noqa: E731
+    def build(f, dt, kT, mass):
+        return td.brownian(f, dt, kT, 1.5, mass=mass, method=method)
+
     return Method(build, noisy=True, inertial=False)
 
 

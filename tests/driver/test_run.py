@@ -188,5 +188,5 @@ def test_progress_bar_shows_title_steps_and_speed(capsys):
 def test_progress_without_tqdm_says_what_to_install(monkeypatch):
     dynamics, state = plain()
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
-    with pytest.raises(ImportError, match="pip install tqdm, or pass progress=False"):
+    with pytest.raises(ImportError, match=r"tqdm is not installed: pip install \"treedyn\[progress\]\""):
         td.run(dynamics, state, steps=1, progress=True)

@@ -191,7 +191,10 @@ def test_only_zarr_is_ever_overwritten(tmp_path):
 def test_a_state_of_a_run_comes_back(tmp_path):
     dynamics = td.nve(lambda x: jnp.sum(x["w"] ** 2), dt=0.1)
     state = dynamics.init(jax.random.key(0), {"w": jnp.ones(3), "name": "net"}, kT=1.0)
-    record = lambda state: state.replace(key=None)  # noqa: E731
+
+    def record(state):
+        return state.replace(key=None)
+
     out = td.run(dynamics, state, steps=4, every=2, record=record)
     with files.ZarrWriter(tmp_path / "t.zarr") as writer:
         writer.write(np.asarray(out.records.step), out.records)

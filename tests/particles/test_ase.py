@@ -1,25 +1,23 @@
 """ASE both ways: structures come and go unchanged, and its own programs run on our energies."""
 
+import ase
+import ase.build
+import ase.calculators.fd as fd
+import ase.calculators.lj as lj
+import ase.md.langevin
+import ase.md.verlet
+import ase.optimize
+import ase.units
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
+from ase.filters import FrechetCellFilter
 
 import treedyn as td
 from treedyn import particles as tp
-
-ase = pytest.importorskip("ase")
-import ase.build  # noqa: E402, F811
-import ase.calculators.fd as fd  # noqa: E402
-import ase.calculators.lj as lj  # noqa: E402
-import ase.md.langevin  # noqa: E402
-import ase.md.verlet  # noqa: E402
-import ase.optimize  # noqa: E402
-import ase.units  # noqa: E402
-from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError  # noqa: E402
-from ase.filters import FrechetCellFilter  # noqa: E402
-
-from treedyn.particles.ase import TreedynCalculator, from_ase, to_ase  # noqa: E402
+from treedyn.particles.ase import TreedynCalculator, from_ase, to_ase
 
 pytestmark = pytest.mark.slow
 

@@ -67,8 +67,9 @@ def test_a_trajectory_conserves_energy_as_float64_does():
         env = tp.neighbor_list(CRYSTAL.space, 2.5, skin=0.2).allocate(X)
         dynamics = td.nve(energy, dt=0.002, space=CRYSTAL.space)
         state = dynamics.init(jax.random.key(1), X, env, kT=0.5)
-        total = lambda s: s.energy + td.kinetic_energy(s)  # noqa: E731
-        return np.ptp(td.run(dynamics, state, env, steps=400, every=20, record=total).records) / len(X)
+        return np.ptp(
+            td.run(dynamics, state, env, steps=400, every=20, record=lambda s: s.energy + td.kinetic_energy(s)).records
+        ) / len(X)
 
     assert drift(jnp.float32) < 2 * drift(None)
 

@@ -128,5 +128,8 @@ def test_more_observations_than_there_is_room_for_are_nan():
 
 def test_memory_of_a_sketch_does_not_depend_on_the_length_of_the_stream():
     reducer = stream.quantiles(lambda x: x, 0.5, size=8, capacity=2**14)
-    size = lambda carry: sum(x.size for x in jax.tree.leaves(carry))  # noqa: E731
+
+    def size(carry):
+        return sum(x.size for x in jax.tree.leaves(carry))
+
     assert size(fed(reducer, jnp.zeros(1000))) == size(reducer.init(jnp.float64(0))) < 150

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from treedyn.view.extras import require
+from treedyn.extras import require
 
 Point = tuple[float, float]
 Color = tuple[int, int, int]
@@ -51,7 +51,7 @@ class Canvas:
             grit: how much the brightness varies from pixel to pixel.
             opacity: 1 covers what is below, 0 is invisible.
         """
-        image, draw = require("PIL.Image"), require("PIL.ImageDraw")
+        image, draw = require("PIL.Image", "demo"), require("PIL.ImageDraw", "demo")
         scale = self.pixels.shape[0] / UNITS
         corners = np.asarray(points, np.float64) * scale
         low = np.clip(np.floor(corners.min(0)).astype(int), 0, self.pixels.shape[0])
@@ -72,7 +72,7 @@ class Canvas:
         mean = self.pixels.reshape(self.size, k, self.size, k, 4).mean(axis=(1, 3))
         alpha = mean[..., 3:]
         straight = np.concatenate([mean[..., :3] / np.maximum(alpha, 1e-6), alpha], axis=-1)
-        return require("PIL.Image").fromarray(np.round(np.clip(straight, 0, 1) * 255).astype(np.uint8), "RGBA")
+        return require("PIL.Image", "demo").fromarray(np.round(np.clip(straight, 0, 1) * 255).astype(np.uint8), "RGBA")
 
 
 def round_wall(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ import treedyn as td
 from treedyn import particles as tp
 from treedyn import view
 from treedyn.demo.castle import CASTLE
-from treedyn.view.extras import require
+from treedyn.extras import require
 
 ROOM = 1.16  # sides of the box, in sides of the picture
 LEAST = 45.0  # shortest side of a box: room for the ball, however narrow the picture is
@@ -260,7 +260,7 @@ def sandcastle(
         ValueError: `image` is no picture.
         ImportError: Pillow is missing; the message says how to get it.
     """
-    require("PIL")
+    require("PIL", "demo")
     image, folder = CASTLE if image is None else Path(image), Path(folder)
     siege = dataclasses.replace(SIEGE, steps=30_000, frames=300) if full else SIEGE
     few = pour(image, 1_600, spacing=1.15, shake=0.04, seed=seed)

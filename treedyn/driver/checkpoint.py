@@ -50,15 +50,18 @@ class CheckpointError(OSError):
         env: the environment that belongs to it.
         records: what had been recorded up to there.
         step: how many steps the run had taken.
+        reduced: the results of the reducers up to there.
     """
 
-    def __init__(self, reason: OSError, state: object, env: object, records: object, step: int) -> None:
+    def __init__(
+        self, reason: OSError, state: object, env: object, records: object, step: int, reduced: object = None
+    ) -> None:
         super().__init__(
             reason.errno,
             f"the checkpoint after step {step} could not be written: {reason}. Earlier ones are as they were; state, "
-            "env and records are attributes of this error",
+            "env, records and reduced are attributes of this error",
         )
-        self.state, self.env, self.records, self.step = state, env, records, step
+        self.state, self.env, self.records, self.step, self.reduced = state, env, records, step, reduced
 
 
 class Folder:

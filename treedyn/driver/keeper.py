@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from treedyn import stream
 from treedyn.driver.checkpoint import CheckpointError, Folder, Moment, describe
 from treedyn.driver.stop import Stop
 
@@ -84,7 +85,8 @@ class Keeper:
         try:
             self.folder.write(moment, {"about": self.about, "counts": counts}, fresh, host.taken)
         except OSError as error:
-            raise CheckpointError(error, host.state, host.env, host.records(), host.taken) from error
+            reduced = stream.result(host.reduce, host.sums)
+            raise CheckpointError(error, host.state, host.env, host.records(), host.taken, reduced) from error
         self.written, self.stacked, self.time = host.taken, len(host.chunks), time.perf_counter()
 
 

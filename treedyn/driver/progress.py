@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from treedyn.extras import require
+
 
 class Bar(Protocol):
     """Count steps."""
@@ -30,9 +32,6 @@ def progress_bar(steps: int, title: bool | str) -> Iterator[Bar]:
     Raises:
         ImportError: tqdm is not installed.
     """
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError("progress: the bar is drawn by tqdm; pip install tqdm, or pass progress=False") from error
+    tqdm = require("tqdm.auto", "progress").tqdm
     with tqdm(total=steps, desc=title if isinstance(title, str) else None, unit=" steps", unit_scale=True) as bar:
         yield bar

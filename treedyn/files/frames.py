@@ -1,17 +1,17 @@
 """What readers return: frames by number or slice, read from the file when they are asked for."""
 
 import operator
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, overload
 
 import numpy as np
 
+from treedyn.files.closing import Closing
 from treedyn.tree import PyTree
 
 
-class Frames(ABC):
+class Frames(Closing):
     """Read frames as they are asked for: `frames[-1]` is one, `frames[100:200:10]` are ten, stacked.
 
     Attributes:
@@ -56,11 +56,3 @@ class Frames(ABC):
 
     def __iter__(self) -> Iterator[PyTree]:
         return (self[number] for number in range(len(self)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

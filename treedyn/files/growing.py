@@ -3,9 +3,10 @@
 import contextlib
 import errno
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 
-from treedyn.files.writer import check_path
+from treedyn.files.writer import Writer, check_path
 
 # what a terminal, a pipe or a device answers when asked to put data on a disk, or to be shorter
 _NO_DISK = {errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.ESPIPE}
@@ -71,3 +72,33 @@ class GrowingFile:
                 self.sync()
             finally:
                 self._file.close()
+
+
+class GrowingWriter(Writer):
+    """Write a file that only ever grows; a subclass says how frames look, and which of them to keep."""
+
+    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
+        """Open the file, and drop what a process that died left incomplete at its end."""
+        self._file, self._path = GrowingFile(path, mode), str(path)
+        try:
+            self._keep(None)
+        except BaseException:
+            self._file.close()
+            raise
+
+    @abstractmethod
+    def _keep(self, step: int | None) -> None:
+        """Keep the complete frames up to `step`, or all of them, and set `last`."""
+
+    def rewind(self, step: int) -> None:
+        """Drop every frame after `step`."""
+        if self.last is not None and self.last > step:
+            self._keep(step)
+
+    def flush(self) -> None:
+        """Put everything on the disk."""
+        self._file.sync()
+
+    def close(self) -> None:
+        """Put everything on the disk and close the file."""
+        self._file.close()

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from treedyn.files.growing import GrowingFile
-from treedyn.files.writer import Writer, check_steps
+from treedyn.files.growing import GrowingWriter
+from treedyn.files.writer import check_steps
 from treedyn.tree import PyTree
 
 # the order in which programs of the field print them; whatever else there is comes after, in the order of the alphabet
@@ -52,7 +52,7 @@ def columns_of(steps: np.ndarray, frames: PyTree) -> dict[str, np.ndarray]:
     return columns
 
 
-class _Lines(Writer):
+class _Lines(GrowingWriter):
     """Hold what tables of text share."""
 
     def __init__(self, path: str | os.PathLike[str], *, mode: str = "x") -> None:
@@ -66,13 +66,8 @@ class _Lines(Writer):
             FileExistsError: the file is there and was to be new.
             ValueError: it is to be continued and is no such table.
         """
-        self._file = GrowingFile(path, mode)
-        self._path, self._names = str(path), None
-        try:
-            self._keep(None)
-        except BaseException:
-            self._file.close()
-            raise
+        self._names: list[str] | None = None
+        super().__init__(path, mode)
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add a line for every frame."""
@@ -85,19 +80,6 @@ class _Lines(Writer):
         self._file.append(b"".join(text))
         self._names = list(columns)
         self.last = int(steps[-1]) if steps.size else self.last
-
-    def rewind(self, step: int) -> None:
-        """Drop every line after `step`."""
-        if self.last is not None and self.last > step:
-            self._keep(step)
-
-    def flush(self) -> None:
-        """Put everything on the disk."""
-        self._file.sync()
-
-    def close(self) -> None:
-        """Put everything on the disk and close the file."""
-        self._file.close()
 
     def _keep(self, step: int | None) -> None:
         """Keep the complete lines up to `step`, or all of them."""

@@ -6,20 +6,20 @@ the death of the machine as well.
 """
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
 
+from treedyn.files.closing import Closing
 from treedyn.tree import PyTree, is_array
 
 MODES = ("x", "w", "a")
 
 
-class Writer(ABC):
+class Writer(Closing):
     """Take frames in the order of their steps.
 
     Attributes:
@@ -65,14 +65,6 @@ class Writer(ABC):
     @abstractmethod
     def close(self) -> None:
         """Flush, and let go of the file; once is enough, twice does no harm."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def check_path(path: str | os.PathLike[str], mode: str) -> Path:

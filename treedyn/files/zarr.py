@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr
 
-from treedyn.files.extras import require
+from treedyn.extras import require
 from treedyn.files.frames import Frames
 from treedyn.files.structure import array_leaves, pack, unpack, with_arrays
 from treedyn.files.writer import Writer, check_path, check_steps

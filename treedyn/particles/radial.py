@@ -146,8 +146,8 @@ class RadialDistribution(Reducer):
 
     def _list(self, points: jax.Array, env: PyTree) -> NeighborList | None:
         """Return a neighbor list that was made for these points, as far as shapes tell; `None` where there is none."""
-        is_list = lambda x: isinstance(x, NeighborList)  # noqa: E731
-        lists = [x for x in jax.tree.leaves(env, is_leaf=is_list) if is_list(x)]
+        leaves = jax.tree.leaves(env, is_leaf=lambda x: isinstance(x, NeighborList))
+        lists = [x for x in leaves if isinstance(x, NeighborList)]
         alike = [x for x in lists if (x.reference.shape, x.reference.dtype) == (points.shape, points.dtype)]
         return alike[0].replace(select=None) if len(alike) == 1 else None
 

@@ -194,7 +194,10 @@ def _add(x: jax.Array, old: Levels, level: jax.Array, n: jax.Array) -> Levels:
     mean, square = (jax.tree.map(lambda a: a[level], y) for y in (old.mean, old.square))
     moved = mean.toward(x, n)
     product = ((x - mean.high) - mean.low) * ((x - moved.high) - moved.low)
-    write = lambda a, b: a.at[level].set(b)  # noqa: E731
+
+    def write(a: jax.Array, b: jax.Array) -> jax.Array:
+        return a.at[level].set(b)
+
     return old.replace(
         waiting=write(old.waiting, x),
         mean=jax.tree.map(write, old.mean, moved),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from treedyn import tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.mean import is_average, means, share
+from treedyn.stream.mean import is_average, joined, means, share
 from treedyn.stream.reducer import Reducer, check_observable, real
 from treedyn.stream.variance import bessel, from_mean
 from treedyn.struct import Struct, static
@@ -87,10 +87,9 @@ class Covariance(Reducer):
 
         gap = jax.tree.map(Average.gap, a.mean, b.mean, is_leaf=is_average)
         gaps = self._pairs(_outer, gap, gap)
-        join = lambda x, y: x.joined(y, share(a.count, b.count, x.dtype))  # noqa: E731
         return CovarianceCarry(
             count=a.count + b.count,
-            mean=jax.tree.map(join, a.mean, b.mean, is_leaf=is_average),
+            mean=joined(a, b),
             product=jax.tree.map(products, a.product, b.product, gaps, is_leaf=is_average),
         )
 

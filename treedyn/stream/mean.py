@@ -39,8 +39,7 @@ class Mean(Reducer):
 
     def merge(self, a: MeanCarry, b: MeanCarry) -> MeanCarry:
         """Return the carry of both streams."""
-        join = lambda x, y: x.joined(y, share(a.count, b.count, x.dtype))  # noqa: E731
-        return MeanCarry(count=a.count + b.count, mean=jax.tree.map(join, a.mean, b.mean, is_leaf=is_average))
+        return MeanCarry(count=a.count + b.count, mean=joined(a, b))
 
 
 def mean(of: Callable[..., Any]) -> Mean:
@@ -74,8 +73,8 @@ def mean(of: Callable[..., Any]) -> Mean:
 @jax.jit
 def _add(carry: MeanCarry, values: PyTree) -> MeanCarry:
     count = carry.count + 1
-    move = lambda x, mean: mean.toward(x, count.to(mean.dtype))  # noqa: E731
-    return MeanCarry(count=count, mean=jax.tree.map(move, values, carry.mean))
+    mean = jax.tree.map(lambda x, mean: mean.toward(x, count.to(mean.dtype)), values, carry.mean)
+    return MeanCarry(count=count, mean=mean)
 
 
 @jax.jit
@@ -86,6 +85,15 @@ def means(count: Count, averages: PyTree) -> PyTree:
         return jnp.where(count.to(jnp.float32) > 0, average.value, jnp.nan)
 
     return jax.tree.map(one, averages, is_leaf=is_average)
+
+
+def joined(a: Any, b: Any) -> PyTree:
+    """Return the averages of two streams together, from carries with `count` and `mean`."""
+
+    def join(x: Average, y: Average) -> Average:
+        return x.joined(y, share(a.count, b.count, x.dtype))
+
+    return jax.tree.map(join, a.mean, b.mean, is_leaf=is_average)
 
 
 def share(a: Count, b: Count, dtype: Any) -> jax.Array:

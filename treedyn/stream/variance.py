@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from treedyn import tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.mean import is_average, means, share
+from treedyn.stream.mean import is_average, joined, means, share
 from treedyn.stream.reducer import Reducer, check_observable, real
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
@@ -63,10 +63,9 @@ class Variance(Reducer):
             part = share(a.count, b.count, x.dtype)
             return x.joined(y, part).plus(mean.gap(other) ** 2 * part * (1 - part))
 
-        join = lambda x, y: x.joined(y, share(a.count, b.count, x.dtype))  # noqa: E731
         return VarianceCarry(
             count=a.count + b.count,
-            mean=jax.tree.map(join, a.mean, b.mean, is_leaf=is_average),
+            mean=joined(a, b),
             square=jax.tree.map(squares, a.square, b.square, a.mean, b.mean, is_leaf=is_average),
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import KDTree
 
-from treedyn.view.extras import require
+from treedyn.extras import require
 
 FORMATS = (".gif", ".mp4")
 
@@ -61,7 +61,7 @@ def write_gif(
     path, pictures = Path(path), _pictures(frames)
     if not 2 <= colors <= 255:
         raise ValueError(f"colors: a GIF has room for 2 to 255 and one for transparency, got {colors}")
-    image = require("PIL.Image")
+    image = require("PIL.Image", "demo")
     palette = choose_palette(pictures, colors)
     indexed = [image.fromarray(frame) for frame in map_colors(pictures, palette)]
     for frame in indexed:
@@ -85,7 +85,7 @@ def choose_palette(pictures: Sequence[np.ndarray], colors: int) -> np.ndarray:
     Returns:
         `uint8[at most colors, 3]`.
     """
-    image = require("PIL.Image")
+    image = require("PIL.Image", "demo")
     chosen = [pictures[k] for k in np.unique(np.linspace(0, len(pictures) - 1, 8).astype(int))]
     stride = max(int(np.sqrt(len(chosen) * chosen[0].size / 3e6)), 1)
     sample = np.concatenate([picture[::stride, ::stride].reshape(-1, 3) for picture in chosen])
@@ -138,7 +138,7 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25
         ImportError: imageio-ffmpeg is missing.
         OSError: ffmpeg failed; the message is its own.
     """
-    path, program = Path(path), require("imageio_ffmpeg").get_ffmpeg_exe()
+    path, program = Path(path), require("imageio_ffmpeg", "demo").get_ffmpeg_exe()
     pictures = _pictures(frames)
     height, width = (side - side % 2 for side in pictures[0].shape[:2])  # H.264 wants even sides
     command = [

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.ndimage
 
-from treedyn.view.extras import require
+from treedyn.extras import require
 
 # A picture is worked on at no more than this many pixels on its longer side: enough for 100,000 grains.
 LONGEST_SIDE = 1024
@@ -95,7 +95,7 @@ def load_pixels(image: str | Path | Any) -> np.ndarray:
     Raises:
         ValueError: the file cannot be read as a picture.
     """
-    pil, operations = require("PIL.Image"), require("PIL.ImageOps")
+    pil, operations = require("PIL.Image", "demo"), require("PIL.ImageOps", "demo")
     if isinstance(image, str | Path):
         path = Path(image)
         if not path.is_file():
@@ -125,7 +125,7 @@ def _eight_bit(image: Any) -> Any:
         gray = np.asarray(image, np.float64)
         low, high = float(gray.min()), float(gray.max())
         gray = (gray - low) / (high - low or 1.0) * 255
-        image = require("PIL.Image").fromarray(np.round(gray).astype(np.uint8))
+        image = require("PIL.Image", "demo").fromarray(np.round(gray).astype(np.uint8))
     return image.convert("RGBA")
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from treedyn.extras import require
 from treedyn.view.canvas import PAPER, Color
-from treedyn.view.extras import require
 
 INK: Color = (70, 66, 78)
 
@@ -25,7 +25,7 @@ def write_picture(path: str | Path, picture: np.ndarray, *, colors: int | None =
     Raises:
         ValueError: the suffix names no format that Pillow can write.
     """
-    pil = require("PIL.Image")
+    pil = require("PIL.Image", "demo")
     image = pil.fromarray(picture)
     if colors is not None:
         image = image.quantize(colors, method=pil.Quantize.MEDIANCUT, kmeans=1, dither=pil.Dither.NONE)
@@ -73,9 +73,9 @@ def side_by_side(
         left += picture.shape[1] + gap
     if not labels:
         return out
-    image = require("PIL.Image").fromarray(out)
-    draw = require("PIL.ImageDraw").Draw(image)
-    font = require("PIL.ImageFont").load_default(0.46 * strip)
+    image = require("PIL.Image", "demo").fromarray(out)
+    draw = require("PIL.ImageDraw", "demo").Draw(image)
+    font = require("PIL.ImageFont", "demo").load_default(0.46 * strip)
     for middle, label in zip(middles, labels, strict=True):
         draw.text((middle, height + strip / 2), label, fill=INK, font=font, anchor="mm")
     return np.asarray(image)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn.files.extras import require
+from treedyn.extras import require
 from treedyn.particles.allocation import largest_skin
 from treedyn.particles.ase.convert import space_of
 from treedyn.particles.neighbors import NeighborList

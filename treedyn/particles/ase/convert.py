@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn.files.extras import require
+from treedyn.extras import require
 from treedyn.particles.files.content import check_space, make_space
 from treedyn.particles.files.species import atomic_numbers, symbols
 from treedyn.particles.space import ParticleSpace, Triclinic

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from treedyn.files.extras import require
+from treedyn.extras import require
 from treedyn.files.writer import Writer, check_path
 from treedyn.particles.files.content import Content, check_space, content
 from treedyn.particles.files.species import SYMBOLS, atomic_numbers, symbols

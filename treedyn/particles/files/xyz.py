@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from treedyn.files.growing import GrowingFile
-from treedyn.files.writer import Writer
+from treedyn.files.growing import GrowingWriter
 from treedyn.particles.files.content import Content, check_space, content
 from treedyn.particles.files.species import atomic_numbers, symbols
 from treedyn.particles.files.trajectory import Trajectory
@@ -31,7 +30,7 @@ _PAIR = re.compile(r'([^\s=]+)=(?:"([^"]*)"|(\S+))')
 _NAME = re.compile(r"[A-Za-z_][\w/\-]*")
 
 
-class XYZWriter(Writer):
+class XYZWriter(GrowingWriter):
     """Write extended XYZ."""
 
     def __init__(
@@ -57,14 +56,8 @@ class XYZWriter(Writer):
             ValueError: it is to be continued and is no extended XYZ.
         """
         self._space, self._species, self._mass = check_space(space), species, mass
-        self._file = GrowingFile(path, mode)
-        self._path = str(path)
         self._form: _Form | None = None
-        try:
-            self._keep(None)
-        except BaseException:
-            self._file.close()
-            raise
+        super().__init__(path, mode)
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add frames at the end."""
@@ -84,19 +77,6 @@ class XYZWriter(Writer):
         self._file.append("".join(text).encode())
         if text:
             self._form, self.last = form, int(found.steps[-1])
-
-    def rewind(self, step: int) -> None:
-        """Drop every frame after `step`."""
-        if self.last is not None and self.last > step:
-            self._keep(step)
-
-    def flush(self) -> None:
-        """Put everything on the disk."""
-        self._file.sync()
-
-    def close(self) -> None:
-        """Put everything on the disk and close the file."""
-        self._file.close()
 
     def _keep(self, step: int | None) -> None:
         """Keep the complete frames up to `step`, or all of them."""

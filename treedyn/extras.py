@@ -1,4 +1,4 @@
-"""Import what writes and reads a format only when it is used, and say how to get it where it is missing."""
+"""Import what is optional only when it is used, and say how to get it where it is missing."""
 
 import importlib
 from typing import Any
