@@ -4,6 +4,7 @@ The core knows only PyTrees. `treedyn.particles` and other plugins supply target
 """
 
 from treedyn import environment as environment
+from treedyn import files as files
 from treedyn import operators as operators
 from treedyn import stream as stream
 from treedyn import tree as tree
@@ -13,8 +14,9 @@ from treedyn.diagnostics import kinetic_energy as kinetic_energy
 from treedyn.diagnostics import standard_error as standard_error
 from treedyn.diagnostics import temperature as temperature
 from treedyn.diagnostics import thermal_momentum as thermal_momentum
-from treedyn.driver import CheckpointError as CheckpointError
 from treedyn.driver import DamagedFile as DamagedFile
+from treedyn.driver import Output as Output
+from treedyn.driver import OutputError as OutputError
 from treedyn.driver import Run as Run
 from treedyn.driver import Trajectory as Trajectory
 from treedyn.driver import load as load

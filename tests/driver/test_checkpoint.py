@@ -168,7 +168,7 @@ def test_a_full_disk_gives_back_everything(tmp_path, whole, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(archive, "_write", full)
-    with pytest.raises(td.CheckpointError, match=r"after step 30 could not be written.*No space left") as caught:
+    with pytest.raises(td.OutputError, match=r"could not be written after step 30.*No space left") as caught:
         go_on(tmp_path, checkpoint_every=10)
     assert caught.value.step == 30 and len(caught.value.records["x"]) == 7
     assert_same_bits(caught.value.records["x"], whole.records["x"][:7])

@@ -26,6 +26,7 @@ from treedyn.target import call
 from treedyn.tree import PyTree
 
 Predicate = Callable[..., Any]
+Span = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Progress(Struct):
@@ -174,47 +175,65 @@ def blocks(
     state: State,
     env: PyTree,
     progress: Progress,
-    span: tuple[jax.Array, jax.Array, jax.Array],
-    kept: tuple[PyTree, PyTree],
-    record: Callable[..., Any] | None,
+    span: Span,
+    kept: tuple[tuple[PyTree, ...], PyTree],
+    records: tuple[Callable[..., Any], ...],
     reduce: PyTree,
     until: Predicate | None,
-) -> tuple[State, PyTree, Progress, tuple[PyTree, PyTree]]:
-    """Take steps, and record and reduce whenever the number of steps taken in all is a multiple of `every`.
+) -> tuple[State, PyTree, Progress, tuple[tuple[PyTree, ...], PyTree]]:
+    """Take steps; record and reduce whenever the number of steps taken in all is a multiple of an `every`.
 
     Args:
         dynamics: what to step.
         state: where to start.
         env: environment.
         progress: that of a loop that has not begun.
-        span: steps taken before, steps to take now, and `every`; numbers that need not be known at compile time.
-        kept: a tree like `record(state, env)` with a first axis that is longer than the number of records, and the
-            carry of the reducers.
-        record: what to record; `None` for nothing.
+        span: steps to take now; `every` for each of `records`, and for the reducers where there are some; the steps
+            taken before, modulo each of these. Numbers that need not be known at compile time.
+        kept: for each of `records` a tree like `record(state, env)` with a first axis that is longer than the number of
+            records, and the carry of the reducers.
+        records: what to record.
         reduce: a tree of reducers; `None` for none.
         until: `until(state, env) -> bool`, or `None`.
 
     Returns:
-        State, environment, progress and what is kept; the number of records follows from the steps taken.
+        State, environment, progress and what is kept; the numbers of records follow from the steps taken.
     """
-    before, steps, every = span
+    steps, every, before = span
 
     def on(carry: tuple[Any, ...]) -> jax.Array:
         _, _, _, progress, _ = carry
         return (progress.steps < steps) & progress.goes_on
 
     def block(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        k, state, env, progress, (buffer, sums) = carry
-        goal = jnp.minimum(progress.steps + every - (before + progress.steps) % every, steps)
+        made, state, env, progress, (buffers, sums) = carry
+        goal = jnp.minimum(progress.steps + jnp.min(every - (before + progress.steps) % every), steps)
         state, env, progress = advance(dynamics, state, env, goal - progress.steps, progress, until)
-        if record is not None:
-            # An incomplete block writes too, into a place that is written again or never read.
-            taken = tree.box(call(record, state, env))
-            buffer = jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, k, 0), buffer, taken)
-        complete = (progress.steps == goal) & ((before + goal) % every == 0)
-        sums = jax.lax.cond(complete, lambda s, *x: stream.update(reduce, s, *x), lambda s, *_: s, sums, state, env)
-        return (before + progress.steps) // every - before // every, state, env, progress, (buffer, sums)
+        due = (progress.steps == goal) & ((before + goal) % every == 0)
+        buffers = tuple(
+            _written(buffer, made[k], due[k], record, state, env)
+            for k, (buffer, record) in enumerate(zip(buffers, records, strict=True))
+        )
+        if reduce is not None:
+            sums = jax.lax.cond(due[-1], lambda s, *x: stream.update(reduce, s, *x), lambda s, *_: s, sums, state, env)
+        return made + due.astype(jnp.int32), state, env, progress, (buffers, sums)
 
-    carry = (jnp.int32(0), state, env, progress, kept)
+    carry = (jnp.zeros_like(every), state, env, progress, kept)
     _, state, env, progress, kept = jax.lax.while_loop(on, block, carry)
     return state, env, progress, kept
+
+
+def _written(
+    buffer: PyTree, place: jax.Array, due: jax.Array, record: Callable[..., Any], state: State, env: PyTree
+) -> PyTree:
+    """Return the buffer with one more record, where one is due."""
+
+    def take(state: State, env: PyTree) -> PyTree:
+        return tree.box(call(record, state, env))
+
+    def nothing(state: State, env: PyTree) -> PyTree:
+        return jax.tree.map(lambda b: jnp.zeros(b.shape[1:], b.dtype), buffer)
+
+    # What is not due is written too, into a place that is written again or never read: the buffer is never copied.
+    taken = jax.lax.cond(due, take, nothing, state, env)
+    return jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, place, 0), buffer, taken)

@@ -25,22 +25,20 @@ def check(dynamics: Any, state: Any, steps: Any, every: Any, record: Any) -> Non
         raise ValueError(f"dynamics: expected a dynamics like td.langevin(...), got {type(dynamics).__name__}")
     if not isinstance(state, State):
         raise ValueError(f"state: expected what dynamics.init(key, position, env) returns, got {type(state).__name__}")
-    _check_integer("steps", steps, 0)
-    _check_integer("every", every, 1)
-    if every >= 2**30:
-        raise ValueError(f"every: expected less than 2^30 steps between records, got {every}; leave record out instead")
+    check_integer("steps", steps, 0)
+    check_integer("every", every, 1, 2**30)
     if not (record is None or callable(record)):
         raise ValueError(f"record: expected a function of state or (state, env), got {record!r}")
 
 
-def check_record(shapes: PyTree) -> None:
+def check_record(name: str, shapes: PyTree) -> None:
     """Refuse records without arrays.
 
     Raises:
         ValueError: there is none.
     """
     if not jax.tree.leaves(shapes):
-        raise ValueError("record: expected a function that returns arrays, got one that returns none")
+        raise ValueError(f"{name}: expected a function that returns arrays, got one that returns none")
 
 
 def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
@@ -55,7 +53,7 @@ def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
             "td.trajectory"
         )
     if chunk is not None:
-        _check_integer("chunk", chunk, 1)
+        check_integer("chunk", chunk, 1)
     if until is None:
         return
     if not callable(until):
@@ -80,12 +78,19 @@ def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> Non
     if not isinstance(checkpoint, str | os.PathLike) or not str(checkpoint):
         raise ValueError(f"checkpoint: expected the path of a folder, got {checkpoint!r}")
     if every is not None:
-        _check_integer("checkpoint_every", every, 1)
-    _check_integer("keep", keep, 1)
+        check_integer("checkpoint_every", every, 1)
+    check_integer("keep", keep, 1)
     if resume not in RESUME:
         raise ValueError(f"resume: expected one of {', '.join(map(repr, RESUME))}, got {resume!r}")
 
 
-def _check_integer(name: str, value: Any, least: int) -> None:
+def check_integer(name: str, value: Any, least: int, below: int | None = None) -> None:
+    """Refuse what is no integer in a range.
+
+    Raises:
+        ValueError: it is none.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+    if below is not None and value >= below:
+        raise ValueError(f"{name}: expected an integer below {below}, got {value!r}")

@@ -42,28 +42,6 @@ class Moment(Struct):
     sums: PyTree = None
 
 
-class CheckpointError(OSError):
-    """Report a checkpoint that could not be written, with all that would have been in it.
-
-    Attributes:
-        state: the state.
-        env: the environment that belongs to it.
-        records: what had been recorded up to there.
-        step: how many steps the run had taken.
-        reduced: the results of the reducers up to there.
-    """
-
-    def __init__(
-        self, reason: OSError, state: object, env: object, records: object, step: int, reduced: object = None
-    ) -> None:
-        super().__init__(
-            reason.errno,
-            f"the checkpoint after step {step} could not be written: {reason}. Earlier ones are as they were; state, "
-            "env, records and reduced are attributes of this error",
-        )
-        self.state, self.env, self.records, self.step, self.reduced = state, env, records, step, reduced
-
-
 class Folder:
     """Hold the checkpoints of one run, and keep other processes out."""
 
@@ -214,4 +192,4 @@ def _lock(path: Path) -> int:
     return handle
 
 
-__all__ = ["RESUME", "CheckpointError", "Folder", "Moment", "describe"]
+__all__ = ["RESUME", "Folder", "Moment", "describe"]

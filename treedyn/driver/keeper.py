@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from treedyn import stream
-from treedyn.driver.checkpoint import CheckpointError, Folder, Moment, describe
+from treedyn.driver.checkpoint import Folder, Moment, describe
 from treedyn.driver.stop import Stop
 
 _SECONDS = 60.0  # between two checkpoints, where nobody said otherwise
@@ -24,11 +23,19 @@ class Keeper:
             "start": describe(host.state),
             "dynamics": describe(host.dynamics),
             "reduce": describe(host.reduce),
-            "every": None if host.record is None and host.reduce is None else host.every,
-            "records": host.record is not None,
+            "every": None if host.in_memory is None and host.reduce is None else host.every,
+            "records": host.in_memory is not None,
         }
 
-    def resumed(self, resume: str, steps: int) -> bool:
+    def begin(self, resume: str, steps: int) -> None:
+        """Go on from the folder, or begin anew."""
+        if not self._resumed(resume, steps):
+            self.host.begin()
+            if self.host.outputs.outputs:
+                # a process that dies before its first checkpoint leaves frames, and something must tell whose they are
+                self.write()
+
+    def _resumed(self, resume: str, steps: int) -> bool:
         """Fill the host from the folder; return whether there was something to go on from."""
         host = self.host
         like = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
@@ -51,9 +58,10 @@ class Keeper:
             )
         host.state, host.env, host.ahead, host.sums = moment.state, moment.env, moment.ahead, moment.sums
         host.taken, host.rebuilds, host.allocations, host.finished, host.untuned = note["counts"]
-        if host.record is not None:
-            host.chunks = self.folder.records(host.shapes)
+        if host.in_memory is not None:
+            host.chunks = self.folder.records(host.in_memory.shapes)
         self.written, self.stacked = host.taken, len(host.chunks)
+        host.outputs.resume(host.origin, host.origin + host.taken)
         return True
 
     def left(self) -> int:
@@ -82,11 +90,9 @@ class Keeper:
         counts = [host.taken, host.rebuilds, host.allocations, host.finished, host.untuned]
         chunks = host.chunks[self.stacked :]
         fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None
-        try:
+        host.flush()  # no checkpoint may be ahead of what is written
+        with host.saving("the checkpoint"):
             self.folder.write(moment, {"about": self.about, "counts": counts}, fresh, host.taken)
-        except OSError as error:
-            reduced = stream.result(host.reduce, host.sums)
-            raise CheckpointError(error, host.state, host.env, host.records(), host.taken, reduced) from error
         self.written, self.stacked, self.time = host.taken, len(host.chunks), time.perf_counter()
 
 

@@ -82,7 +82,7 @@ def trajectory(
         if record is None:
             return carry, None
         found = tree.box(call(record, *carry))
-        check_record(found)
+        check_record("record", found)
         return carry, found
 
     carry = (state, env)

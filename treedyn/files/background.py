@@ -57,12 +57,24 @@ class Background(Writer):
         """Write what is left, close the other writer, end the thread."""
         if self._closed:
             return
-        self._closed = True
-        self._pool.shutdown(wait=True)
+        self._end()
         try:
             self._writer.close()
         except Exception as error:
             self._error = self._error or error
+        self._tell()
+
+    def release(self) -> None:
+        """Write what is left and end the thread; the other writer stays open, for whoever opened it."""
+        if not self._closed:
+            self._end()
+            self._tell()
+
+    def _end(self) -> None:
+        self._closed = True
+        self._pool.shutdown(wait=True)
+
+    def _tell(self) -> None:
         if self._error is not None and not self._raised:
             self._raised = True
             raise self._error

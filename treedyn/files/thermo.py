@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TextIO
 
 import jax
@@ -141,8 +142,8 @@ class ThermoTable(Writer):
         """Say that the run goes on from `step`: what is printed stays."""
         if self.last is not None and self.last > step:
             self._print([f"── back to step {step} ──"])
-            self.last = self._from = step
-            self._then = self._clock()
+        self.last = self._from = step
+        self._then = self._clock()
 
     def flush(self) -> None:
         """Show everything."""
@@ -157,8 +158,9 @@ class ThermoTable(Writer):
 
     def _print(self, lines: list[str]) -> None:
         stream = self._target()
-        stream.write("\n".join(lines) + "\n")
-        stream.flush()
+        with _without_bars(stream):
+            stream.write("\n".join(lines) + "\n")
+            stream.flush()
 
     def _header(self, names: list[str]) -> list[str]:
         gap = [""] if self._rows else []
@@ -172,6 +174,12 @@ class ThermoTable(Writer):
         steps, seconds = None if self._from is None else step - self._from, now - self._then
         self._from, self._then = step, now
         return math.nan if steps is None or seconds <= 0 else steps / seconds
+
+
+def _without_bars(stream: TextIO) -> AbstractContextManager[None]:
+    """Take progress bars off the terminal while something else is printed there."""
+    tqdm = sys.modules.get("tqdm")
+    return nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode(file=stream)
 
 
 def _width(name: str) -> int:

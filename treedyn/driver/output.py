@@ -1,0 +1,141 @@
+"""What a run writes while it goes on: tables, trajectories, samples, each at a rate of its own."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from treedyn.driver.check import check_integer
+from treedyn.files.background import Background, background
+from treedyn.files.writer import Writer
+from treedyn.tree import PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Say what a run writes, where, and how often.
+
+    Attributes:
+        writer: takes the frames; it is not closed by the run, so that another run can go on with it.
+        record: `record(state)` or `record(state, env)`, returns a frame.
+        every: steps between two frames; the first one is made after `every` steps.
+
+    Raises:
+        ValueError: an argument does not fit.
+
+    Example:
+        >>> import sys, jax, jax.numpy as jnp, treedyn as td
+        >>> from treedyn import files
+        >>> dynamics = td.nve(lambda x: jnp.sum(x**2) / 2, dt=0.1)
+        >>> state = dynamics.init(jax.random.key(0), jnp.ones(3), momentum=jnp.zeros(3))
+        >>> table = td.Output(files.ThermoTable(sys.stdout, speed=False), lambda s: {"potential": s.energy}, every=20)
+        >>> out = td.run(dynamics, state, steps=40, outputs=[table])
+              step      potential
+        ─────────────────────────
+                20         0.2607
+                40         0.6384
+    """
+
+    writer: Writer
+    record: Callable[..., Any]
+    every: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.writer, Writer):
+            raise ValueError(f"writer: expected a writer like files.CSVWriter(path), got {self.writer!r}")
+        if not callable(self.record):
+            raise ValueError(f"record: expected a function of state or (state, env), got {self.record!r}")
+        check_integer("every", self.every, 1, 2**30)
+
+
+class OutputError(RuntimeError):
+    """Report something that could not be written, with all that the run has come to.
+
+    Attributes:
+        state: the state.
+        env: the environment that belongs to it.
+        records: what had been recorded up to there.
+        step: how many steps the run had taken.
+        reduced: the results of the reducers up to there.
+    """
+
+    def __init__(
+        self, what: str, reason: Exception, state: object, env: object, records: object, step: int, reduced: object
+    ) -> None:
+        self.state, self.env, self.records, self.step, self.reduced = state, env, records, step, reduced
+        super().__init__(
+            f"{what} could not be written after step {step}: {reason}. What was written before is as it was; state, "
+            "env, records and reduced are attributes of this error."
+        )
+
+
+class Outputs:
+    """Hand frames to writers, each in a thread of its own, for as long as a run lasts."""
+
+    def __init__(self, outputs: Sequence[Output]) -> None:
+        self.outputs = tuple(outputs)
+        self.threads: list[Background] = []
+
+    def __enter__(self) -> Self:
+        self.threads = [background(output.writer) for output in self.outputs]
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for thread in self.threads:
+            try:
+                thread.release()
+            except Exception as problem:
+                if error is None:
+                    raise
+                error.add_note(f"A writer failed as well: {problem}")
+
+    def begin(self, step: int) -> None:
+        """Refuse files with frames that a run from `step` on would write again.
+
+        Raises:
+            ValueError: there is one.
+        """
+        for k, output in enumerate(self.outputs):
+            if (last := output.writer.last) is not None and last > step:
+                raise ValueError(
+                    f"outputs[{k}]: its writer holds frames up to step {last}, and the run begins at step {step}; "
+                    f'write to another file, open this one with mode="w", or drop them by writer.rewind({step})'
+                )
+
+    def resume(self, origin: int, step: int) -> None:
+        """Drop the frames after `step`, which a run that began at `origin` and goes on from there writes again."""
+        for k, output in enumerate(self.outputs):
+            output.writer.rewind(step)
+            due = origin + (step - origin) // output.every * output.every
+            if due > origin and (output.writer.last is None or output.writer.last < due):
+                warnings.warn(
+                    f"outputs[{k}]: the run goes on from step {step}, but its writer holds frames only up to step "
+                    f'{output.writer.last}, not {due}; open files with mode="a" to keep what is there',
+                    stacklevel=4,
+                )
+
+    def write(self, k: int, steps: np.ndarray, frames: PyTree) -> None:
+        """Hand over frames of the k-th output."""
+        self.threads[k].write(steps, frames)
+
+    def flush(self) -> None:
+        """Return once all that was handed over is on the disk."""
+        for thread in self.threads:
+            thread.flush()
+
+
+def check_outputs(outputs: Any) -> tuple[Output, ...]:
+    """Return the outputs of a run, or refuse them.
+
+    Raises:
+        ValueError: one is none, or two share a writer.
+    """
+    if not isinstance(outputs, Sequence) or not all(isinstance(output, Output) for output in outputs):
+        raise ValueError(f"outputs: expected a sequence of td.Output(writer, record, every), got {outputs!r}")
+    for k, output in enumerate(outputs):
+        if any(output.writer is other.writer for other in outputs[:k]):
+            raise ValueError(f"outputs[{k}]: another output has the same writer; give every output one of its own")
+    return tuple(outputs)
