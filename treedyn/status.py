@@ -28,7 +28,8 @@ class Status(enum.IntFlag):
     OVERFLOW = 2
     BOX = 4
     TOO_FAR = 8
-    NONFINITE = 16
+    EXPLODING = 16
+    NONFINITE = 32
 
     @property
     def advice(self) -> str:
@@ -45,6 +46,9 @@ _ADVICE = {
     "a cutoff must stay below half of the smallest box height; allocate the list again after a large change of the box",
     Status.TOO_FAR: "a particle moved further than half the skin in a single step: "
     "the dynamics is exploding; reduce dt, minimize the start configuration, or check units and masses",
+    Status.EXPLODING: "the kinetic energy grew in one step to more than a hundred times what forces and thermostats "
+    "can give: reduce dt, minimize the start configuration, check units and masses; energy that is put in on "
+    "purpose needs momenta to begin with",
     Status.NONFINITE: "a position, force or energy is NaN or infinite: "
     "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
     "made in the same box as its energy",

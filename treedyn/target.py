@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from treedyn import environment, tree
+from treedyn import check, environment, tree
 from treedyn import space as space_of
 from treedyn.status import Status, word
 from treedyn.struct import Struct, function, static
@@ -57,7 +57,9 @@ class Target(Struct):
         if not self.has_aux:
             return out, None
         if not (isinstance(out, tuple) and len(out) == 2):
-            raise ValueError(f"{_name(self.function)}, with has_aux=True, must return a pair (value, aux); got {out!r}")
+            raise ValueError(
+                f"target: {_name(self.function)}, with has_aux=True, must return a pair (value, aux); got {out!r}"
+            )
         # Python numbers are results here, not structure: one that changes must not retrace
         return out[0], tree.box(jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, bool | int) else x, out[1]))
 
@@ -73,11 +75,10 @@ class EnergyTarget(Target):
 
         def energy(part: PyTree) -> tuple[jax.Array, PyTree]:
             value, aux = self._value(tree.merge(part, position), env)
-            shape = jnp.shape(value)
-            if shape != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            if not _is_energy(value):
                 raise ValueError(
-                    f"{_name(self.function)} must return one real number, got {_shape(value)}: an energy or log "
-                    "density is a scalar. Sum over particles or data; pass forces through td.from_force."
+                    f"target: {_name(self.function)} must return one real number, got {_shape(value)}: an "
+                    "energy or log density is a scalar. Sum over particles or data; pass forces through td.from_force."
                 )
             return tree.strong(self.sign * value), aux
 
@@ -91,10 +92,11 @@ class ForceTarget(Target):
     def __call__(self, position: PyTree, env: PyTree = None) -> Evaluation:
         """Return force and aux at `position`."""
         value, aux = self._value(position, env)
-        value = tree.box(value)
+        value = tree.box(value, f"target: what {_name(self.function)} returned")
         if not _fits(value, position):
             raise ValueError(
-                f"{_name(self.function)} must return a tree like the position, one force for every leaf: expected\n"
+                f"target: {_name(self.function)} must return a tree like the position, one force for every leaf: "
+                f"expected\n"
                 f"    {_shape(tree.unbox(position))}\ngot\n    {_shape(value)}"
             )
         force = jax.tree.map(tree.cast, tree.moving(value), tree.moving(position))
@@ -117,7 +119,7 @@ def from_energy(function: Callable[..., Any], *, has_aux: bool = False) -> Targe
         >>> print(spring(jnp.array([1.0, 2.0])).force)
         [-1. -2.]
     """
-    return EnergyTarget(function=_callable(function), has_aux=has_aux)
+    return EnergyTarget(function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux))
 
 
 def from_log_density(function: Callable[..., Any], *, has_aux: bool = False) -> Target:
@@ -136,7 +138,9 @@ def from_log_density(function: Callable[..., Any], *, has_aux: bool = False) -> 
         >>> float(normal(jnp.array([3.0, 4.0])).energy)
         12.5
     """
-    return EnergyTarget(function=_callable(function), has_aux=has_aux, sign=-1.0)
+    return EnergyTarget(
+        function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux), sign=-1.0
+    )
 
 
 def from_force(function: Callable[..., Any], *, has_aux: bool = False) -> Target:
@@ -155,7 +159,7 @@ def from_force(function: Callable[..., Any], *, has_aux: bool = False) -> Target
         >>> print(pull(jnp.array([3.0])).force, pull(jnp.array([3.0])).energy)
         [-3.] None
     """
-    return ForceTarget(function=_callable(function), has_aux=has_aux)
+    return ForceTarget(function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux))
 
 
 def from_score(function: Callable[..., Any], *, has_aux: bool = False) -> Target:
@@ -174,7 +178,7 @@ def from_score(function: Callable[..., Any], *, has_aux: bool = False) -> Target
         >>> print(normal(jnp.array([3.0])).force)
         [-3.]
     """
-    return ForceTarget(function=_callable(function), has_aux=has_aux)
+    return ForceTarget(function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux))
 
 
 def call(function: Callable[..., Any], position: PyTree, env: PyTree) -> Any:
@@ -184,6 +188,21 @@ def call(function: Callable[..., Any], position: PyTree, env: PyTree) -> Any:
     another name is the user's own.
     """
     return function(position, env) if _takes_env(function) else function(position)
+
+
+def observing(name: str, function: Any, what: str = "state") -> Callable[..., Any]:
+    """Return a function that `call` can call.
+
+    Args:
+        name: what the argument is called by the user; for the error message.
+        function: what was given.
+        what: what it is a function of.
+
+    Raises:
+        ValueError: it is no function of `what` or of `(what, env)`.
+    """
+    count = 2 if callable(function) and _takes_env(function) else 1
+    return check.function(name, function, f"{what} or ({what}, env)", count)
 
 
 def _takes_env(function: Callable[..., Any]) -> bool:
@@ -213,12 +232,13 @@ def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
     """
     if isinstance(target, Target):
         return target
-    _callable(target)
-    out = jax.eval_shape(
-        lambda part, env: tree.box(call(target, tree.unbox(tree.merge(part, position)), env)),
-        tree.moving(position),
-        env,
-    )
+    observing("target", target, "position")
+
+    def returned(part: PyTree, env: PyTree) -> PyTree:
+        value = call(target, tree.unbox(tree.merge(part, position)), env)
+        return tree.box(value, f"target: what {_name(target)} returned")
+
+    out = jax.eval_shape(returned, tree.moving(position), env)
     scalar = jax.tree.structure(out) == jax.tree.structure(0) and jax.tree.leaves(out)[0].shape == ()
     force = _fits(out, position)
     if scalar and not force:
@@ -232,8 +252,8 @@ def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
         f"    {_shape(tree.unbox(position))}\ngot\n    {_shape(out)}\n"
     )
     raise ValueError(
-        f"{_name(target)} {problem}. Say which it is: td.from_energy(f), td.from_force(f), td.from_log_density(f) or "
-        "td.from_score(f); with has_aux=True where it returns a pair (value, aux)."
+        f"target: {_name(target)} {problem}. Say which it is: td.from_energy(f), td.from_force(f), "
+        "td.from_log_density(f) or td.from_score(f); with has_aux=True where it returns a pair (value, aux)."
     )
 
 
@@ -271,10 +291,10 @@ def _fits(value: PyTree, position: PyTree) -> bool:
     )
 
 
-def _callable(function: Any) -> Callable[..., Any]:
-    if not callable(function):
-        raise ValueError(f"target: expected a function of position or (position, env), got {function!r}")
-    return function
+def _is_energy(value: Any) -> bool:
+    if hasattr(value, "dtype"):
+        return jnp.shape(value) == () and jnp.issubdtype(value.dtype, jnp.floating)
+    return isinstance(value, float)
 
 
 def _name(function: Any) -> str:
@@ -284,7 +304,7 @@ def _name(function: Any) -> str:
 def _shape(value: Any) -> str:
     def one(leaf: Any) -> str:
         return (
-            f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}"
+            f"{getattr(leaf, 'dtype', type(leaf).__name__)}{list(jnp.shape(leaf))}"
             if tree.is_array(leaf) or hasattr(leaf, "dtype")
             else repr(leaf)
         )

@@ -55,13 +55,30 @@ def is_array(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") or isinstance(leaf, float | complex)
 
 
-def box(tree: PyTree) -> PyTree:
-    """Return `tree` with Python floats as 0-d arrays and everything that is no array in `Static` nodes."""
+def box(tree: PyTree, name: str = "the tree") -> PyTree:
+    """Return `tree` with Python floats as 0-d arrays and everything that is no array in `Static` nodes.
 
-    def convert(leaf: Any) -> Any:
-        return strong(leaf) if is_array(leaf) else Static(leaf)
+    Args:
+        tree: any tree.
+        name: what it is called by the user; for the error message.
 
-    return jax.tree.map(lambda x: x if _is_static(x) else convert(x), tree, is_leaf=_is_static)
+    Raises:
+        ValueError: there is an array in it that JAX has no dtype for, of strings or objects.
+    """
+
+    def convert(path: Any, leaf: Any) -> Any:
+        if _is_static(leaf):
+            return leaf
+        if not is_array(leaf):
+            return Static(leaf)
+        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSUMm":
+            raise ValueError(
+                f"{name}{keystr(path)}: expected arrays of numbers or booleans, got one of {leaf.dtype}; keep words "
+                "and objects in tuples or outside of the tree"
+            )
+        return strong(leaf)
+
+    return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=_is_static)
 
 
 def strong(leaf: Any) -> jax.Array:
@@ -106,7 +123,10 @@ def paths(tree: PyTree) -> list[str]:
 
 def known(x: Any) -> np.ndarray | None:
     """Return the numbers of `x` where they are known already, so that they can be checked; `None` for a tracer."""
-    return None if isinstance(x, Tracer) else np.asarray(x)
+    if isinstance(x, Tracer):
+        return None
+    is_key = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.extended)
+    return np.asarray(jax.random.key_data(x) if is_key else x)
 
 
 def cast(number: Any, like: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ from tests.driver.environments import (
     start_position,
 )
 from tests.helpers import assert_close, assert_same_bits
-from treedyn.driver.run import _blocks
+from treedyn.driver.host import _blocks
 from treedyn.target import Evaluation
 
 DYNAMICS = td.nve(energy, dt=0.05)

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from treedyn import schedule, tree
+from treedyn import check, schedule, tree
 from treedyn.dynamics.compose import degrees_of_leaf, thermal
-from treedyn.dynamics.dynamics import check_key
+from treedyn.dynamics.dynamics import check_key, check_position
+from treedyn.operators.operator import kinetic
 from treedyn.operators.remove_drift import RemoveDrift
 from treedyn.space import as_space
 from treedyn.state import State
@@ -22,7 +23,7 @@ def kinetic_energy(state: State) -> jax.Array:
         ValueError: the state has no momenta.
     """
     _require_momentum(state)
-    return tree.total(jax.tree.map(lambda p, m: p * p / (2 * m), state.momentum, state.mass))
+    return kinetic(state.momentum, state.mass)
 
 
 def degrees_of_freedom(state: State) -> jax.Array:
@@ -79,7 +80,9 @@ def thermal_momentum(
         60.0
     """
     check_key(key)
-    part = tree.moving(tree.box(position))
+    boxed = tree.box(position, "position")
+    check_position(boxed)
+    part = tree.moving(boxed)
     masses = schedule.of_leaves(schedule.numbers(mass, "mass", positive=True), jnp.int32(0), part, "mass")
     number = schedule.numbers(kT, "kT", nonnegative=True)
     momentum = thermal(key, part, masses, number)
@@ -87,7 +90,7 @@ def thermal_momentum(
     if space is not None:
         center = RemoveDrift(space=as_space(space))
         dof, momentum = center.count(dof, masses, part), center.constrain(momentum, masses)
-    if exact:
+    if check.flag("exact", exact):
         if not jax.tree_util.all_leaves([number]) or jnp.ndim(number):
             raise ValueError(f"kT: exact=True scales all momenta together and needs one kT, got {kT!r}")
         twice = tree.total(jax.tree.map(lambda p, m: p * p / m, momentum, masses))
@@ -96,5 +99,9 @@ def thermal_momentum(
 
 
 def _require_momentum(state: State) -> None:
+    check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     if state.momentum is None:
-        raise ValueError("state has no momentum: minimizers and overdamped dynamics have no kinetic energy")
+        raise ValueError(
+            "state has no momentum: minimizers and overdamped dynamics have no kinetic "
+            "energy; pass that of a dynamics with momenta, like td.langevin(...)"
+        )

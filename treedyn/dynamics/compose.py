@@ -1,5 +1,6 @@
 """Dynamics from a sequence of operators."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from treedyn import noise, schedule, tree
 from treedyn.dynamics.dynamics import Dynamics, check_state
-from treedyn.operators.operator import Operator, thermal_momentum
+from treedyn.dynamics.explosion import exploded
+from treedyn.operators.operator import Operator, kinetic, thermal_momentum
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.state import State
 from treedyn.struct import static
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -95,6 +98,7 @@ class Splitting(Dynamics):
         part = tree.moving(state.boxed)
         state = state.replace(mass=schedule.of_leaves(self.mass, state.step, part, "mass"))
         dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), True
+        before = state
         for (index, fraction), xi in zip(self.sequence, noises, strict=True):
             operator, name = self.operators[index], self.names[index]
             if operator.needs_force and not current:
@@ -104,6 +108,8 @@ class Splitting(Dynamics):
             current = current and not operator.moves
         if not current:
             state = self.evaluate(state, env)
+        if self.inertial:
+            state = state.replace(status=state.status | exploded(self.operators, before, state))
         return state.replace(step=state.step + 1, memory=memory)
 
     def step(self, state: State, env: PyTree = None) -> State:
@@ -125,8 +131,8 @@ class Splitting(Dynamics):
             )
         if state.energy is None:
             raise ValueError("conserved: the target is a force and has no energy; use td.from_energy")
-        kinetic = tree.total(jax.tree.map(lambda p, m: p * p / (2 * m), state.momentum, state.mass))
-        kind = tree.widest(kinetic.dtype, state.energy.dtype)
+        moving = kinetic(state.momentum, state.mass)
+        kind = tree.widest(moving.dtype, state.energy.dtype)
         bath = sum(
             (
                 jnp.asarray(op.energy(state, state.memory[name])).astype(kind)
@@ -134,7 +140,7 @@ class Splitting(Dynamics):
             ),
             start=jnp.zeros((), kind),
         )
-        return state.energy.astype(kind) + kinetic.astype(kind) + bath
+        return state.energy.astype(kind) + moving.astype(kind) + bath
 
 
 def compose(
@@ -176,13 +182,13 @@ def compose(
         raise ValueError(f"operators: expected a sequence of at least one operator, got {operators!r}")
     parts = [part if isinstance(part, tuple) else (part, None) for part in operators]
     for part in parts:
-        if not (len(part) == 2 and isinstance(part[0], Operator) and isinstance(part[1], int | float | None)):
+        if not (len(part) == 2 and isinstance(part[0], Operator) and (part[1] is None or _is_fraction(part[1]))):
             raise ValueError(f"operators: expected operators or pairs (operator, fraction of dt), got {part!r}")
     distinct = list({id(op): op for op, _ in parts}.values())
     uses = [sum(other is op for other, _ in parts) for op in distinct]
     places = {id(op): k for k, op in enumerate(distinct)}
     return Splitting(
-        target=target,
+        target=observing("target", target, "position"),
         space=as_space(space),
         dt=schedule.numbers(dt, "dt", positive=True, finite=True),
         mass=schedule.numbers(mass, "mass", positive=True),
@@ -194,6 +200,10 @@ def compose(
         ),
         inertial=any(op.inertial for op in distinct),
     )
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def thermal(key: jax.Array, part: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
@@ -208,7 +218,7 @@ def degrees_of_leaf(leaf: jax.Array, mass: jax.Array) -> jax.Array:
 
 
 def _like(momentum: PyTree, part: PyTree) -> PyTree:
-    given = tree.moving(tree.box(momentum))
+    given = tree.moving(tree.box(momentum, "momentum"))
     if jax.tree.structure(given) != jax.tree.structure(part):
         raise ValueError(
             f"momentum: expected a tree like the position\n    {tree.describe(part)}\ngot\n    {tree.describe(given)}"
@@ -217,7 +227,7 @@ def _like(momentum: PyTree, part: PyTree) -> PyTree:
         if p.shape != x.shape:
             raise ValueError(f"momentum{path}: expected shape {x.shape} like the position, got {p.shape}")
         if (known := tree.known(p)) is not None and not np.all(np.isfinite(known.astype(float))):
-            raise ValueError(f"momentum{path} has NaN or infinite elements: check where it was made")
+            raise ValueError(f"momentum{path} has NaN or infinite elements; give finite numbers, or kT to draw them")
     return jax.tree.map(tree.cast, given, part)
 
 

@@ -79,6 +79,11 @@ def thermal_momentum(noise: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
     return jax.tree.map(one, noise, mass, kT)
 
 
+def kinetic(momentum: PyTree, mass: PyTree) -> jax.Array:
+    """Return the kinetic energy, sum p^2/2m."""
+    return tree.total(jax.tree.map(lambda p, m: p * p / (2 * m), momentum, mass))
+
+
 def common_time(h: PyTree, name: str) -> jax.Array:
     """Return the one time of an operator that acts on all leaves at once.
 

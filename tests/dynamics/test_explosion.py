@@ -1,0 +1,98 @@
+"""A step that makes energy out of nothing is refused, also where every number stays finite; no other step is."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from treedyn import particles as tp
+
+KEY = jax.random.key(0)
+LJ = tp.pair_energy(tp.lennard_jones(), td.euclidean())
+
+
+def cluster(apart, dtype=jnp.float64):
+    """Return a piece of a crystal with one more atom that is too near to another one."""
+    x = tp.fcc(2, density=1.0).position.astype(dtype)
+    return jnp.concatenate([x, x[:1] + jnp.asarray([[apart, 0, 0]], dtype)])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("apart", [0.05, 0.2, 0.4])
+@pytest.mark.parametrize("kind", ["nve", "langevin"])
+def test_overlapping_particles_stop_a_run_at_its_start(kind, apart, dtype):
+    dynamics = td.nve(LJ, dt=5e-3) if kind == "nve" else td.langevin(LJ, dt=5e-3, kT=1.0, gamma=1.0)
+    x = cluster(apart, dtype)
+    state = dynamics.init(KEY, x, kT=1.0)
+    with pytest.raises(td.SimulationError, match="reduce dt, minimize the start configuration") as caught:
+        td.run(dynamics, state, steps=1000)
+    assert td.Status.EXPLODING in caught.value.status or caught.value.status == td.Status.NONFINITE
+    assert caught.value.step == 0 and bool(jnp.all(caught.value.state.position == x))
+
+
+def test_all_numbers_of_the_refused_step_were_finite():
+    dynamics = td.nve(LJ, dt=5e-3)
+    after = dynamics.step(dynamics.init(KEY, cluster(0.3), kT=1.0))
+    assert td.Status(int(after.status)) == td.Status.EXPLODING
+    assert np.isfinite(after.energy) and np.isfinite(td.kinetic_energy(after))
+
+
+def test_a_collision_that_dt_is_too_long_for_is_found_on_the_way():
+    x = jnp.array([[0.0, 0, 0], [3.0, 0.1, 0]])
+    dynamics = td.nve(LJ, dt=0.05)
+    state = dynamics.init(KEY, x, momentum=jnp.array([[0.0, 0, 0], [-10.0, 0, 0]]))
+    with pytest.raises(td.SimulationError) as caught:
+        td.run(dynamics, state, steps=100)
+    assert caught.value.status == td.Status.EXPLODING and caught.value.step > 2
+    last = caught.value.state
+    assert abs(last.energy + td.kinetic_energy(last) - state.energy - td.kinetic_energy(state)) < 100 * 60
+
+
+def test_one_leaf_of_a_tree_is_enough_and_a_loop_of_ones_own_sees_it():
+    def energy(tree):
+        return jnp.sum(tree["soft"] ** 2) / 2 + 1e6 * jnp.sum(tree["stiff"] ** 2)
+
+    dynamics = td.langevin(energy, dt=0.1, kT=1.0, gamma=1.0)
+    state = dynamics.init(KEY, {"soft": jnp.ones((100, 3)), "stiff": jnp.full(2, 1e-3)})
+    state = jax.lax.fori_loop(0, 5, lambda _, s: dynamics.step(s), state)
+    assert td.Status.EXPLODING in td.Status(int(state.status))
+
+
+DOUBLE_WELL = td.from_energy(lambda x: (x**2 - 1) ** 2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        td.nve,
+        lambda f, dt: td.langevin(f, dt=dt, kT=1.0, gamma=0.1),
+        lambda f, dt: td.langevin(f, dt=dt, kT=lambda step: 1e-3 * step, gamma=30.0),
+        lambda f, dt: td.nose_hoover(f, dt=dt, kT=1.0, tau=5.0),
+        lambda f, dt: td.csvr(f, dt=dt, kT=1.0, tau=1.0),
+        lambda f, dt: td.andersen(f, dt=dt, kT=1.0, rate=0.5),
+    ],
+    ids=["nve", "langevin", "ramp", "nose_hoover", "csvr", "andersen"],
+)
+def test_single_degrees_of_freedom_at_rest_on_tops_and_slopes_are_no_explosion(make):
+    def walk(key, start, dt, kT):
+        dynamics = make(DOUBLE_WELL, dt)
+        state = dynamics.init(key, start, kT=kT)
+        return jax.lax.fori_loop(0, 2000, lambda _, s: dynamics.step(s), state).status
+
+    cases = jnp.array(list(itertools.product([0.0, 1e-12, 1.0, 1.7], [1e-6, 0.01, 0.2], [0.0, 1.0]))).repeat(4, axis=0)
+    keys = jax.random.split(KEY, len(cases))
+    assert not np.any(jax.jit(jax.vmap(walk))(keys, *cases.T))
+
+
+def test_free_particles_at_rest_take_up_heat_without_complaint():
+    dynamics = td.langevin(lambda x: 0.0 * jnp.sum(x), dt=1e-8, kT=1.0, gamma=1e-3)
+    out = td.run(dynamics, dynamics.init(KEY, jnp.zeros(5), kT=0.0), steps=1000)
+    assert out.state.status == 0
+
+
+def test_a_force_without_energy_is_taken_as_it_comes():
+    dynamics = td.nve(td.from_force(lambda x: 1e9 * jnp.ones(3)), dt=0.1)
+    assert dynamics.step(dynamics.init(KEY, jnp.zeros(3), momentum=jnp.zeros(3))).status == 0

@@ -1,0 +1,48 @@
+r"""Tell a step that made energy out of nothing.
+
+Forces turn potential into kinetic energy, and baths bring what their temperature allows; so after any step that makes
+sense, up to small factors,
+
+$$ K_{n+1} \lesssim K_n + |U_{n+1} - U_n| + \sum_i N_i kT_i. $$
+
+Where two particles overlap, or the time step is too long, one kick gives many times as much, and all numbers may stay
+finite for ever after. No scale of energy or length is needed to see it, so it works for any tree.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import schedule, tree
+from treedyn.operators.operator import Operator, kinetic
+from treedyn.state import State
+from treedyn.status import Status, word
+from treedyn.tree import PyTree
+
+# Leapfrog at its limit of stability gives no more than a few times what the forces and the baths can give.
+_FACTOR = 100.0
+
+
+def exploded(operators: Sequence[Operator], before: State, after: State) -> jax.Array:
+    """Return a status word that says whether the kinetic energy grew by far more than forces and baths can give.
+
+    Args:
+        operators: those of the step; the ones that couple to a bath have a field `kT`.
+        before: the state before the step, with momenta.
+        after: the state after it.
+    """
+    if before.energy is None or after.energy is None:
+        return jnp.uint32(0)  # a target that is a force tells nothing about its energy
+    old, new = kinetic(before.momentum, before.mass), kinetic(after.momentum, after.mass)
+    # a difference of energies is known to the rounding of the energies only
+    rounding = jnp.finfo(after.energy.dtype).eps * (jnp.abs(before.energy) + jnp.abs(after.energy))
+    given = (jnp.abs(after.energy - before.energy) + rounding).astype(new.dtype)
+    baths = [_bath(kT, before) for operator in operators if (kT := getattr(operator, "kT", None)) is not None]
+    most = sum((bath.astype(new.dtype) for bath in baths), start=old + given)
+    return word(Status.EXPLODING, new > _FACTOR * most)
+
+
+def _bath(kT: PyTree, state: State) -> jax.Array:
+    each = schedule.of_leaves(kT, state.step, state.momentum, "kT")
+    return tree.total(jax.tree.map(lambda n, kT, p: n * jnp.max(jnp.abs(kT)), state.dof, each, state.momentum))
