@@ -20,6 +20,7 @@ def main() -> int:
         dtype=options.dtype,
         truncation=options.truncation,
         skin=options.skin,
+        tolerance=options.tolerance,
         rounds=options.rounds,
         warm=options.warm,
     )
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--warm", type=_positive, default=Work.warm, help="steps before the first round, to melt")
     parser.add_argument("--truncation", choices=["cut", "force-shifted"], default=Work.truncation)
     parser.add_argument("--skin", type=float, help="of treedyn's lists, instead of its default")
+    parser.add_argument("--tolerance", type=float, default=Work.tolerance, help="part of the pairs they may miss")
     parser.add_argument("--case", dest="with_case", choices=PEER_CASES, default="lj", help="what compare compares")
     parser.add_argument("--only", type=lambda text: text.split(","), help="programs for compare: treedyn,lammps,...")
     parser.add_argument("--json", action="store_true", help="one line of JSON for a result")

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+_STATUS = Path("/proc/self/status")
+
 
 @dataclasses.dataclass(frozen=True)
 class Lap:
@@ -48,11 +50,19 @@ def medians(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, f
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def memory_now() -> float | None:
+    """Return the resident memory of this process, in MiB; `None` where the system does not say."""
+    return _resident("VmRSS") if _STATUS.exists() else None
+
+
 def peak_memory() -> float:
     """Return the largest resident memory that this process ever had, in MiB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would remember what the process that started this one had
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
+    if _STATUS.exists():  # getrusage would remember what the process that started this one had
+        return _resident("VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _resident(name: str) -> float:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) / 2**10

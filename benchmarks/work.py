@@ -7,6 +7,8 @@ CASES = {
     "lj": "a Lennard-Jones melt at constant energy",
     "lj-langevin": "the same melt with Langevin noise",
     "custom-pair": "the melt with a user's own pair function, beside the built-in one",
+    "precision": "the melt with pairs in float32 and all else in float64, beside one precision for all",
+    "overhead": "the melt with a bar, a table, a file and checkpoints, beside a bare run",
     "neighbors": "one build of the neighbor list beside one evaluation of the forces",
     "batch": "many clusters of 32 atoms at once",
     "fire": "a perturbed crystal, relaxed until the largest force is small",
@@ -28,6 +30,7 @@ class Work:
         dtype: float32 or float64; programs that offer one precision only use that.
         truncation: cut or force-shifted.
         skin: of the neighbor lists of treedyn; `None` for its default.
+        tolerance: the part of the pairs that the lists of treedyn may miss.
         rounds: how many rounds are timed; figures are their medians.
         warm: steps before the first round, in which the crystal melts.
         threads: for programs that want to be told.
@@ -39,6 +42,7 @@ class Work:
     dtype: str = "float32"
     truncation: str = "cut"
     skin: float | None = None
+    tolerance: float = 0.0
     rounds: int = 5
     warm: int = 300
     threads: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

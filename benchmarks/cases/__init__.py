@@ -13,13 +13,15 @@ def find(case: str) -> Callable[[Work], Result]:
         from benchmarks.cases import fresh
 
         return {"compile": fresh.compile_time, "memory": fresh.memory}[case]
-    from benchmarks.cases import custom, dynamics, neighbors, relaxation
+    from benchmarks.cases import custom, dynamics, neighbors, overhead, precision, relaxation
 
     return {
         "lj": dynamics.melt,
         "lj-langevin": dynamics.melt,
         "batch": dynamics.batch,
         "custom-pair": custom.custom_pair,
+        "precision": precision.precision,
+        "overhead": overhead.overhead,
         "neighbors": neighbors.neighbors,
         "fire": relaxation.fire,
     }[case]

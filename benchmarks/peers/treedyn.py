@@ -47,13 +47,16 @@ def potential(truncation: str, u: Callable[[Any], Any] | None = None) -> Callabl
 class Melt:
     """Run a melt: the energy, the list, the dynamics and the state."""
 
-    def __init__(self, work: Work, system: System, u: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self, work: Work, system: System, u: Callable[[Any], Any] | None = None, *, precision: Any = None
+    ) -> None:
         """Set it up; the first run compiles."""
         self.space = tp.periodic(jnp.asarray(system.box, work.dtype))
-        self.potential = tp.pair_energy(potential(work.truncation, u), self.space)
+        self.potential = tp.pair_energy(potential(work.truncation, u), self.space, precision=precision)
         position = jnp.asarray(system.position, work.dtype)
         momentum = jnp.asarray(system.velocity, work.dtype)
-        self.env: Any = tp.neighbor_list(self.space, systems.CUTOFF, skin=work.skin).allocate(position)
+        lists = tp.neighbor_list(self.space, systems.CUTOFF, skin=work.skin, tolerance=work.tolerance)
+        self.env: Any = lists.allocate(position)
         self.heated = work.case == "lj-langevin"
         if self.heated:
             self.dynamics = td.langevin(
@@ -66,6 +69,8 @@ class Melt:
         self.energy = _energy(self.state) / self.atoms
         self.precision = work.dtype
         self.setting = f"skin {float(self.env.skin):.3g}"
+        if work.tolerance:
+            self.setting += f", misses {work.tolerance:g}"
 
     def warm(self, work: Work) -> None:
         """Melt the crystal, which compiles."""

@@ -76,13 +76,13 @@ def test_no_bonds_have_no_energy():
     [
         (harmonic(), [[0, 1, 2]], "bonds: expected two particles per bond"),
         (harmonic(), [[0.0, 1.0]], "bonds: expected two particles per bond, .*float"),
-        (harmonic(), [[0, -1]], "bonds: particles are numbered from 0, got -1"),
+        (harmonic(), [[0, -1]], "bonds: particles must be numbered from 0, got -1"),
         (harmonic(), [[0, 1], [4, 4]], "bonds: bond 1 ties particle 4 to itself"),
         (harmonic(), [[0, 10]], "bonds: particle 10 does not exist; the position has 10"),
         (harmonic(jnp.ones(3)), BONDS, r"u: .stiffness has shape \(3,\)"),
         (lennard_jones(by_species([[1.0]], [0] * 10)), BONDS, "u: tp.by_species and tp.by_particle are for all pairs"),
         (2.0, BONDS, "u: expected a function"),
-        (lambda r: jnp.ones(2), BONDS, "u: a potential is a function of one distance"),
+        (lambda r: jnp.ones(2), BONDS, "u: expected a function of one distance"),
     ],
 )
 def test_wrong_input_is_an_error_that_names_it(u, bonds, message):

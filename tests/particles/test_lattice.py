@@ -66,8 +66,8 @@ def test_a_crystal_is_a_tree_that_differentiates_with_respect_to_its_density():
         (2.0, {"density": 1.0}, "repeats: expected"),
         (2, {}, "lattice_constant, density: expected one of the two"),
         (2, {"density": 1.0, "lattice_constant": 1.0}, "lattice_constant, density: expected one of the two"),
-        (2, {"density": -1.0}, "density: must be positive, got -1.0"),
-        (2, {"lattice_constant": 0.0}, "lattice_constant: must be positive, got 0.0"),
+        (2, {"density": -1.0}, "density: expected one number, positive and finite, got -1.0"),
+        (2, {"lattice_constant": 0.0}, "lattice_constant: expected one number, positive and finite, got 0.0"),
     ],
 )
 def test_wrong_input_is_an_error_that_names_it(repeats, given, message):

@@ -20,12 +20,12 @@ def make(space=None, cutoff=1.0, **options):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(cutoff=-1.0), "cutoff: must be positive and finite, got -1.0"),
-        (dict(cutoff=0.0), "cutoff: must be positive"),
-        (dict(cutoff=np.inf), "cutoff: .* without a cutoff use no list"),
-        (dict(cutoff=np.nan), "cutoff: must be positive"),
-        (dict(cutoff=np.ones(2)), r"cutoff: expected one number, got shape \(2,\)"),
-        (dict(skin=-0.1), "skin: must be zero or positive"),
+        (dict(cutoff=-1.0), "cutoff: expected one length .* positive and finite, got -1.0"),
+        (dict(cutoff=0.0), "cutoff: .* positive and finite, got 0.0"),
+        (dict(cutoff=np.inf), "cutoff: .*without a cutoff use no list.* got inf"),
+        (dict(cutoff=np.nan), "cutoff: .* positive and finite, got nan"),
+        (dict(cutoff=np.ones(2)), r"cutoff: expected one length .* got float64\[2\]"),
+        (dict(skin=-0.1), "skin: expected one number, zero or positive"),
         (dict(headroom=0.5), "headroom: must be at least 1"),
         (dict(space={"atoms": periodic(6.0)}), "space: expected the space of the points, got a tree"),
         (dict(space=6.0), "space: expected a Space"),

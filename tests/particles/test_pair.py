@@ -172,8 +172,8 @@ def test_a_list_without_neighbors_gives_no_energy():
         (U, free(), None, jnp.ones(3), "position: expected one point per particle"),
         (U, free(), None, jnp.ones((2, 4, 3)), "position: .*vmap"),
         (U, free(), None, jnp.ones((4, 3), int), "position: .*int"),
-        (lambda r: jnp.ones(3) * r, free(), None, jnp.ones((4, 3)), "u: a potential is a function of one distance"),
-        (lambda r: 1, free(), None, jnp.ones((4, 3)), "u: a potential is a function of one distance"),
+        (lambda r: jnp.ones(3) * r, free(), None, jnp.ones((4, 3)), "u: expected a function of one distance"),
+        (lambda r: 1, free(), None, jnp.ones((4, 3)), "u: expected a function of one distance"),
     ],
 )
 def test_wrong_input_is_an_error_that_names_it(u, space, env, position, message):

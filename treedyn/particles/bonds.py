@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.particles import space as spaces
 from treedyn.particles.pair import check_position, check_space, check_strain, numbers_like
 from treedyn.particles.pair_passes import metric, stretch
@@ -49,7 +49,7 @@ class BondEnergy(Struct):
         known = tree.known(self.bonds)
         if known is not None and known.size and known.max() >= position.shape[0]:
             raise ValueError(
-                f"bonds: particle {known.max()} does not exist; the position has {position.shape[0]}, numbered from 0"
+                f"bonds: particle {known.max()} does not exist; the position has {position.shape[0]}: use 0, 1, ..."
             )
         # bonds that were not known until now show up as NaN
         ends = position.at[self.bonds].get(mode="fill", fill_value=jnp.nan)
@@ -88,16 +88,16 @@ def bond_energy(u: Callable[[Any], Any], bonds: Any, space: Any) -> BondEnergy:
     """
     if parameters(potential(u)):
         raise ValueError("u: tp.by_species and tp.by_particle are for all pairs; give numbers of bonds as arrays [B]")
-    listed = np.asarray(bonds)
+    listed = np.asarray(check.array("bonds", bonds, "two particles per bond, integers [B, 2]"))
     if listed.size == 0:
         listed = np.zeros((0, 2), np.int32)
     if listed.ndim != 2 or listed.shape[1] != 2 or not np.issubdtype(listed.dtype, np.integer):
         got = f"{listed.dtype}{list(listed.shape)}"
         raise ValueError(f"bonds: expected two particles per bond, integers [B, 2], got {got}")
     if np.any(listed < 0):
-        raise ValueError(f"bonds: particles are numbered from 0, got {listed.min()}")
+        raise ValueError(f"bonds: particles must be numbered from 0, got {listed.min()}")
     if np.any(own := listed[:, 0] == listed[:, 1]):
-        raise ValueError(f"bonds: bond {np.argmax(own)} ties particle {listed[np.argmax(own), 0]} to itself")
+        raise ValueError(f"bonds: bond {np.argmax(own)} ties particle {listed[np.argmax(own), 0]} to itself; use two")
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree.moving(tree.box(u))):
         if leaf.shape not in ((), (len(listed),)):
             raise ValueError(

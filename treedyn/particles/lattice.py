@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check
 from treedyn.particles.space import Periodic, periodic
 from treedyn.struct import Struct
 
@@ -180,20 +180,20 @@ def _crystal(
 ) -> Lattice:
     """Repeat a rectangular cell whose edges are `shape` lattice constants, with sites in units of the edges."""
     dimension = len(shape)
-    counts = np.asarray(repeats)
-    if counts.shape not in ((), (dimension,)) or counts.dtype.kind != "i" or np.any(counts < 1):
-        raise ValueError(f"repeats: expected one positive integer, or {dimension} of them, got {repeats!r}")
+    wanted = f"one positive integer, or {dimension} of them"
+    counts = np.asarray(check.array("repeats", repeats, wanted, (0, 1), positive=True))
+    if counts.shape not in ((), (dimension,)) or counts.dtype.kind not in "iu":
+        raise ValueError(f"repeats: expected {wanted}, got {repeats!r}")
     if (lattice_constant is None) == (density is None):
         raise ValueError("lattice_constant, density: expected one of the two")
     name, given = ("density", density) if lattice_constant is None else ("lattice_constant", lattice_constant)
-    if (known := tree.known(given)) is not None and not 0 < float(known) < math.inf:
-        raise ValueError(f"{name}: must be positive, got {given}")
+    given = check.number(name, given, positive=True)
     if lattice_constant is None:
-        lattice_constant = (len(sites) / (math.prod(shape) * density)) ** (1 / dimension)
+        given = (len(sites) / (math.prod(shape) * given)) ** (1 / dimension)
     counts = np.broadcast_to(counts, (dimension,))
     cells = np.stack(np.meshgrid(*(np.arange(n) for n in counts), indexing="ij"), axis=-1).reshape(-1, 1, dimension)
     edge = np.asarray(shape)
     points = ((cells + np.asarray(sites)) * edge).reshape(-1, dimension)
-    scale = jnp.asarray(lattice_constant, dtype=jnp.result_type(float))
+    scale = jnp.asarray(given, dtype=jnp.result_type(float))
     position, box = (scale * jnp.asarray(x, scale.dtype) for x in (points, counts * edge))
     return Lattice(position=position, box=box)

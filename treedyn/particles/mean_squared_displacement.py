@@ -7,19 +7,20 @@ every origin on. No coordinate grows without bound, so nothing is lost to roundi
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from treedyn import check
 from treedyn.particles import space as spaces
 from treedyn.particles.pair import check_position, check_space
 from treedyn.space import Space
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_natural, check_observable, check_shape, wide
+from treedyn.stream.reducer import Reducer, check_shape, wide
 from treedyn.struct import Struct, static
-from treedyn.target import call
+from treedyn.target import call, observing
 from treedyn.tree import PyTree
 
 
@@ -66,6 +67,7 @@ class MeanSquaredDisplacement(Reducer):
         stride: observations between two origins.
     """
 
+    carries: ClassVar[type] = Paths
     space: Space
     lags: int = static()
     stride: int = static(default=1)
@@ -161,10 +163,10 @@ def mean_squared_displacement(
         [ 0. 12. 48.]
     """
     return MeanSquaredDisplacement(
-        of=_position if select is None else check_observable(select),
+        of=_position if select is None else observing("select", select),
         space=check_space(space),
-        lags=check_natural(lags, "lags", 1),
-        stride=check_natural(stride, "stride", 1),
+        lags=check.integer("lags", lags, 1),
+        stride=check.integer("stride", stride, 1),
     )
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.environment import Pace, Refreshable, for_all
 from treedyn.particles.allocation import (
     check_known,
@@ -32,6 +32,7 @@ from treedyn.particles.cells import Grid, make_grid
 from treedyn.particles.masks import Room
 from treedyn.particles.skin import WORTH, best_skin
 from treedyn.particles.space import free
+from treedyn.particles.spread import largest_spread
 from treedyn.particles.validity import holds, holds_in
 from treedyn.space import Euclidean, Space, as_space
 from treedyn.status import Status, word
@@ -48,6 +49,7 @@ class Recipe(Struct):
         skin: how much further the list reaches.
         headroom: factor between the neighbors that are found at first and those there is room for.
         auto: whether `run` may choose another skin.
+        tolerance: the part of the pairs within the cutoff that a list may miss.
         select: picks the points out of the position; `None` where the position is the points.
     """
 
@@ -56,6 +58,7 @@ class Recipe(Struct):
     skin: jax.Array | float
     headroom: float = static()
     auto: bool = static(default=False)
+    tolerance: float = static(default=0.0)
     select: Callable[[PyTree], jax.Array] | None = function()
 
     def points(self, position: PyTree) -> Any:
@@ -73,6 +76,8 @@ class NeighborList(Recipe, Refreshable):
         filled: the largest number of neighbors in any row: slots from there on are empty in all of them.
         reference: the points when the list was built, `[N, d]`.
         word: status word.
+        spread: standard deviation that displacements may have along every axis, as a part of the skin; `None` where no
+            pair may be missed.
         grid: the cells that the points are sorted into.
         room: sizes of the intermediate arrays.
     """
@@ -83,6 +88,7 @@ class NeighborList(Recipe, Refreshable):
     filled: jax.Array
     reference: jax.Array
     word: jax.Array
+    spread: jax.Array | None
     grid: Grid
     room: Room = static()
 
@@ -102,7 +108,7 @@ class NeighborList(Recipe, Refreshable):
         $$ 2 \max_i |u_i| + \lVert F - 1 \rVert\, (r_c + s) \le \mathrm{margin} \cdot s $$
 
         with the displacements $u$ since the list was built, on top of the deformation $F$ of the box, cutoff $r_c$ and
-        skin $s$.
+        skin $s$. Where the list may miss a part of the pairs (`tolerance`), the mean of $u^2$ is what counts instead.
 
         Args:
             position: the position.
@@ -115,7 +121,7 @@ class NeighborList(Recipe, Refreshable):
         x = lax.stop_gradient(self._points(position))
         now = None if space is None else lax.stop_gradient(self._cast(space))
         room = jnp.asarray(margin).astype(x.dtype) * self.skin
-        return holds(self.space, now, self.reference, x, room, self.cutoff + self.skin)
+        return holds(self.space, now, self.reference, x, room, self.cutoff + self.skin, self.spread)
 
     def serves(self, points: jax.Array, space: Space) -> jax.Array:
         """Tell whether an energy in `space` may use this list.
@@ -136,7 +142,7 @@ class NeighborList(Recipe, Refreshable):
         if len(known) == len(leaves) and all(map(np.array_equal, known, known[len(known) // 2 :])):
             return jnp.asarray(True)  # nothing to compile where the answer is known
         x = lax.stop_gradient(points).astype(self.reference.dtype)
-        return holds_in(self.space, now, self.reference, x, self.skin, self.cutoff + self.skin)
+        return holds_in(self.space, now, self.reference, x, self.skin, self.cutoff + self.skin, self.spread)
 
     def rebuild(self, position: PyTree, space: Space | None = None) -> Self:
         """Return a list for `position` with the same shapes; safe under jit, and without gradients.
@@ -232,7 +238,8 @@ class NeighborList(Recipe, Refreshable):
         return order[row], order[partners[slot, row]]
 
     def _points(self, position: PyTree) -> jax.Array:
-        x = jnp.asarray(self.points(position))
+        points = check.array("position", self.points(position), "points [N, d]", (2,), finite=False)
+        x = jnp.asarray(points)
         if x.shape != self.reference.shape or x.dtype != self.reference.dtype:
             raise ValueError(
                 f"position: this neighbor list was allocated for {self.reference.dtype}{list(self.reference.shape)}, "
@@ -289,6 +296,7 @@ def make_list(
         filled=words.most,
         reference=x,
         word=status,
+        spread=_spread(recipe, x.dtype, x.shape[1]),
         cutoff=cutoff,
         skin=skin,
         space=space,
@@ -296,8 +304,16 @@ def make_list(
         room=room,
         headroom=recipe.headroom,
         auto=recipe.auto,
+        tolerance=recipe.tolerance,
         select=recipe.select,
     )
+
+
+def _spread(recipe: Recipe, kind: Any, dimension: int) -> jax.Array | None:
+    skin = float(recipe.skin)
+    if recipe.tolerance == 0 or skin == 0:
+        return None
+    return jnp.asarray(largest_spread(recipe.tolerance, skin, float(recipe.cutoff), dimension) / skin, kind)
 
 
 def _like(new: Any, old: Any) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.particles import space as spaces
 from treedyn.particles.kernel import PartnerList, Partners
 from treedyn.particles.neighbors import NeighborList
@@ -17,6 +17,8 @@ from treedyn.particles.truncation import cut, cutoff_of
 from treedyn.space import Space, as_space
 from treedyn.struct import Struct, function, static
 from treedyn.tree import PyTree
+
+_POINTS = "one point per particle, float[N, d] (jax.vmap is for several systems at once)"
 
 
 class PairEnergy(Struct):
@@ -108,11 +110,19 @@ def pair_energy(u: Callable[[Any], Any], space: Any, *, cutoff: Any = None, prec
     """
     if precision is not None:
         # by name: NumPy takes None and float64 for equal, and compiled code would be mixed up
-        precision = jnp.dtype(precision).name
-        if not jnp.issubdtype(precision, jnp.floating):
-            raise ValueError(f"precision: expected a floating-point dtype such as jnp.float32, got {precision}")
+        precision = _precision(precision)
     u = potential(u) if cutoff is None else cut(u, cutoff)
     return PairEnergy(u=u, space=check_space(space), precision=precision)
+
+
+def _precision(kind: Any) -> str:
+    try:
+        name = jnp.dtype(kind).name
+    except (TypeError, ValueError):
+        name = ""
+    if not name or not jnp.issubdtype(name, jnp.floating):
+        raise ValueError(f"precision: expected a floating-point dtype such as jnp.float32, got {kind!r}")
+    return name
 
 
 def find_list(env: PyTree) -> PartnerList | None:
@@ -147,12 +157,10 @@ def check_space(space: Any) -> Space:
 
 def check_position(position: Any) -> jax.Array:
     """Return the position; an error where it is not one point per particle."""
-    position = jnp.asarray(position)
-    if position.ndim != 2 or not jnp.issubdtype(position.dtype, jnp.floating):
-        raise ValueError(
-            f"position: expected one point per particle, float[N, d], got "
-            f"{position.dtype}{list(position.shape)}; use jax.vmap for several systems at once"
-        )
+    points = check.array("position", position, _POINTS, (2,), finite=False)
+    position = jnp.asarray(points)
+    if not jnp.issubdtype(position.dtype, jnp.floating):
+        raise ValueError(f"position: expected {_POINTS}, got {position.dtype}{list(position.shape)}")
     return position
 
 
@@ -161,6 +169,7 @@ def check_strain(strain: Any, position: jax.Array) -> jax.Array | None:
     if strain is None:
         return None
     shape = (position.shape[-1],) * 2
+    strain = check.array("strain", strain, f"a matrix of shape {shape}", (2,), finite=False)
     if jnp.shape(strain) != shape:
         raise ValueError(f"strain: expected a matrix of shape {shape}, got shape {jnp.shape(strain)}")
     return tree.cast(strain, position)

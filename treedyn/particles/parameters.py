@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.struct import Struct, function
 
 # A number of a potential: a float, an array, or a `Parameter`, which has become a number when the potential is called.
@@ -19,6 +19,8 @@ Number = Any
 
 # Up to this many species, choosing among columns is faster than gathering from the table (measured).
 _FEW = 4
+
+_POTENTIAL = "expected a function of one distance that returns one real number"
 
 
 class Parameter(Struct):
@@ -125,11 +127,13 @@ def by_species(table: Any, species: Any) -> BySpecies:
         >>> u = tp.lennard_jones(epsilon=tp.by_species([[1.0, 1.5], [1.5, 0.5]], species))
         >>> energy = tp.pair_energy(u, tp.free())
     """
-    shape, kind = np.shape(table), np.shape(species)
-    if len(shape) != 2 or shape[0] != shape[1]:
+    table = check.floats(check.array("table", table, "one number for every pair of species, shape [S, S]", (2,)))
+    species = check.array("species", species, "one integer per particle, [N]", (1,))
+    shape = np.shape(table)
+    if shape[0] != shape[1]:
         raise ValueError(f"table: expected one number for every pair of species, shape [S, S], got shape {shape}")
-    if len(kind) != 1 or not np.issubdtype(np.result_type(_dtype(species)), np.integer):
-        raise ValueError(f"species: expected one integer per particle, [N], got shape {kind} of {_dtype(species)}")
+    if not jnp.issubdtype(species.dtype, jnp.integer):
+        raise ValueError(f"species: expected one integer per particle, [N], got {species.dtype}")
     if (known := tree.known(table)) is not None and not np.array_equal(known, known.T, equal_nan=True):
         raise ValueError(f"table: must be symmetric, for a pair has no first particle; got\n{known}")
     known = tree.known(species)
@@ -138,7 +142,7 @@ def by_species(table: Any, species: Any) -> BySpecies:
             f"species: expected integers from 0 to {shape[0] - 1} for a table of {shape[0]} species, got "
             f"some from {known.min()} to {known.max()}"
         )
-    return BySpecies(table=floats(table), species=jnp.asarray(species, dtype=jnp.int32))
+    return BySpecies(table=table, species=jnp.asarray(species, dtype=jnp.int32))
 
 
 def arithmetic_mean(a: Any, b: Any) -> Any:
@@ -171,15 +175,14 @@ def by_particle(values: Any, combine: Callable[[Any, Any], Any] = arithmetic_mea
         >>> diameter = tp.by_particle([1.0, 1.4, 1.2], tp.arithmetic_mean)
         >>> energy = tp.pair_energy(tp.soft_sphere(sigma=diameter), tp.periodic(8.0))
     """
-    if np.ndim(values) != 1:
-        raise ValueError(f"values: expected one number per particle, shape [N], got shape {np.shape(values)}")
-    if not callable(combine):
-        raise ValueError(f"combine: expected a function of two numbers, e.g. tp.arithmetic_mean, got {combine!r}")
-    values = floats(values)
+    values = check.floats(check.array("values", values, "one number per particle, shape [N]", (1,)))
+    check.function("combine", combine, "two numbers, e.g. tp.arithmetic_mean", 2)
     if tree.known(values) is not None and values.shape[0] > 1:
         with jax.ensure_compile_time_eval():
             other = jnp.roll(values, 1)
             one, two = (np.asarray(elementwise(combine, *pair)) for pair in ((values, other), (other, values)))
+        if one.dtype.kind != "f" or one.shape != values.shape:
+            raise ValueError(f"combine: expected a function that returns one number, got one that returns {one.dtype}")
         if not np.allclose(one, two, rtol=1e-4, atol=0, equal_nan=True):
             raise ValueError("combine: must be symmetric, f(a, b) = f(b, a), for a pair has no first particle")
     return ByParticle(values=values, combine=combine)
@@ -187,20 +190,18 @@ def by_particle(values: Any, combine: Callable[[Any, Any], Any] = arithmetic_mea
 
 def potential(u: Any) -> Callable[[Any], Any]:
     """Return a potential; an error where it cannot be called."""
-    if not callable(u):
-        raise ValueError(f"u: expected a function of one distance, or a potential like tp.lennard_jones(), got {u!r}")
-    return u
+    return check.function("u", u, "one distance, or a potential like tp.lennard_jones()")
 
 
 def evaluate(u: Any, distance: jax.Array) -> jax.Array:
     """Return the energy of one pair from a boxed potential; an error where that is not one real number."""
-    energy = jnp.asarray(tree.unbox(u)(distance))
-    if energy.shape != () or not jnp.issubdtype(energy.dtype, jnp.floating):
-        raise ValueError(
-            "u: a potential is a function of one distance that returns one real number, got "
-            f"{energy.dtype}{list(energy.shape)}"
-        )
-    return energy.astype(distance.dtype)
+    energy = tree.unbox(u)(distance)
+    is_array = isinstance(energy, jax.Array | np.ndarray | np.generic)
+    if jnp.shape(energy) if is_array else not isinstance(energy, float):
+        raise ValueError(f"u: {_POTENTIAL}, got one that returns {check.brief(energy)}")
+    if is_array and not jnp.issubdtype(energy.dtype, jnp.floating):
+        raise ValueError(f"u: {_POTENTIAL}, got one that returns {energy.dtype}")
+    return jnp.asarray(energy).astype(distance.dtype)
 
 
 def is_parameter(x: Any) -> bool:
@@ -227,13 +228,14 @@ def elementwise(f: Callable[..., Any], *arrays: Any) -> Any:
     return f(*(jnp.broadcast_to(x, shape) for x in arrays))
 
 
-def number(value: Any, name: str, *, positive: bool = False) -> Any:
+def number(value: Any, name: str, *, positive: bool = False, finite: bool = True) -> Any:
     """Check a number that a user put into a potential.
 
     Args:
         value: a real number, a 0-d or larger array (for `vmap`, or one number per bond), or a pair parameter.
         name: what it is called.
         positive: whether it must be larger than 0.
+        finite: whether it must be finite.
 
     Returns:
         The same, integers as floats.
@@ -244,21 +246,12 @@ def number(value: Any, name: str, *, positive: bool = False) -> Any:
     if is_parameter(value):
         known = [tree.known(leaf) for leaf in jax.tree.leaves(value) if jnp.issubdtype(_dtype(leaf), jnp.floating)]
     else:
-        if isinstance(value, bool | str) or not np.issubdtype(_dtype(value), np.number):
-            raise ValueError(f"{name}: expected a number, tp.by_species(...) or tp.by_particle(...), got {value!r}")
-        value = floats(value)
+        wanted = "a number, tp.by_species(...) or tp.by_particle(...)"
+        value = check.floats(check.array(name, value, wanted, finite=finite))
         known = [tree.known(value)]
     if positive and not all(np.all(x > 0) for x in known if x is not None):
         raise ValueError(f"{name}: must be positive, got {value}")
     return value
-
-
-def floats(x: Any) -> Any:
-    """Return a Python float, or an array of floats that keeps its dtype."""
-    if np.ndim(x) == 0 and not hasattr(x, "dtype"):
-        return float(x)
-    is_float = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
-    return x if is_float else jnp.asarray(x, jnp.result_type(float))
 
 
 def _largest(x: jax.Array) -> jax.Array | float:

@@ -9,21 +9,20 @@ places have g = 1 at every distance, whatever N. Some divide by N^2, which is sm
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.particles import space as spaces
 from treedyn.particles.neighbors import NeighborList
 from treedyn.particles.pair import check_position, check_range, check_space
 from treedyn.space import Space
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_natural, check_observable, wide
+from treedyn.stream.reducer import Reducer, wide
 from treedyn.struct import Struct, static
-from treedyn.target import call
+from treedyn.target import call, observing
 from treedyn.tree import PyTree
 
 # so many pairs are looked at together: a few megabytes
@@ -77,6 +76,7 @@ class RadialDistribution(Reducer):
         kinds: number of species.
     """
 
+    carries: ClassVar[type] = RadialCarry
     space: Space
     cutoff: jax.Array | float
     volume: jax.Array | float | None = None
@@ -195,25 +195,19 @@ def radial_distribution(
         Allen, Tildesley, Computer Simulation of Liquids, 2nd ed., section 8.2 (Oxford, 2017),
         doi:10.1093/oso/9780198803195.001.0001.
     """
-    length = tree.known(cutoff)
-    if jnp.ndim(cutoff) or (length is not None and not (length > 0 and np.isfinite(length))):
-        raise ValueError(f"cutoff: expected one positive and finite length, got {cutoff}")
-    size = None if volume is None else tree.known(volume)
-    if volume is not None and (jnp.ndim(volume) or (size is not None and not size > 0)):
-        raise ValueError(f"volume: expected one positive number, got {volume}")
     kinds, which = 1, None
     if species is not None:
-        known = tree.known(species)
+        known = tree.known(check.array("species", species, "integers from 0 on, one per particle", (1,)))
         if known is None or known.ndim != 1 or known.dtype.kind not in "iu" or not known.size or known.min() < 0:
             raise ValueError(f"species: expected integers from 0 on, known beforehand, one per particle, got {species}")
         kinds, which = int(known.max()) + 1, jnp.asarray(known, jnp.int32)
     return RadialDistribution(
-        of=_position if select is None else check_observable(select),
+        of=_position if select is None else observing("select", select),
         space=check_space(space),
-        cutoff=cutoff,
-        volume=volume,
+        cutoff=check.number("cutoff", cutoff, positive=True),
+        volume=None if volume is None else check.number("volume", volume, positive=True),
         species=which,
-        bins=check_natural(bins, "bins", 1),
+        bins=check.integer("bins", bins, 1),
         kinds=kinds,
     )
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from treedyn import check
 from treedyn.space import FunctionSpace, Space, as_space
 from treedyn.struct import static
 from treedyn.tree import known
@@ -242,17 +243,11 @@ def periodic(box: Any, *, axes: Sequence[bool] | None = None) -> Periodic:
         >>> print(space.displacement(jnp.array([9.5, 1.0]), jnp.array([0.5, 1.0])))
         [-1.  0.]
     """
-    shape = np.shape(box)
-    if len(shape) > 1:
-        raise ValueError(
-            f"box: expected a side length or one per axis, got shape {shape}; a full cell matrix goes to "
-            "tp.triclinic(cell)"
-        )
-    _check_axes(axes, shape[0] if shape else None)
-    sides = known(box)
-    if sides is not None and not np.all((sides > 0) & np.isfinite(sides)):
-        raise ValueError(f"box: every side must be positive and finite, got {box}; open axes are named by axes=")
-    return Periodic(box=box if isinstance(box, jax.Array) else _floats(box), axes=None if axes is None else tuple(axes))
+    wanted = "a side length or one per axis (a matrix goes to tp.triclinic(cell), and open axes are named by axes=)"
+    sides = check.floats(check.array("box", box, wanted, (0, 1), positive=True))
+    if np.shape(sides) == (0,):
+        raise ValueError(f"box: expected {wanted}, got none")
+    return Periodic(box=sides, axes=_checked_axes(axes, np.shape(sides)[0] if np.ndim(sides) else None))
 
 
 def triclinic(cell: Any, *, axes: Sequence[bool] | None = None, fractional: bool = False) -> Triclinic:
@@ -277,20 +272,18 @@ def triclinic(cell: Any, *, axes: Sequence[bool] | None = None, fractional: bool
         >>> print(space.displacement(jnp.array([2.0, 3.5]), jnp.array([0.5, 0.0])))
         [-0.5 -0.5]
     """
-    shape = np.shape(cell)
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"cell: expected a square matrix, one lattice vector a row, got shape {shape}")
-    _check_axes(axes, shape[0])
-    matrix = known(cell)
-    if matrix is not None and not abs(np.linalg.det(matrix)) > 0:
+    matrix = check.floats(check.array("cell", cell, "a square matrix, one lattice vector a row", (2,)))
+    if matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError(f"cell: expected a square matrix, one lattice vector a row, got shape {matrix.shape}")
+    if (numbers := known(matrix)) is not None and not abs(np.linalg.det(numbers)) > 0:
         raise ValueError(
-            f"cell: the lattice vectors must span a volume, got\n{matrix}\nGive open axes any vector "
+            f"cell: the lattice vectors must span a volume, got\n{numbers}\nGive open axes any vector "
             "that is not in the plane of the others, and name them by axes="
         )
     return Triclinic(
-        matrix=cell if isinstance(cell, jax.Array) else _floats(cell),
-        axes=None if axes is None else tuple(axes),
-        is_fractional=fractional,
+        matrix=matrix,
+        axes=_checked_axes(axes, matrix.shape[0]),
+        is_fractional=check.flag("fractional", fractional),
     )
 
 
@@ -378,15 +371,13 @@ def _axes(axes: tuple[bool, ...] | None, dimension: int) -> tuple[bool, ...]:
     return axes
 
 
-def _check_axes(axes: Sequence[bool] | None, dimension: int | None) -> None:
+def _checked_axes(axes: Any, dimension: int | None) -> tuple[bool, ...] | None:
     if axes is None:
-        return
-    if not all(isinstance(axis, bool | np.bool_) for axis in axes) or dimension not in (None, len(axes)):
-        raise ValueError(f"axes: expected {dimension or 'one boolean per axis'} booleans, got {axes!r}")
-
-
-def _floats(x: Any) -> Any:
-    return float(x) if np.ndim(x) == 0 else jnp.asarray(x, dtype=jnp.result_type(float))
+        return None
+    given = tuple(axes) if isinstance(axes, list | tuple | np.ndarray) else ()
+    if not given or not all(isinstance(axis, bool | np.bool_) for axis in given) or dimension not in (None, len(given)):
+        raise ValueError(f"axes: expected {dimension or 'one boolean per axis, all'} booleans, got {axes!r}")
+    return given
 
 
 __all__ = ["Free", "ParticleSpace", "Periodic", "Triclinic", "free", "periodic", "triclinic"]

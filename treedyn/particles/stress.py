@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from treedyn import target, tree
+from treedyn import check, target, tree
 from treedyn.particles.pair import check_position, check_space
 from treedyn.particles.space import ParticleSpace
 from treedyn.tree import PyTree
@@ -49,13 +49,22 @@ def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array
         0.5
     """
     position = check_position(position)
+    check.instance("energy", energy, Callable, "a function of (position, env)")  # type: ignore[arg-type]
     if not _takes_strain(energy):
         raise ValueError(
             "energy: must take the keyword strain= and use it for every displacement, as those of the library do; a "
             "sum of them passes it on: lambda position, env=None, *, strain=None: a(position, env, strain=strain) + ..."
         )
+    target.observing("energy", functools.partial(energy, strain=None), "position")
     zero = jnp.zeros((position.shape[-1],) * 2, position.dtype)
-    return -jax.grad(lambda strain: target.call(functools.partial(energy, strain=strain), position, env))(zero)
+
+    def strained(strain: jax.Array) -> jax.Array:
+        value = target.call(functools.partial(energy, strain=strain), position, env)
+        if jnp.shape(value):
+            raise ValueError(f"energy: expected a function that returns one number, got one of {check.brief(value)}")
+        return value
+
+    return -jax.grad(strained)(zero)
 
 
 def stress(
@@ -97,7 +106,7 @@ def stress(
     position = check_position(position)
     tensor = virial(energy, position, env)
     if momentum is not None:
-        tensor = tensor + _kinetic(jnp.asarray(momentum), mass, position)
+        tensor = tensor + _kinetic(momentum, mass, position)
     return -tensor / _volume(space, volume, position)
 
 
@@ -145,11 +154,13 @@ def _takes_strain(energy: Energy) -> bool:
     return any(p.name == "strain" or p.kind is p.VAR_KEYWORD for p in named)
 
 
-def _kinetic(momentum: jax.Array, mass: Any, position: jax.Array) -> jax.Array:
+def _kinetic(momentum: Any, mass: Any, position: jax.Array) -> jax.Array:
+    momentum = jnp.asarray(check.array("momentum", momentum, f"one vector per particle, shape {position.shape}", (2,)))
     if mass is None:
         raise ValueError("mass: the kinetic part of a stress needs the mass that belongs to the momentum")
     if momentum.shape != position.shape:
         raise ValueError(f"momentum: expected one vector per particle, shape {position.shape}, got {momentum.shape}")
+    mass = check.array("mass", mass, "one number or one per particle [N]", (0, 1), positive=True, finite=False)
     return momentum.T @ (momentum / tree.align(mass, momentum, "mass"))
 
 
@@ -161,4 +172,4 @@ def _volume(space: Any, volume: Any, position: jax.Array) -> jax.Array:
         if not isinstance(space, ParticleSpace):
             raise ValueError("space: the volume of a space of plain functions is not known; pass volume=...")
         volume = space.volume(position.shape[-1])
-    return tree.cast(volume, position)
+    return tree.cast(check.number("volume", volume, positive=True), position)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.particles.parameters import elementwise, parameters
 from treedyn.particles.truncation import Cut
 from treedyn.struct import Struct
@@ -70,7 +70,9 @@ def long_range_correction(u: Cut, density: Any, dimension: int = 3) -> LongRange
         )
     whole: Callable[[Any], Any] = u.u
     cutoff = jnp.asarray(u.cutoff)
+    density = check.array("density", density, "particles per volume", nonnegative=True)
     density = jnp.asarray(density).astype(cutoff.dtype)
+    dimension = check.integer("dimension", dimension, 1)
     # r = cutoff / s^8 maps the integrals to s in (0, 1], where all but the slowest inverse powers of r are smooth.
     s, weight = (jnp.asarray(x, cutoff.dtype) for x in _nodes())
     r = cutoff / s**8

@@ -109,7 +109,7 @@ def cut(u: Callable[[Any], Any], cutoff: Any) -> Cut:
         >>> print(f"{u(2.49):.5f} {u(2.51):.5f}")
         -0.01671 0.00000
     """
-    return Cut(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True))
+    return Cut(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True, finite=False))
 
 
 def shifted(u: Callable[[Any], Any], cutoff: Any) -> Shifted:
@@ -131,7 +131,7 @@ def shifted(u: Callable[[Any], Any], cutoff: Any) -> Shifted:
         >>> print(f"{wca(1.0):.5f}")
         1.00000
     """
-    return Shifted(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True))
+    return Shifted(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True, finite=False))
 
 
 def force_shifted(u: Callable[[Any], Any], cutoff: Any) -> ForceShifted:
@@ -157,7 +157,7 @@ def force_shifted(u: Callable[[Any], Any], cutoff: Any) -> ForceShifted:
     Reference:
         S. Toxvaerd and J. C. Dyre, J. Chem. Phys. 134, 081102 (2011), doi:10.1063/1.3558787
     """
-    return ForceShifted(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True))
+    return ForceShifted(u=potential(u), cutoff=number(cutoff, "cutoff", positive=True, finite=False))
 
 
 def smooth(u: Callable[[Any], Any], onset: Any, cutoff: Any) -> Smooth:
@@ -185,7 +185,7 @@ def smooth(u: Callable[[Any], Any], onset: Any, cutoff: Any) -> Smooth:
     Reference:
         HOOMD-blue, `hoomd.md.pair.Pair`, mode "xplor"
     """
-    onset, cutoff = number(onset, "onset"), number(cutoff, "cutoff", positive=True)
+    onset, cutoff = number(onset, "onset"), number(cutoff, "cutoff", positive=True, finite=False)
     begin, end = _known(onset), _known(cutoff)
     if begin is not None and end is not None and not (np.min(begin) >= 0 and np.max(begin) < np.min(end)):
         raise ValueError(f"onset: must be at least 0 and below the cutoff, got onset {onset} and cutoff {cutoff}")
@@ -200,7 +200,7 @@ def cutoff_of(u: Callable[[Any], Any]) -> Any:
         >>> tp.cutoff_of(tp.cut(tp.lennard_jones(), cutoff=2.5)), tp.cutoff_of(lambda r: 1 / r)
         (2.5, inf)
     """
-    cutoff = getattr(u, "cutoff", float("inf"))
+    cutoff = getattr(potential(u), "cutoff", float("inf"))
     return cutoff.maximum() if isinstance(cutoff, Parameter) else cutoff
 
 

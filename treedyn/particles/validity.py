@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn.particles.space import ParticleSpace, Triclinic, separation, unstack
+from treedyn.particles.spread import FURTHEST
 from treedyn.space import Space
 
 
@@ -38,8 +39,9 @@ def holds(
     position: jax.Array,
     room: jax.Array,
     reach: jax.Array,
+    spread: jax.Array | None = None,
 ) -> jax.Array:
-    """Tell whether every pair that was beyond `reach` is still beyond `reach - room`.
+    """Tell whether every pair that was beyond `reach` is still beyond `reach - room`, or nearly every one.
 
     Args:
         then: the space in which the list was built.
@@ -48,6 +50,8 @@ def holds(
         position: the points now, `[N, d]`.
         room: how much distances may have shrunk.
         reach: the distance up to which the list holds all pairs.
+        spread: standard deviation that displacements may have along every axis, as a part of `room`, where some pairs
+            may be missed; `None` where none may.
 
     Returns:
         A boolean; False where a coordinate is NaN.
@@ -57,20 +61,31 @@ def holds(
         strain, reference = _strain(then, now, reference)
     moved = separation(then if now is None else now, unstack(position), unstack(reference))
     square = sum((d * d for d in moved[1:]), moved[0] * moved[0])
-    limit = (room - strain * reach) / 2
-    return jnp.all(square <= limit * limit) & (limit >= 0)
+    left = room - strain * reach
+    if spread is None:
+        return jnp.all(square <= left * left / 4) & (left >= 0)
+    # As a part of what is left: the part of pairs that is missed shrinks with both.
+    variance = (spread * left) ** 2
+    few = jnp.mean(square) <= len(moved) * variance
+    return few & jnp.all(square <= FURTHEST**2 * variance) & (left >= 0)
 
 
 @jax.jit
 def holds_in(
-    then: Space, now: Space, reference: jax.Array, position: jax.Array, room: jax.Array, reach: jax.Array
+    then: Space,
+    now: Space,
+    reference: jax.Array,
+    position: jax.Array,
+    room: jax.Array,
+    reach: jax.Array,
+    spread: jax.Array | None = None,
 ) -> jax.Array:
     """Tell the same where only another space matters: true where `now` is what `then` was, wherever the points are."""
     equal = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(now), jax.tree.leaves(then), strict=True)]
     return jax.lax.cond(
         jnp.all(jnp.array(equal, bool)),
         lambda: jnp.asarray(True),
-        lambda: holds(then, now, reference, position, room, reach),
+        lambda: holds(then, now, reference, position, room, reach, spread),
     )
 
 

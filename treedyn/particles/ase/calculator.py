@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from treedyn import check
 from treedyn.extras import require
 from treedyn.particles.allocation import largest_skin
 from treedyn.particles.ase.convert import space_of
@@ -63,10 +64,11 @@ class TreedynCalculator(_calculator.Calculator):
             ValueError: `energy` is no function, or a number is out of range.
         """
         super().__init__()
-        if not callable(energy):
-            raise ValueError(f"energy: expected a function of (space, species) that returns an energy, got {energy!r}")
+        check.function("energy", energy, "(space, species) that returns an energy", 2)
         if cutoff is None and skin is not None:
             raise ValueError("skin: there is no neighbor list without a cutoff; pass cutoff=")
+        cutoff = None if cutoff is None else check.number("cutoff", cutoff, positive=True)
+        skin = None if skin is None else check.number("skin", skin, nonnegative=True)
         self._energy, self._cutoff, self._skin = energy, cutoff, skin
         self._species: np.ndarray | None = None
         self._value: Any = None

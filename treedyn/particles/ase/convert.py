@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from treedyn import check
 from treedyn.extras import require
-from treedyn.particles.files.content import check_space, make_space
+from treedyn.particles.files.content import check_space, make_space, masses
 from treedyn.particles.files.species import atomic_numbers, symbols
 from treedyn.particles.space import ParticleSpace, Triclinic
 from treedyn.struct import Struct
@@ -59,6 +60,7 @@ def from_ase(atoms: Any) -> Structure:
         >>> print(argon.symbols, argon.space.box)
         ['Ar', 'Ar', 'Ar', 'Ar'] [5.26 5.26 5.26]
     """
+    check.instance("atoms", atoms, require("ase", "ase").Atoms, "a structure of ASE, ase.Atoms")
     kind = jnp.result_type(float)
     return Structure(
         position=jnp.asarray(atoms.get_positions(), kind),
@@ -101,8 +103,9 @@ def to_ase(
         Ar2
     """
     ase = require("ase", "ase")
-    space, x = check_space(space), np.asarray(position, np.float64)
-    if x.ndim != 2 or x.shape[1] not in (2, 3):
+    space, x = check_space(space), check.array("position", position, "points [N, 3] or [N, 2]", (2,), finite=False)
+    x = np.asarray(x, np.float64)
+    if x.shape[1] not in (2, 3):
         raise ValueError(f"position: expected [N, 3] or [N, 2], got shape {x.shape}")
     count, dimension = x.shape
     cell = space.cell(dimension)
@@ -116,8 +119,8 @@ def to_ase(
         positions=_three(x),
         cell=full,
         pbc=(*space.periodic_axes(dimension), False)[:3],
-        masses=None if mass is None else np.broadcast_to(np.asarray(mass, np.float64), (count,)),
-        momenta=None if momentum is None else _three(np.asarray(momentum, np.float64)),
+        masses=None if mass is None else masses(mass, count),
+        momenta=None if momentum is None else _three(_like(momentum, x)),
     )
 
 
@@ -129,9 +132,16 @@ def space_of(atoms: Any) -> ParticleSpace:
     """
     cell, axes = np.asarray(atoms.cell), np.asarray(atoms.pbc)
     if np.any(axes & ~cell.any(axis=1)):
-        raise ValueError(f"atoms: repeats along {axes.tolist()}, but has the cell\n{cell}\nset atoms.cell or atoms.pbc")
+        raise ValueError(f"atoms: repeats along {axes.tolist()}, has the cell\n{cell}\ngive it a cell, or no pbc")
     # lattice vectors that are not there become unit vectors at right angles to the others
     return make_space(np.asarray(atoms.cell.complete()), axes)
+
+
+def _like(momentum: Any, position: np.ndarray) -> np.ndarray:
+    given = check.reals("momentum", momentum, "one vector per particle", (2,))
+    if given.shape != position.shape:
+        raise ValueError(f"momentum: expected shape {position.shape}, like the position, got {given.shape}")
+    return given
 
 
 def _three(x: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from treedyn import check
 from treedyn.files.writer import check_steps
 from treedyn.particles.space import Free, ParticleSpace, Triclinic, free, periodic, triclinic
 from treedyn.tree import PyTree
@@ -100,6 +101,18 @@ def check_space(space: Any) -> ParticleSpace:
     return space
 
 
+def masses(mass: Any, count: int) -> np.ndarray:
+    """Return the mass of every particle, `float64[count]`.
+
+    Raises:
+        ValueError: it is neither one positive number nor one for each.
+    """
+    given = check.array("mass", mass, f"one positive number or {count} of them", (0, 1), positive=True, finite=False)
+    if np.shape(given) not in ((), (count,)):
+        raise ValueError(f"mass: expected one number or one for each of {count} particles, got shape {np.shape(given)}")
+    return np.broadcast_to(np.asarray(given, np.float64), (count,))
+
+
 def make_space(cell: Any, axes: Any) -> ParticleSpace:
     """Return the space of a cell: open where nothing repeats, rectangular where it can be.
 
@@ -124,7 +137,7 @@ def _cells(given: np.ndarray | None, space: ParticleSpace, n: int, dimension: in
         if cell is None:
             return None
         if np.shape(cell) != (dimension, dimension):
-            raise ValueError(f"space: its cell has shape {np.shape(cell)}, the points have {dimension} coordinates")
+            raise ValueError(f"space: its cell has shape {np.shape(cell)}, it must have {dimension} axes as the points")
         return np.broadcast_to(np.asarray(cell, np.float64), (n, dimension, dimension))
     if given.shape == (n, dimension):
         return np.asarray(given, np.float64)[:, :, None] * np.eye(dimension)

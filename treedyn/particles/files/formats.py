@@ -1,9 +1,9 @@
 """Choose the format by the ending of the name."""
 
 import os
-from pathlib import Path
 from typing import Any
 
+from treedyn import check
 from treedyn.files.writer import Writer
 from treedyn.particles.files.gsd import GSDWriter, read_gsd
 from treedyn.particles.files.h5md import H5MDWriter, read_h5md
@@ -66,7 +66,7 @@ def read(path: str | os.PathLike[str]) -> Trajectory:
 
 
 def _ending(path: str | os.PathLike[str]) -> str:
-    ending = Path(path).suffix.removeprefix(".").lower()
+    ending = check.path("path", path).suffix.removeprefix(".").lower()
     if ending not in _WRITERS:
         raise ValueError(f"path: expected a name that ends in one of {', '.join(_WRITERS)}, got {str(path)!r}")
     return ending

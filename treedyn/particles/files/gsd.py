@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from treedyn import check
 from treedyn.extras import require
 from treedyn.files.writer import Writer, check_path
-from treedyn.particles.files.content import Content, check_space, content
+from treedyn.particles.files.content import Content, check_space, content, masses
 from treedyn.particles.files.species import SYMBOLS, atomic_numbers, symbols
 from treedyn.particles.files.trajectory import Trajectory
 from treedyn.tree import PyTree
@@ -144,7 +145,7 @@ class GSDWriter(Writer):
         kinds, frame.particles.typeid = np.unique(numbers, return_inverse=True)
         frame.particles.types = symbols(kinds)
         if self._mass is not None:
-            frame.particles.mass = np.broadcast_to(np.asarray(self._mass), (found.count,))
+            frame.particles.mass = masses(self._mass, found.count)
         frame.particles.position = _three(inside)
         frame.particles.image = _three(image).astype(np.int32)
         for name, x in found.particles.items():
@@ -168,7 +169,10 @@ class GSDTrajectory(Trajectory):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         hoomd = require("gsd.hoomd", "gsd")
-        self._file = hoomd.open(str(path), "r")
+        try:
+            self._file = hoomd.open(str(check.file("path", path)), "r")
+        except RuntimeError as error:
+            raise ValueError(f"path: expected a file in GSD, but {str(path)!r} is none: {error}") from error
         self.steps = np.array([self._step(k) for k in range(len(self._file))], np.int64)
         if not self.steps.size:
             raise ValueError(f"path: {str(path)!r} holds no frame")

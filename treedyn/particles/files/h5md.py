@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from treedyn import check
 from treedyn.extras import require
 from treedyn.files.writer import Writer, check_path
-from treedyn.particles.files.content import Content, check_space, content
+from treedyn.particles.files.content import Content, check_space, content, masses
 from treedyn.particles.files.species import atomic_numbers
 from treedyn.particles.files.trajectory import Trajectory
 from treedyn.particles.space import Periodic
@@ -140,6 +141,8 @@ class H5MDWriter(Writer):
         return out | ({_EDGES: self._file[f"{_EDGES}/value"]} if _EDGES in self._file else {})
 
     def _create(self, found: Content, values: dict[str, np.ndarray]) -> Any:
+        species = atomic_numbers(self._species, found.count)
+        mass = None if self._mass is None else masses(self._mass, found.count)
         # made aside, so that there is either no file or one that frames can be written to
         aside = self._path.with_name(self._path.name + ".partial")
         _allocate(aside, _ROOM)
@@ -153,9 +156,9 @@ class H5MDWriter(Writer):
             file[f"{_GROUP}/box"].attrs["dimension"] = found.dimension
             boundary = ["periodic" if axis else "none" for axis in found.axes]
             file[f"{_GROUP}/box"].attrs["boundary"] = np.array(boundary, "S8")
-            file[f"{_GROUP}/species"] = atomic_numbers(self._species, found.count)
-            if self._mass is not None:
-                file[f"{_GROUP}/mass"] = np.broadcast_to(np.asarray(self._mass), (found.count,))
+            file[f"{_GROUP}/species"] = species
+            if mass is not None:
+                file[f"{_GROUP}/mass"] = mass
             time = np.zeros(0, np.float64 if found.time is None else found.time.dtype)
             _grow(file, f"{_POSITION}/step", found.steps[:0], -1)
             _grow(file, f"{_POSITION}/time", time, 0)
@@ -223,15 +226,12 @@ class H5MDTrajectory(Trajectory):
 
     def __init__(self, path: str | os.PathLike[str], group: str | None = None) -> None:
         h5py = require("h5py", "hdf5")
-        try:
-            self._file = h5py.File(path, "r")
-        except FileNotFoundError:
-            raise
-        except OSError:
-            self._file = h5py.File(path, "r", libver="latest", swmr=True)
+        self._file = _opened(h5py, check.file("path", path))
         groups = list(self._file.get("particles", ()))
-        if not groups or (group is not None and group not in groups):
-            raise ValueError(f"group: {str(path)!r} has the groups of particles {groups}, got {group!r}")
+        if not groups or (group is not None and (not isinstance(group, str) or group not in groups)):
+            raise ValueError(
+                f"group: {str(path)!r} has the groups of particles {groups}, expected one of them, got {group!r}"
+            )
         self._name = f"particles/{groups[0] if group is None else group}"
         self._particles: Any = self._file[self._name]
         if "position/value" not in self._particles:
@@ -255,6 +255,16 @@ class H5MDTrajectory(Trajectory):
         if edges is not None:
             out["cell"] = _matrices(edges, start, stop)
         return out
+
+
+def _opened(h5py: Any, path: Path) -> Any:
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        try:
+            return h5py.File(path, "r", libver="latest", swmr=True)
+        except OSError as error:
+            raise ValueError(f"path: expected a file in HDF5, but {str(path)!r} is none: {error}") from error
 
 
 def read_h5md(path: str | os.PathLike[str], *, group: str | None = None) -> H5MDTrajectory:

@@ -2,6 +2,7 @@
 
 import jax
 
+from treedyn import check
 from treedyn.state import State
 
 
@@ -18,7 +19,7 @@ def frame(state: State) -> dict[str, jax.Array]:
     Raises:
         ValueError: the position is not `[N, d]`.
     """
-    position = state.position
+    position = check.instance("state", state, State, "what dynamics.init(key, position, env) returns").position
     if not hasattr(position, "shape") or len(position.shape) != 2:
         raise ValueError(
             "state: the position of the particles is expected to be one array [N, d]; record a part of a tree with a "

@@ -35,11 +35,17 @@ def atomic_numbers(species: Any, count: int) -> np.ndarray:
         >>> atomic_numbers("Ar", 2).tolist()
         [18, 18]
     """
-    given = np.asarray(0 if species is None else species)
+    try:
+        given = np.asarray(0 if species is None else species)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"species: expected chemical symbols or atomic numbers, got {species!r}") from error
     if given.dtype.kind in "UO":
         unknown = [str(x) for x in given.ravel() if str(x) not in _NUMBERS]
         if unknown:
-            raise ValueError(f"species: {unknown[0]!r} is no chemical symbol; X stands for whatever is no element")
+            raise ValueError(
+                f"species: expected chemical symbols or atomic numbers, got {unknown[0]!r}; X stands for whatever is "
+                "no element"
+            )
         given = np.array([_NUMBERS[str(x)] for x in given.ravel()], np.int64).reshape(given.shape)
     if given.dtype.kind not in "iu" or np.any((given < 0) | (given >= len(SYMBOLS))):
         raise ValueError(f"species: expected chemical symbols or atomic numbers from 0 to 118, got {species!r}")

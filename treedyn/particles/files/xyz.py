@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from treedyn import check
 from treedyn.files.growing import GrowingWriter
-from treedyn.particles.files.content import Content, check_space, content
+from treedyn.particles.files.content import Content, check_space, content, masses
 from treedyn.particles.files.species import atomic_numbers, symbols
 from treedyn.particles.files.trajectory import Trajectory
 from treedyn.tree import PyTree
@@ -64,7 +65,7 @@ class XYZWriter(GrowingWriter):
         found = content(steps, frames, self._space, self.last)
         names = symbols(atomic_numbers(self._species, found.count))
         if self._mass is not None:
-            mass = np.broadcast_to(np.asarray(self._mass, np.float64), (len(found.steps), found.count))
+            mass = np.broadcast_to(masses(self._mass, found.count), (len(found.steps), found.count))
             found.particles["masses"] = mass
         form = _Form(found.count, found.dimension, _properties(found))
         if self._form is not None and form != self._form:
@@ -94,8 +95,8 @@ class XYZTrajectory(Trajectory):
     """Read extended XYZ frame by frame."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = str(path)
-        with open(path, "rb") as file:
+        self._path = str(check.file("path", path))
+        with open(self._path, "rb") as file:
             self._where = list(_blocks(file, self._path))
         self.steps = np.array([block.step for block in self._where], np.int64)
         if not self._where:
@@ -193,7 +194,7 @@ def _blocks(lines: Iterator[bytes], path: str) -> Iterator[_Block]:
             count, info = int(head), _info(comment)
             step = int(info.get("step", number))
         except ValueError as error:
-            raise ValueError(f"path: frame {number} of {path!r} is no extended XYZ: {error}") from error
+            raise ValueError(f"path: frame {number} of {path!r} is no extended XYZ: {error}; leave it out") from error
         data = where + len(head) + len(comment)
         rows = [len(line) if line.endswith(b"\n") else None for line in itertools.islice(lines, count)]
         if len(rows) < count or None in rows:
