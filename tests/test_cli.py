@@ -40,7 +40,7 @@ def test_picture_that_is_none_is_refused_with_its_name(tmp_path, capsys):
 def test_missing_extra_is_refused_with_the_way_to_get_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert cli.main(["demo", "sandcastle", "--out", str(tmp_path)]) == 1
-    assert "pip install 'treedyn[demo]'" in capsys.readouterr().err
+    assert 'pip install "treedyn[demo]"' in capsys.readouterr().err
 
 
 def test_options_of_the_sandcastle_reach_it(monkeypatch):

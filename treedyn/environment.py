@@ -185,5 +185,7 @@ def advancing(env: PyTree) -> list[Advancing]:
 
 def with_advancing(env: PyTree, nodes: list[Advancing]) -> PyTree:
     """Return `env` with the parts that move on their own replaced, in order, by `nodes`."""
+    if not isinstance(nodes, list) or len(nodes) != len(advancing(env)):
+        raise ValueError(f"nodes: expected the {len(advancing(env))} that env has, in a list, got {nodes!r}")
     replacement = iter(nodes)
     return _each(_is_advancing, lambda _: next(replacement), env)

@@ -115,7 +115,8 @@ def as_space(value: Any) -> PyTree:
             "Use td.euclidean() for leaves that move by addition."
         )
 
-    return jax.tree.map(convert, value, is_leaf=is_space)
+    found = jax.tree.map(convert, value, is_leaf=is_space)
+    return found if jax.tree.leaves(found, is_leaf=is_space) else convert(value)
 
 
 def of_leaves(space: PyTree, part: PyTree) -> PyTree:

@@ -135,7 +135,7 @@ TARGETS = {
         "td.from_force",
     ),
     "a target that is a number": (lambda: start(langevin(3.0), X), "target", "function of position"),
-    "a declared energy that is a number": (lambda: td.from_energy(3.0), "target", "function of position"),
+    "a declared energy that is a number": (lambda: td.from_energy(3.0), "function", "function of position"),
     "the conserved quantity of a force": (
         lambda: td.nve(spring, 0.1).conserved(start(td.nve(lambda x: -x, 0.1), X)),
         "conserved",

@@ -135,7 +135,7 @@ def test_must_resume_refuses_an_empty_folder(tmp_path):
         ({"checkpoint_every": 0}, "checkpoint_every: expected an integer of at least 1"),
         ({"checkpoint_every": 1.5}, "checkpoint_every: expected an integer"),
         ({"keep": 0}, "keep: expected an integer of at least 1"),
-        ({"resume": "maybe"}, "resume: expected one of 'auto', 'never', 'must', got 'maybe'"),
+        ({"resume": "maybe"}, "resume: expected 'auto', 'never' or 'must', got 'maybe'"),
         ({"checkpoint": None, "resume": "must"}, "they go with a folder"),
         ({"checkpoint": None, "checkpoint_every": 5}, "they go with a folder"),
     ],

@@ -105,12 +105,12 @@ def test_sixteen_thousand_grains_take_less_than_130_ms_a_frame():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"position": np.zeros((3, 3))}, r"position: expected an array \[N, 2\], got \[3, 3\]"),
-        ({"position": np.full((3, 2), np.nan)}, "position: expected finite numbers"),
+        ({"position": np.zeros((3, 3))}, r"position: expected points \[N, 2\], .* got shape \[3, 3\]"),
+        ({"position": np.full((3, 2), np.nan)}, "position: expected points .* finite, got nan"),
         ({"position": np.zeros((3, 2)), "color": np.zeros((4, 3))}, r"color: expected \[3\] or \[3, 3\], got \[4, 3\]"),
         ({"position": np.zeros((3, 2)), "radius": np.ones(2)}, r"radius: expected a number or \[3\], got \[2\]"),
-        ({"position": np.zeros((3, 2)), "radius": 0.0}, "radius: expected positive numbers"),
-        ({"position": np.zeros((3, 2)), "box": -1.0}, "box: expected positive sides"),
+        ({"position": np.zeros((3, 2)), "radius": 0.0}, "radius: expected one number .* positive"),
+        ({"position": np.zeros((3, 2)), "box": -1.0}, "box: expected one side .* positive"),
     ],
 )
 def test_arrays_that_do_not_fit_are_errors_that_name_the_argument(options, message):

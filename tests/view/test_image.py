@@ -153,5 +153,5 @@ def test_all_transparent_picture_is_an_error():
 
 @pytest.mark.parametrize("count", [0, -5])
 def test_count_below_one_is_an_error(count):
-    with pytest.raises(ValueError, match="count: expected at least 1"):
+    with pytest.raises(ValueError, match="count: expected an integer of at least 1"):
         view.grains(noise(), count)

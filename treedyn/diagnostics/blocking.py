@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from treedyn import check
+
 
 def standard_error(series: Any) -> np.ndarray:
     r"""Return the standard error of the mean of a correlated series, by blocking.
@@ -34,7 +36,7 @@ def standard_error(series: Any) -> np.ndarray:
         Flyvbjerg, Petersen, J. Chem. Phys. 91, 461 (1989), doi:10.1063/1.457480; block length: Lee et al., Phys. Rev. E
         83, 066706 (2011), doi:10.1103/PhysRevE.83.066706.
     """
-    blocks = np.asarray(series, dtype=float)
+    blocks = check.reals("series", series, "real numbers along the first axis")
     if blocks.ndim == 0 or len(blocks) < 16:
         raise ValueError(f"series: expected at least 16 values along the first axis, got shape {blocks.shape}")
     n, length = len(blocks), 1
@@ -50,7 +52,7 @@ def standard_error(series: Any) -> np.ndarray:
     if not np.all(found):
         raise ValueError(
             f"series: {n} values are too few for their correlation time, which is of the order of {n // 16} or longer. "
-            "Run longer."
+            "The mean needs a longer run."
         )
     return error
 

@@ -7,6 +7,7 @@ import numpy as np
 from treedyn import tree
 from treedyn.diagnostics import phase as phase_space
 from treedyn.dynamics.compose import Splitting
+from treedyn.dynamics.dynamics import check_state
 from treedyn.state import State
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
@@ -73,6 +74,7 @@ def certify(dynamics: Splitting, state: State, env: PyTree = None) -> Stationary
         raise ValueError(
             f"dynamics: expected one with noise to certify, like td.langevin(...), got {type(dynamics).__name__}"
         )
+    check_state(state, dynamics.names)
     _check_noise(np.asarray(_draws(dynamics, state), dtype=float))
     A, B, c = _affine(dynamics, state, env)
     radius = float(np.max(np.abs(np.linalg.eigvals(A))))

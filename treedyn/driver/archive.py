@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
+from treedyn import check
 from treedyn.struct import Struct, static_fields
 from treedyn.tree import PyTree
 
@@ -50,7 +51,7 @@ def save(path: str | os.PathLike[str], value: PyTree, *, note: Any = None) -> No
         ...     print(td.load(f"{folder}/tree.npz", {"weights": jnp.zeros(3), "key": None})["weights"])
         [0. 1. 2.]
     """
-    path = Path(path)
+    path = check.new_file("path", path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("wb") as file:
@@ -80,7 +81,7 @@ def load(path: str | os.PathLike[str], like: PyTree, *, resized: bool = False) -
         DamagedFile: bytes were lost or changed.
         ValueError: the file holds another tree than `like`, or is of a newer format.
     """
-    return read(path, like, "" if resized else None)
+    return read(check.file("path", path), like, "" if check.flag("resized", resized) else None)
 
 
 def read(path: str | os.PathLike[str], like: PyTree, resized: str | None) -> PyTree:
@@ -134,10 +135,17 @@ def verify(path: str | os.PathLike[str]) -> None:
 
 def _write(file: Any, value: PyTree, note: Any) -> None:
     leaves = [(keystr(name), leaf) for name, leaf in tree_flatten_with_path(value)[0]]
+    for name, leaf in leaves:
+        if getattr(getattr(leaf, "dtype", None), "kind", "f") in "OSU":
+            raise ValueError(f"value{name}: expected arrays of numbers, got one of {leaf.dtype}; keep words in note=")
     described = [{"path": name, **_describe(leaf)} for name, leaf in leaves]
     manifest = {"format": FORMAT, "leaves": described, "statics": dict(_statics(value)), "note": note}
+    try:
+        text = json.dumps(manifest)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"note: expected numbers, texts, lists and dicts, as JSON can hold them: {error}") from error
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_MANIFEST, json.dumps(manifest))
+        archive.writestr(_MANIFEST, text)
         for index, ((_, leaf), about) in enumerate(zip(leaves, described, strict=True)):
             if "dtype" in about:
                 with archive.open(_member(index), "w", force_zip64=True) as member:
@@ -213,7 +221,9 @@ def _check_paths(path: Any, wanted: list[str], found: list[str]) -> None:
         parts = [f"it lacks {', '.join(missing[:4])}"] * bool(missing) + [f"it has {', '.join(extra[:4])}"] * bool(
             extra
         )
-        raise ValueError(f"{path}: the tree in the file is another one than the one expected: {', and '.join(parts)}")
+        raise ValueError(
+            f"{path}: the tree in the file is another one than the one expected, like: {', and '.join(parts)}"
+        )
 
 
 def _check_leaf(path: Any, name: str, found: dict[str, Any], wanted: dict[str, Any], resized: bool) -> None:
@@ -225,7 +235,9 @@ def _check_leaf(path: Any, name: str, found: dict[str, Any], wanted: dict[str, A
     if {found["kind"], wanted["kind"]} <= {"array", "numpy"}:
         ignored = ignored | {"kind"}
     if any(found.get(key) != wanted.get(key) for key in {*found, *wanted} - ignored):
-        raise ValueError(f"{path}: {name or 'the tree'} is {_said(found)} in the file, expected {_said(wanted)}")
+        raise ValueError(
+            f"{path}: {name or 'the tree'} is {_said(found)} in the file, expected {_said(wanted)}, as it is in like"
+        )
 
 
 def _said(leaf: dict[str, Any]) -> str:

@@ -1,17 +1,18 @@
 """What `run` and `trajectory` refuse, before anything is compiled."""
 
-import os
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from treedyn import tree
+from treedyn.check import brief, choice, instance
+from treedyn.check import integer as check_integer
+from treedyn.check import path as check_path
 from treedyn.driver.checkpoint import RESUME
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
-from treedyn.target import call
+from treedyn.target import call, observing
 from treedyn.tree import PyTree
 
 
@@ -21,14 +22,12 @@ def check(dynamics: Any, state: Any, steps: Any, every: Any, record: Any) -> Non
     Raises:
         ValueError: one does not fit.
     """
-    if not isinstance(dynamics, Dynamics):
-        raise ValueError(f"dynamics: expected a dynamics like td.langevin(...), got {type(dynamics).__name__}")
-    if not isinstance(state, State):
-        raise ValueError(f"state: expected what dynamics.init(key, position, env) returns, got {type(state).__name__}")
+    instance("dynamics", dynamics, Dynamics, "a dynamics like td.langevin(...)")
+    instance("state", state, State, "what dynamics.init(key, position, env) returns")
     check_integer("steps", steps, 0)
     check_integer("every", every, 1, 2**30)
-    if not (record is None or callable(record)):
-        raise ValueError(f"record: expected a function of state or (state, env), got {record!r}")
+    if record is not None:
+        observing("record", record)
 
 
 def check_record(name: str, shapes: PyTree) -> None:
@@ -56,11 +55,18 @@ def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
         check_integer("chunk", chunk, 1)
     if until is None:
         return
-    if not callable(until):
-        raise ValueError(f"until: expected a function of state or (state, env), got {until!r}")
-    found = jax.eval_shape(lambda s, e: call(until, s, e), state, env)
-    if not jax.tree_util.all_leaves([found]) or found.shape != ():
-        raise ValueError(f"until: expected a function that returns one boolean, got {found!r}")
+    observing("until", until)
+    jax.eval_shape(lambda s, e: _check_boolean(call(until, s, e)), state, env)
+
+
+def _check_boolean(found: Any) -> None:
+    if isinstance(found, bool):
+        return
+    if not (hasattr(found, "dtype") and jnp.issubdtype(found.dtype, jnp.bool_)) or jnp.shape(found):
+        raise ValueError(
+            f"until: expected a function that returns one boolean, got one that returns {brief(found)}; compare it, as "
+            "in lambda state: state.energy < 1.0"
+        )
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
@@ -69,28 +75,17 @@ def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> Non
     Raises:
         ValueError: one does not fit.
     """
+    choice("resume", resume, RESUME)
     if checkpoint is None:
         if every is not None or resume != "auto":
             raise ValueError(
                 'checkpoint_every, resume: they go with a folder for checkpoints; pass checkpoint="folder"'
             )
         return
-    if not isinstance(checkpoint, str | os.PathLike) or not str(checkpoint):
-        raise ValueError(f"checkpoint: expected the path of a folder, got {checkpoint!r}")
+    check_path("checkpoint", checkpoint, "folder")
     if every is not None:
         check_integer("checkpoint_every", every, 1)
     check_integer("keep", keep, 1)
-    if resume not in RESUME:
-        raise ValueError(f"resume: expected one of {', '.join(map(repr, RESUME))}, got {resume!r}")
 
 
-def check_integer(name: str, value: Any, least: int, below: int | None = None) -> None:
-    """Refuse what is no integer in a range.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
-    if below is not None and value >= below:
-        raise ValueError(f"{name}: expected an integer below {below}, got {value!r}")
+__all__ = ["check", "check_checkpoint", "check_host", "check_integer", "check_record"]

@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from treedyn.driver.check import check_integer
+from treedyn.check import instance, integer
 from treedyn.files.background import Background, background
 from treedyn.files.writer import Writer
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -44,11 +45,9 @@ class Output:
     every: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.writer, Writer):
-            raise ValueError(f"writer: expected a writer like files.CSVWriter(path), got {self.writer!r}")
-        if not callable(self.record):
-            raise ValueError(f"record: expected a function of state or (state, env), got {self.record!r}")
-        check_integer("every", self.every, 1, 2**30)
+        instance("writer", self.writer, Writer, "a writer like files.CSVWriter(path)")
+        observing("record", self.record)
+        integer("every", self.every, 1, 2**30)
 
 
 class OutputError(RuntimeError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from treedyn import stream
+from treedyn.check import choice, flag
 from treedyn.driver.check import check, check_checkpoint, check_host
 from treedyn.driver.checkpoint import Folder
 from treedyn.driver.host import Host
@@ -18,6 +19,7 @@ from treedyn.driver.stop import Stop
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.status import SimulationError
+from treedyn.stream.reducer import check_reducers
 from treedyn.tree import PyTree
 
 
@@ -120,8 +122,10 @@ def run(
     check_host(state, env, until, chunk)
     check_checkpoint(checkpoint, checkpoint_every, keep, resume)
     written = Outputs(check_outputs(outputs))
-    if on_failure not in ("raise", "return"):
-        raise ValueError(f"on_failure: expected 'raise' or 'return', got {on_failure!r}")
+    choice("on_failure", on_failure, ("raise", "return"))
+    if not isinstance(progress, str):
+        flag("progress", progress)
+    check_reducers("reduce", reduce)
     recorders = [] if record is None else [Recorder("record", record, every)]
     recorders += [Recorder(f"outputs[{k}]: record", x.record, x.every) for k, x in enumerate(written.outputs)]
     host = Host(dynamics, state, env, recorders, reduce, every, until if until is None else Named(until), written)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from treedyn import check
 from treedyn.dynamics.compose import Splitting, compose
 from treedyn.operators import overdamped
 from treedyn.space import EUCLIDEAN
@@ -45,7 +46,6 @@ def brownian(
     Reference:
         Leimkuhler, Matthews, Appl. Math. Res. Express 2013, 34 (2013), doi:10.1093/amrx/abs010.
     """
-    if method not in ("leimkuhler_matthews", "euler_maruyama"):
-        raise ValueError(f'method: expected "leimkuhler_matthews" or "euler_maruyama", got {method!r}')
-    step = overdamped(kT, gamma, space, averaged=method == "leimkuhler_matthews")
+    averaged = check.choice("method", method, ("leimkuhler_matthews", "euler_maruyama")) == "leimkuhler_matthews"
+    step = overdamped(kT, gamma, space, averaged=averaged)
     return compose(target, (step,), dt, mass=mass, space=space)

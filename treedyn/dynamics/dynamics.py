@@ -53,7 +53,7 @@ class Dynamics(Struct):
 
     def begin(self, key: jax.Array, position: PyTree, env: PyTree) -> State:
         """Check what a user passed to `init`, and return a state with position, force and energy."""
-        boxed = tree.box(position)
+        boxed = tree.box(position, "position")
         check_position(boxed)
         check_key(key)
         of_leaves(self.space, tree.moving(boxed))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from treedyn import operators
+from treedyn import check, operators
 from treedyn.dynamics.compose import Splitting, compose
 from treedyn.space import EUCLIDEAN
 from treedyn.tree import PyTree
@@ -51,13 +51,11 @@ def nve(
         doi:10.1016/0375-9601(90)90092-3.
     """
     A, B = operators.drift(space), operators.kick()
-    if order == 2:
+    if check.choice("order", order, {2: "velocity Verlet", 4: "Yoshida"}) == 2:
         sequence = (B, A, B)
-    elif order == 4:
+    else:
         half = _OUTER / 2
         middle = (_OUTER + _INNER) / 2
         sequence = ((B, half), (A, _OUTER), (B, middle), (A, _INNER), (B, middle), (A, _OUTER), (B, half))
-    else:
-        raise ValueError(f"order: expected 2 (velocity Verlet) or 4 (Yoshida), got {order!r}")
     hold = operators.hold_center(remove_drift, space)
     return compose(target, (*sequence, *hold), dt, mass=mass, space=space)

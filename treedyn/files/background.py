@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import jax
 import numpy as np
 
+from treedyn import check
 from treedyn.files.writer import Writer
 from treedyn.tree import PyTree
 
@@ -124,6 +125,5 @@ def background(writer: Writer, *, depth: int = 4) -> Background:
         >>> print(stream.getvalue().split()[-2:])
         ['100', '-1.5000']
     """
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
-        raise ValueError(f"depth: expected a positive integer, got {depth!r}")
-    return Background(writer, depth)
+    check.instance("writer", writer, Writer, "a writer like files.CSVWriter(path)")
+    return Background(writer, check.integer("depth", depth, 1))

@@ -21,6 +21,8 @@ class GrowingFile:
 
     def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
         where = check_path(path, mode)
+        if where.is_dir():
+            raise IsADirectoryError(f"path: expected the name of a file, but {str(where)!r} is a directory")
         exists = mode == "a" and where.exists()
         # Unbuffered: what was written is with the operating system, and nothing is left behind that fails later.
         self._file = open(where, "r+b" if exists else f"{'w' if mode == 'w' else 'x'}+b", buffering=0)  # noqa: SIM115

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from treedyn import check
 from treedyn.files.growing import GrowingWriter
 from treedyn.files.writer import check_steps
 from treedyn.tree import PyTree
@@ -187,7 +188,7 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         ValueError: it is no such table.
     """
-    with open(path, "rb") as file:
+    with open(check.file("path", path), "rb") as file:
         lines = file.readlines()
     parse = JSONLinesWriter._parse if lines[:1] and lines[0].startswith(b"{") else CSVWriter._parse
     names, rows = None, []

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 import jax
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.diagnostics.kinetic import kinetic_energy, temperature
 from treedyn.files.lines import columns_of
 from treedyn.files.writer import Writer, check_steps
 from treedyn.state import State
-from treedyn.target import call
+from treedyn.target import call, observing
 from treedyn.tree import PyTree
 
 
@@ -78,8 +78,9 @@ def thermo(
     """
     more = {"pressure": pressure, "conserved": conserved}
     for name, f in more.items():
-        if f is not None and not callable(f):
-            raise ValueError(f"{name}: expected a function of state or (state, env), got {f!r}")
+        if f is not None:
+            observing(name, f)
+    dt = None if dt is None else check.number("dt", dt, positive=True)
     return Thermo(dt=dt, more=tuple((name, f) for name, f in more.items() if f is not None))
 
 
@@ -113,9 +114,11 @@ class ThermoTable(Writer):
             header_every: rows between two headers.
             clock: returns the time in seconds.
         """
-        if header_every < 1:
-            raise ValueError(f"header_every: expected a positive number of rows, got {header_every}")
-        self._stream, self._speed, self._header_every, self._clock = stream, speed, header_every, clock
+        if stream is not None and not callable(getattr(stream, "write", None)):
+            raise ValueError(f"stream: expected something to write text to, like sys.stdout, got {stream!r}")
+        self._stream, self._speed = stream, check.flag("speed", speed)
+        self._header_every = check.integer("header_every", header_every, 1)
+        self._clock = check.function("clock", clock, "nothing, that returns seconds", 0)
         self._names: list[str] = []
         self._rows = 0
         self._then, self._from = clock(), None

@@ -13,10 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from treedyn import check
 from treedyn.files.closing import Closing
 from treedyn.tree import PyTree, is_array
 
-MODES = ("x", "w", "a")
+MODES = {"x": "new file", "w": "overwrite", "a": "continue"}
 
 
 class Writer(Closing):
@@ -79,9 +80,8 @@ def check_path(path: str | os.PathLike[str], mode: str) -> Path:
         FileExistsError: the file is there and was to be new.
         FileNotFoundError: the directory that it is to be in is not there.
     """
-    if mode not in MODES:
-        raise ValueError(f'mode: expected "x" (new file), "w" (overwrite) or "a" (continue), got {mode!r}')
-    where = Path(path)
+    check.choice("mode", mode, MODES)
+    where = check.path("path", path)
     if not where.parent.is_dir():
         raise FileNotFoundError(f"path: there is no directory {str(where.parent)!r} to put {where.name!r} in; make it")
     if mode == "x" and where.exists():
@@ -105,8 +105,8 @@ def check_steps(steps: Any, frames: PyTree, last: int | None) -> np.ndarray:
         Traceback (most recent call last):
         ValueError: steps: expected increasing steps after 20, ... got 10 first; rewind(9) drops what comes after
     """
-    steps = np.asarray(steps)
-    if steps.ndim != 1 or (steps.dtype.kind not in "iu" and steps.size):
+    steps = np.asarray(check.array("steps", steps, "integers [n]", (1,)))
+    if steps.dtype.kind not in "iu" and steps.size:
         raise ValueError(f"steps: expected integers [n], got {steps.dtype}{list(steps.shape)}")
     steps = steps.astype(np.int64)
     if steps.size and (np.any(np.diff(steps) <= 0) or steps[0] < 0):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr
 
+from treedyn import check
 from treedyn.extras import require
 from treedyn.files.frames import Frames
 from treedyn.files.structure import array_leaves, pack, unpack, with_arrays
@@ -54,6 +55,8 @@ class ZarrWriter(Writer):
         """
         self._zarr = require("zarr", "zarr")
         self._path = check_path(path, mode)
+        if self._path.is_file():
+            raise FileExistsError(f"path: expected a directory, but {str(self._path)!r} is a file")
         self._arrays: dict[str, Any] = {}
         self._structure: Any = None
         self._touched: set[Path] = set()
@@ -165,9 +168,9 @@ class ZarrFrames(Frames):
 
     def __init__(self, path: str | os.PathLike[str], like: PyTree = None) -> None:
         zarr = require("zarr", "zarr")
-        where = Path(path)
+        where = check.path("path", path)
         if not _begun(where):
-            raise ValueError(f"path: {str(where)!r} holds no frames of a tree")
+            raise ValueError(f"path: {str(where)!r} holds no frames of a tree; give what ZarrWriter wrote")
         self._group = zarr.open_group(str(where), mode="r")
         about = json.loads(_structure(self._group, where))
         self._tree, self._dtypes = about["tree"], about["dtypes"]
@@ -286,4 +289,4 @@ def _check_like(like: PyTree, packed: Any, names: list[str]) -> None:
 
     found = pack(like, name)
     if found != packed:
-        raise ValueError(f"like: the file holds the tree\n    {packed}\ngot\n    {found}")
+        raise ValueError(f"like: expected the tree in the file\n    {packed}\ngot\n    {found}")

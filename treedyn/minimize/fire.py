@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from treedyn import schedule, tree
+from treedyn import check, schedule, tree
 from treedyn.minimize.gradient_descent import limit
 from treedyn.minimize.minimizer import Context, Minimizer, Rule, minimizer
 from treedyn.space import EUCLIDEAN
@@ -115,14 +115,12 @@ def fire_rule(
 ) -> Fire:
     """Return the rule of `fire`, for `as_optax` or `minimizer`; the arguments are those of `fire`."""
     dt = schedule.number(dt, "dt", positive=True)
-    if not isinstance(delay, int) or delay < 0:
-        raise ValueError(f"delay: expected an integer of at least 0, got {delay!r}")
     rule = Fire(
         dt=dt,
         dt_max=schedule.number(10 * dt if dt_max is None else dt_max, "dt_max", positive=True),
         dt_min=schedule.number(0.02 * dt if dt_min is None else dt_min, "dt_min", positive=True),
         max_step=schedule.number(max_step, "max_step", positive=True),
-        delay=delay,
+        delay=check.integer("delay", delay, 0),
         grow=schedule.number(grow, "grow", positive=True),
         shrink=schedule.number(shrink, "shrink", positive=True),
         alpha=schedule.number(alpha, "alpha", nonnegative=True),

@@ -95,7 +95,8 @@ def minimizer(target: Callable[..., Any], rule: Rule, *, space: PyTree = EUCLIDE
     Returns:
         A dynamics with `init` and `step`.
     """
-    return Minimizer(target=target, rule=check_rule(rule), space=as_space(space))
+    function = target_of.observing("target", target, "position")
+    return Minimizer(target=function, rule=check_rule(rule), space=as_space(space))
 
 
 def check_rule(rule: Any) -> Rule:

@@ -72,15 +72,23 @@ def assign(groups: PyTree, kT: PyTree, part: PyTree) -> Groups:
         part: the moving part of the position.
     """
     if groups is None:
-        labels = [place for place, _ in _placed(kT, part, "kT", schedule.is_schedule)]
+        names = [place for place, _ in _placed(kT, part, "kT", schedule.is_schedule)]
     else:
-        found = [label for _, label in _placed(groups, part, "groups", _is_static)]
-        wrong = [label for label in found if not _is_static(label)]
-        if wrong:
-            raise ValueError(f"groups: labels are integers or strings, got {wrong[0]!r}; write e.g. 0, not 0.0")
-        labels = [label.value for label in found]
-    order = {label: k for k, label in enumerate(dict.fromkeys(labels))}
-    return Groups(labels=tuple(order[label] for label in labels), count=len(order))
+        names = [label.value for _, label in _placed(groups, part, "groups", _is_static)]
+    order = {name: k for k, name in enumerate(dict.fromkeys(names))}
+    return Groups(labels=tuple(order[name] for name in names), count=len(order))
+
+
+def labels(groups: PyTree) -> PyTree:
+    """Return labels, boxed; `None` where there are none.
+
+    Raises:
+        ValueError: a label is neither an integer nor a string.
+    """
+    for label in jax.tree.leaves(groups):
+        if not isinstance(label, int | str):
+            raise ValueError(f"groups: labels are integers or strings, got {label!r}; write e.g. 0, not 0.0")
+    return None if groups is None else tree.box(groups)
 
 
 def _is_static(x: Any) -> bool:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import schedule, tree
+from treedyn import check, schedule, tree
 from treedyn.operators import groups as grouping
 from treedyn.operators.operator import Operator, common_time
 from treedyn.state import State
@@ -171,16 +171,11 @@ def nose_hoover_chain(
         Martyna, Klein, Tuckerman, J. Chem. Phys. 97, 2635 (1992), doi:10.1063/1.463940; Martyna et al., Mol. Phys. 87,
         1117 (1996), doi:10.1080/00268979600100761.
     """
-    for name, value in (("length", length), ("substeps", substeps)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
-    if order not in SUZUKI_YOSHIDA:
-        raise ValueError(f"order: expected one of {sorted(SUZUKI_YOSHIDA)}, got {order!r}")
     return NoseHooverChain(
         kT=schedule.numbers(kT, "kT", positive=True),
         tau=schedule.numbers(tau, "tau", positive=True),
-        groups=None if groups is None else tree.box(groups),
-        length=length,
-        substeps=substeps,
-        order=order,
+        groups=grouping.labels(groups),
+        length=check.integer("length", length, 1),
+        substeps=check.integer("substeps", substeps, 1),
+        order=check.choice("order", order, SUZUKI_YOSHIDA.keys()),
     )

@@ -5,8 +5,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from treedyn import check, schedule, tree
 from treedyn import noise as random
-from treedyn import schedule, tree
 from treedyn import space as space_of
 from treedyn.operators.operator import Operator
 from treedyn.space import as_space
@@ -76,5 +76,5 @@ def overdamped(kT: PyTree, gamma: PyTree, space: PyTree, *, averaged: bool = Tru
         kT=schedule.numbers(kT, "kT", nonnegative=True),
         gamma=schedule.numbers(gamma, "gamma", positive=True),
         space=as_space(space),
-        averaged=averaged,
+        averaged=check.flag("averaged", averaged),
     )

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from treedyn import check, tree
 from treedyn import space as space_of
-from treedyn import tree
 from treedyn.operators.operator import Operator
 from treedyn.space import Space, as_space
 from treedyn.state import State
@@ -112,7 +112,7 @@ def hold_center(
         ValueError: leaves or particles are thermostatted differently. Holding their common centre of mass would then
             bias the momenta.
     """
-    if not wanted:
+    if not check.flag("remove_drift", wanted):
         return ()
     for name, value in (("kT", kT), ("gamma", gamma), ("dt", dt)):
         if not jax.tree_util.all_leaves([value]) or (not callable(value) and jnp.ndim(value)):
@@ -121,5 +121,7 @@ def hold_center(
                 f"{name}, got {name}={value!r}. Leave remove_drift out, or give one {name}."
             )
     if groups is not None:
-        raise ValueError("remove_drift: the common centre of mass can be held only under one thermostat; got groups")
+        raise ValueError(
+            "remove_drift: the common centre of mass can be held only under one thermostat; leave groups out"
+        )
     return (remove_drift(space),)

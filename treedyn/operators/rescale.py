@@ -65,7 +65,8 @@ class StochasticRescale(_Rescale):
         """Return the state with p multiplied by alpha, and the heat that left it."""
         normal, squares = noise
         groups, x, twice_kinetic, mean, dof = self._ratios(state, h)
-        moving = (twice_kinetic > 0) & (mean > 0)
+        # unequal, not greater: a temperature that is NaN has to show in the momenta
+        moving = (twice_kinetic != 0) & (mean != 0)
         ratio = mean / (jnp.where(dof > 0, dof, 1) * jnp.where(moving, twice_kinetic, 1))
         ratio = jnp.where(moving, ratio, 0)
         keep, give = jnp.exp(-x), -jnp.expm1(-x)
@@ -142,5 +143,5 @@ def _checked(kT: PyTree, tau: PyTree, groups: PyTree) -> dict[str, PyTree]:
     return {
         "kT": schedule.numbers(kT, "kT", nonnegative=True),
         "tau": schedule.numbers(tau, "tau", positive=True),
-        "groups": None if groups is None else tree.box(groups),
+        "groups": grouping.labels(groups),
     }

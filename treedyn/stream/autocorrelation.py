@@ -5,16 +5,17 @@ recursion: sums of products would lose all digits where the mean is large compar
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_natural, check_observable, check_shape, real
+from treedyn.stream.reducer import Reducer, check_shape, real
 from treedyn.struct import Struct, static
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 # the window is long enough once it has this many correlation times
@@ -70,6 +71,7 @@ class Autocorrelation(Reducer):
         lags: the largest lag.
     """
 
+    carries: ClassVar[type] = AutocorrelationCarry
     lags: int = static()
 
     def init(self, state: PyTree, env: PyTree = None) -> AutocorrelationCarry:
@@ -163,7 +165,7 @@ def autocorrelation(of: Callable[..., Any], lags: int) -> Autocorrelation:
     Reference:
         Sokal, in: Functional Integration, 131 (Springer, 1997), doi:10.1007/978-1-4899-0319-8_6.
     """
-    return Autocorrelation(of=check_observable(of), lags=check_natural(lags, "lags", 1))
+    return Autocorrelation(of=observing("of", of), lags=check.integer("lags", lags, 1))
 
 
 def _from(x: jax.Array, mean: Average) -> jax.Array:

@@ -1,16 +1,17 @@
 """The standard error of the mean of a correlated stream, by blocking: pairs are averaged as they come."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_natural, check_observable, check_shape, real
+from treedyn.stream.reducer import Reducer, check_shape, real
 from treedyn.struct import Struct, static
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 # the same as for a stored series: fewer blocks tell nothing about their scatter
@@ -65,6 +66,7 @@ class Blocking(Reducer):
         levels: number of block lengths.
     """
 
+    carries: ClassVar[type] = BlockingCarry
     levels: int = static(default=32)
 
     def init(self, state: PyTree, env: PyTree = None) -> BlockingCarry:
@@ -177,11 +179,8 @@ def blocking(of: Callable[..., Any], *, levels: int = 32) -> Blocking:
         Flyvbjerg, Petersen, J. Chem. Phys. 91, 461 (1989), doi:10.1063/1.457480; block length: Lee et al., Phys. Rev. E
         83, 066706 (2011), doi:10.1103/PhysRevE.83.066706.
     """
-    if check_natural(levels, "levels", 1) > 32:
-        raise ValueError(
-            f"levels: expected at most 32, got {levels}; the blocks of the last one have 2^31 observations"
-        )
-    return Blocking(of=check_observable(of), levels=levels)
+    # the blocks of the last of 32 levels have 2^31 observations
+    return Blocking(of=observing("of", of), levels=check.integer("levels", levels, 1, 33))
 
 
 def _begin(x: jax.Array, old: Levels, is_first: jax.Array) -> Levels:

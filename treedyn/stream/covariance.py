@@ -1,18 +1,19 @@
 """The covariance matrix of the elements of an observable, within every leaf or across the whole tree."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
 from treedyn.stream.mean import is_average, joined, means, share
-from treedyn.stream.reducer import Reducer, check_observable, real
+from treedyn.stream.reducer import Reducer, real
 from treedyn.stream.variance import bessel, from_mean
 from treedyn.struct import Struct, static
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -46,6 +47,7 @@ class Covariance(Reducer):
         across: whether elements of different leaves are compared, too.
     """
 
+    carries: ClassVar[type] = CovarianceCarry
     across: bool = static(default=False)
 
     def init(self, state: PyTree, env: PyTree = None) -> CovarianceCarry:
@@ -123,7 +125,7 @@ def covariance(of: Callable[..., Any], *, across: bool = False) -> Covariance:
         >>> print(reducer.result(carry).covariance["x"]["y"].round(4))
         2.0
     """
-    return Covariance(of=check_observable(of), across=bool(across))
+    return Covariance(of=observing("of", of), across=check.flag("across", across))
 
 
 @jax.jit

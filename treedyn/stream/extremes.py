@@ -1,14 +1,15 @@
 """The smallest and the largest value of a stream."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from treedyn import tree
-from treedyn.stream.reducer import Reducer, check_observable, check_shape, real
+from treedyn.stream.reducer import Reducer, check_shape, real
 from treedyn.struct import Struct
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -26,6 +27,8 @@ class ExtremesResult(Struct):
 
 class Extremes(Reducer):
     """Keep the smallest and the largest value of an observable, element by element."""
+
+    carries: ClassVar[type] = ExtremesResult
 
     def init(self, state: PyTree, env: PyTree = None) -> ExtremesResult:
         """Return the carry of no observations: an empty interval."""
@@ -77,7 +80,7 @@ def extremes(of: Callable[..., Any]) -> Extremes:
         >>> print(reducer.result(carry).least, reducer.result(carry).largest)
         -1.0 5.0
     """
-    return Extremes(of=check_observable(of))
+    return Extremes(of=observing("of", of))
 
 
 def _largest(dtype: Any) -> Any:

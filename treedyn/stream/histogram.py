@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_observable, check_shape, real, wide
+from treedyn.stream.reducer import Reducer, check_shape, real, wide
 from treedyn.struct import Struct, static
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -127,16 +128,12 @@ def histogram(of: Callable[..., Any], edges: Any, *, pool: bool = False) -> Hist
         >>> print(out.counts, out.over)
         [1. 2.] 1.0
     """
-    # a list of numbers is an array here, and no tree
-    edges = jnp.asarray(edges, None if hasattr(edges, "dtype") else jnp.result_type(float))
-    if not jnp.issubdtype(edges.dtype, jnp.floating):
-        edges = edges.astype(jnp.result_type(float))
+    wanted = "at least two increasing numbers, such as jnp.linspace(0.0, 1.0, 101)"
+    edges = jnp.asarray(check.floats(check.array("edges", edges, wanted, (1,))))
     known = tree.known(edges)
-    if edges.ndim != 1 or len(edges) < 2 or (known is not None and not np.all(np.diff(known) > 0)):
-        raise ValueError(
-            f"edges: expected at least two increasing numbers, such as jnp.linspace(0.0, 1.0, 101), got {edges}"
-        )
-    return Histogram(of=check_observable(of), edges=edges, pool=bool(pool))
+    if len(edges) < 2 or (known is not None and not np.all(np.diff(known) > 0)):
+        raise ValueError(f"edges: expected {wanted}, got {edges}")
+    return Histogram(of=observing("of", of), edges=edges, pool=check.flag("pool", pool))
 
 
 def _is_count(x: Any) -> bool:

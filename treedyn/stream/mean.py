@@ -1,7 +1,7 @@
 """The mean of a stream."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from treedyn import tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_observable, wide
+from treedyn.stream.reducer import Reducer, wide
 from treedyn.struct import Struct
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -23,6 +24,8 @@ class MeanCarry(Struct):
 
 class Mean(Reducer):
     """Take the mean of an observable, element by element."""
+
+    carries: ClassVar[type] = MeanCarry
 
     def init(self, state: PyTree, env: PyTree = None) -> MeanCarry:
         """Return the carry of no observations."""
@@ -67,7 +70,7 @@ def mean(of: Callable[..., Any]) -> Mean:
         >>> print(mean.result(carry)["square"])
         [ 5. 10.]
     """
-    return Mean(of=check_observable(of))
+    return Mean(of=observing("of", of))
 
 
 @jax.jit

@@ -16,16 +16,17 @@ distribution or the order of the values. For fewer than 2 m observations quantil
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_natural, check_observable, check_shape, real
+from treedyn.stream.reducer import Reducer, check_shape, real
 from treedyn.struct import Struct, static
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -72,6 +73,7 @@ class Quantiles(Reducer):
         levels: number of weights, L.
     """
 
+    carries: ClassVar[type] = Sketch
     q: jax.Array
     size: int = static()
     levels: int = static()
@@ -229,17 +231,17 @@ def quantiles(of: Callable[..., Any], q: Any, *, size: int = 256, capacity: int 
     Reference:
         Munro, Paterson, Theor. Comput. Sci. 12, 315 (1980), doi:10.1016/0304-3975(80)90061-4.
     """
-    q = jnp.asarray(q, jnp.result_type(float))
+    q = jnp.asarray(check.array("q", q, "fractions in [0, 1]"), jnp.result_type(float))
     known = tree.known(q)
     if known is not None and not np.all((known >= 0) & (known <= 1)):
         raise ValueError(f"q: expected fractions in [0, 1], got {q}; the 95th percentile is 0.95")
-    size, capacity = check_natural(size, "size", 2), check_natural(capacity, "capacity", 2)
+    size, capacity = check.integer("size", size, 2), check.integer("capacity", capacity, 2)
     if size & (size - 1):
         raise ValueError(f"size: expected a power of two, got {size}; use {1 << size.bit_length()}")
     if capacity > 2**62:
         raise ValueError(f"capacity: expected at most 2**62 observations, got {capacity}")
     levels = max((capacity // size).bit_length(), 1)
-    return Quantiles(of=check_observable(of), q=q, size=size, levels=levels)
+    return Quantiles(of=observing("of", of), q=q, size=size, levels=levels)
 
 
 __all__ = ["Quantiles", "QuantilesResult", "quantiles"]

@@ -11,12 +11,12 @@ of reducers is used as one, by the functions of the same names in this module.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.struct import Struct, function
 from treedyn.target import call
 from treedyn.tree import PyTree
@@ -30,6 +30,7 @@ class Reducer(Struct):
     Attributes:
         of: the observable, `of(state)` or `of(state, env)`: returns any PyTree of numbers. Whatever is no number in it
             (the functions inside a network) rides along.
+        carries: the type of the carry.
 
     Example:
         >>> import jax.numpy as jnp
@@ -46,6 +47,7 @@ class Reducer(Struct):
         3.0
     """
 
+    carries: ClassVar[type] = object
     of: Callable[..., Any] = function()
 
     def init(self, state: PyTree, env: PyTree = None) -> PyTree:
@@ -114,12 +116,12 @@ def init(reducers: PyTree, state: PyTree, env: PyTree = None) -> PyTree:
 
 def update(reducers: PyTree, carry: PyTree, state: PyTree, env: PyTree = None) -> PyTree:
     """Return the carry of a tree of reducers with one more observation; see `init`."""
-    return _map(lambda reducer, c: reducer.update(c, state, env), reducers, carry)
+    return _map(lambda reducer, c: reducer.update(c, state, env), reducers, carry=carry)
 
 
 def result(reducers: PyTree, carry: PyTree) -> PyTree:
     """Return the results of a tree of reducers, in a tree like it; see `init`."""
-    return _map(lambda reducer, c: reducer.result(c), reducers, carry)
+    return _map(lambda reducer, c: reducer.result(c), reducers, carry=carry)
 
 
 def merge(reducers: PyTree, a: PyTree, b: PyTree) -> PyTree:
@@ -136,7 +138,10 @@ def merge(reducers: PyTree, a: PyTree, b: PyTree) -> PyTree:
         >>> print(stream.result(mean, stream.merge(mean, one, other)))
         2.5
     """
-    return _map(lambda reducer, x, y: reducer.merge(x, y), reducers, a, b)
+    # streams of different shapes might broadcast against each other
+    if [jnp.shape(x) for x in jax.tree.leaves(a)] != [jnp.shape(x) for x in jax.tree.leaves(b)]:
+        raise ValueError("a, b: expected two carries of the same reducers, of observables of the same shapes")
+    return _map(lambda reducer, x, y: reducer.merge(x, y), reducers, a=a, b=b)
 
 
 def wide(dtype: Any) -> jnp.dtype:
@@ -164,13 +169,6 @@ def real(shapes: PyTree, name: str) -> PyTree:
     return jax.tree.map(one, shapes)
 
 
-def check_observable(of: Any) -> Callable[..., Any]:
-    """Return the observable; an error where it is no function."""
-    if not callable(of):
-        raise ValueError(f"of: expected a function of (state) or (state, env), got {of!r}; write lambda state: ...")
-    return of
-
-
 def check_shape(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Return an observed value; an error where it has not the shape that the carry was made for."""
     if x.shape != shape:
@@ -181,26 +179,38 @@ def check_shape(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return x
 
 
-def check_natural(number: Any, name: str, least: int) -> int:
-    """Return an argument that has to be an integer of at least `least`."""
-    try:
-        value = number.__index__()
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {number!r}") from error
-    if isinstance(number, bool) or value < least:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {number!r}")
-    return value
-
-
 def _is_reducer(x: Any) -> bool:
     return isinstance(x, Reducer)
 
 
-def _map(f: Callable[..., Any], reducers: PyTree, *rest: PyTree) -> PyTree:
+def check_reducers(name: str, reducers: PyTree) -> None:
+    """Refuse a tree with leaves that are no reducers.
+
+    Raises:
+        ValueError: one is none.
+    """
     for x in jax.tree.leaves(reducers, is_leaf=_is_reducer):
         if not _is_reducer(x):
-            raise ValueError(f"reducers: expected a Reducer or a tree of them, such as stream.mean(of); got {x!r}")
-    return jax.tree.map(f, reducers, *rest, is_leaf=_is_reducer)
+            raise ValueError(f"{name}: expected a Reducer or a tree of them, such as stream.mean(of); got {x!r}")
+
+
+def _map(f: Callable[..., Any], reducers: PyTree, **carries: PyTree) -> PyTree:
+    """Map over reducers and what each of them has in trees of carries, which are named for error messages."""
+    check_reducers("reducers", reducers)
+    each, structure = jax.tree.flatten(reducers, is_leaf=_is_reducer)
+    columns = []
+    for name, carry in carries.items():
+        try:
+            column = structure.flatten_up_to(carry)
+        except ValueError as error:
+            raise ValueError(
+                f"{name}: expected what stream.init(reducers, state) returns, a tree like the reducers: {error}"
+            ) from error
+        for reducer, x in zip(each, column, strict=True):
+            like = f"the {reducer.carries.__name__} that stream.init makes for a {type(reducer).__name__}"
+            check.instance(name, x, reducer.carries, like)
+        columns.append(column)
+    return structure.unflatten([f(*row) for row in zip(each, *columns, strict=True)])
 
 
 def _number(leaf: Any) -> Any:

@@ -1,7 +1,7 @@
 """Mean and variance of a stream, by Welford's recursion."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,9 @@ from treedyn import tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
 from treedyn.stream.mean import is_average, joined, means, share
-from treedyn.stream.reducer import Reducer, check_observable, real
+from treedyn.stream.reducer import Reducer, real
 from treedyn.struct import Struct
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -42,6 +43,8 @@ class VarianceResult(Struct):
 
 class Variance(Reducer):
     """Take mean and variance of an observable, element by element."""
+
+    carries: ClassVar[type] = VarianceCarry
 
     def init(self, state: PyTree, env: PyTree = None) -> VarianceCarry:
         """Return the carry of no observations."""
@@ -96,7 +99,7 @@ def variance(of: Callable[..., Any]) -> Variance:
         Welford, Technometrics 4, 419 (1962), doi:10.1080/00401706.1962.10490022; merging: Chan, Golub, LeVeque,
         Am. Stat. 37, 242 (1983), doi:10.1080/00031305.1983.10483115.
     """
-    return Variance(of=check_observable(of))
+    return Variance(of=observing("of", of))
 
 
 @jax.jit

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.diagnostics.phase import flatten, unflatten
 from treedyn.dynamics.compose import Splitting
-from treedyn.target import Target, from_energy
+from treedyn.target import Target, from_energy, observing
 from treedyn.tree import PyTree
 
 
@@ -44,9 +44,12 @@ def flat_difference(
         >>> flat_difference(make, energy, jax.random.key(0), position) < 1e-5
         True
     """
-    boxed = tree.box(position)
+    check.function("make", make, "a target")
+    check.integer("steps", steps, 0)
+    observing("energy", energy, "position")
+    boxed = tree.box(position, "position")
     part = tree.moving(boxed)
-    whole = make(from_energy(energy))
+    whole = check.instance("make", make(from_energy(energy)), Splitting, "a function that returns a td.compose(...)")
     flat = make(from_energy(lambda x: energy(tree.unbox(tree.merge(unflatten(x, part), boxed)))))
     state = whole.init(key, position)
     start = flat.init(key, flatten(part))

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from treedyn import check
 from treedyn.diagnostics.blocking import standard_error
 
 
@@ -30,6 +31,9 @@ def sigmas(series: Any, expected: Any) -> np.ndarray:
         >>> bool(abs(sigmas(normal**4, 3.0)) < 5), bool(abs(sigmas(normal**4, 2.0)) > 5)
         (True, True)
     """
-    values = np.asarray(series, dtype=float)
-    error = standard_error(values)
-    return (np.mean(values, axis=0) - np.asarray(expected, dtype=float)) / error
+    error = standard_error(series)
+    mean = np.mean(check.reals("series", series, "samples along the first axis"), axis=0)
+    right = check.reals("expected", expected, "the exact mean")
+    if np.broadcast_shapes(mean.shape, right.shape) != mean.shape:
+        raise ValueError(f"expected: must broadcast against the mean, of shape {mean.shape}, got shape {right.shape}")
+    return (mean - right) / error

@@ -1,5 +1,6 @@
 """Exact properties of a deterministic method: its order, time reversal, and phase-space volume."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.diagnostics import phase as phase_space
 from treedyn.driver.trajectory import trajectory
 from treedyn.dynamics.compose import Splitting
+from treedyn.dynamics.dynamics import check_state
 from treedyn.operators.nose_hoover_chain import Chain
 from treedyn.state import State
 from treedyn.tree import PyTree
@@ -51,15 +53,23 @@ def convergence_order(
         >>> round(order)
         2
     """
-    counts = [time / dt for dt in dts]
-    if len(dts) < 2 or any(abs(count - round(count)) > 1e-6 for count in counts):
-        raise ValueError(f"dts: expected at least two time steps that divide time={time}, got {list(dts)}")
+    check.function("dynamics_of_dt", dynamics_of_dt, "dt")
+    check.function("init", init, "a dynamics")
+    end = check.number("time", time, positive=True)
+    lengths = check.reals("dts", dts, "two or more time steps", (1,))
+    counts = [end / dt if dt > 0 else math.nan for dt in lengths]
+    if len(set(counts)) < 2 or not all(math.isfinite(n) and abs(n - round(n)) <= 1e-6 for n in counts):
+        raise ValueError(
+            f"dts: expected at least two time steps that divide time={time}, got {dts!r}; use two different ones"
+        )
     errors = []
-    for dt, count in zip(dts, counts, strict=True):
+    for dt, count in zip(lengths.tolist(), counts, strict=True):
         ends = []
         for finer in (1, 2):
             dynamics = dynamics_of_dt(dt / finer)
-            state = _steps(dynamics, init(dynamics), None, jnp.int32(round(count) * finer))
+            check.instance("dynamics_of_dt", dynamics, Splitting, "a function that returns a dynamics")
+            state = check.instance("init", init(dynamics), State, "a function that returns a state")
+            state = _steps(dynamics, state, None, jnp.int32(round(count) * finer))
             ends.append((state.boxed, state.momentum))
         errors.append(float(tree.norm(tree.subtract(tree.moving(ends[0]), tree.moving(ends[1])))))
     slope, _ = np.polyfit(np.log(np.asarray(dts, dtype=float)), np.log(errors), 1)
@@ -87,7 +97,9 @@ def reversal_error(dynamics: Splitting, state: State, env: PyTree = None, *, ste
         >>> reversal_error(dynamics, dynamics.init(jax.random.key(0), 1.0), steps=100) < 1e-4
         True
     """
-    count = jnp.int32(steps)
+    check.instance("dynamics", dynamics, Splitting, "a dynamics with momenta like td.nve(...)")
+    check_state(state, dynamics.names)
+    count = jnp.int32(check.integer("steps", steps, 0, 2**31))
     end = _reverse(_steps(dynamics, _reverse(_steps(dynamics, state, env, count)), env, count))
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
 
@@ -113,6 +125,8 @@ def log_volume(dynamics: Splitting, state: State, env: PyTree = None) -> float:
         >>> abs(log_volume(dynamics, dynamics.init(jax.random.key(0), 1.0))) < 1e-6
         True
     """
+    check.instance("dynamics", dynamics, Splitting, "a dynamics like td.nve(...)")
+    check_state(state, dynamics.names)
     return float(np.linalg.slogdet(np.asarray(_jacobian(dynamics, state, env), dtype=float))[1])
 
 

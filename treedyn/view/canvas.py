@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.ndimage
 
+from treedyn import check
+
 Color = tuple[int, int, int]
 
 PAPER: Color = (250, 247, 240)
@@ -81,10 +83,11 @@ def render(
         >>> print(picture.shape, picture[20, 20])
         (40, 40, 3) [200  30  30]
     """
-    look = look or Look()
-    sides = np.broadcast_to(np.asarray(box, np.float64), (2,))
-    if not (sides > 0).all():
-        raise ValueError(f"box: expected positive sides, got {sides}")
+    look = check_look(look)
+    sides = check.array("box", box, "one side or two, [2]", (0, 1), positive=True)
+    if np.shape(sides) not in ((), (2,)):
+        raise ValueError(f"box: expected one side or two, [2], got shape {np.shape(sides)}")
+    sides = np.broadcast_to(np.asarray(sides, np.float64), (2,))
     scale = look.width / sides[0]
     shape = (max(round(scale * sides[1]), 1), look.width)
     center, radii, colors = _check(position, color, radius, sides, scale)
@@ -98,10 +101,13 @@ def render(
     picture = np.stack(
         [tone * ground + part * share for tone, part in zip(look.background, light, strict=True)], axis=-1
     )
-    for ball in balls:
+    for ball in check_balls(balls):
         if not 0 < 2.8 * ball.radius < sides.min():
-            raise ValueError(f"balls: a radius of {ball.radius} does not fit into a box with sides {sides}")
-        middle = np.asarray(ball.position, np.float64)[frame]
+            raise ValueError(
+                f"balls: a radius of {ball.radius} does not fit into a box with sides {sides}; use a smaller one"
+            )
+        path = np.asarray(ball.position, np.float64)
+        middle = path[check.integer("frame", frame, 0, len(path))]
         _draw_ball(picture, np.array([middle[0], sides[1] - middle[1]]) * scale, ball.radius * scale, ball.color)
     np.clip(picture, 0, 255, out=picture)
     return (picture + np.float32(0.5)).astype(np.uint8)
@@ -120,36 +126,85 @@ def frames(
         balls: as in `render`, with as many positions as there are frames.
         look: as in `render`.
 
-    Yields:
-        Pictures, `uint8[height, width, 3]`.
+    Returns:
+        Pictures, `uint8[height, width, 3]`, one after the other.
+
+    Raises:
+        ValueError: the arrays do not fit each other.
     """
-    positions = np.asarray(positions)
-    for ball in balls:
+    positions = check.array("positions", positions, "positions [frames, N, 2]", (3,))
+    for ball in check_balls(balls):
         if len(ball.position) != len(positions):
             raise ValueError(
                 f"balls: expected one position for each of {len(positions)} frames, got {len(ball.position)}"
             )
-    for frame, position in enumerate(positions):
-        yield render(position, color, box=box, radius=radius, balls=balls, frame=frame, look=look)
+    return (
+        render(position, color, box=box, radius=radius, balls=balls, frame=frame, look=look)
+        for frame, position in enumerate(np.asarray(positions))
+    )
+
+
+def check_look(look: Any) -> Look:
+    """Return how a frame looks, by default the usual way.
+
+    Raises:
+        ValueError: it is no `Look`, or something in it is out of range.
+    """
+    if look is None:
+        return Look()
+    check.instance("look", look, Look, "a Look, such as view.Look(width=720)")
+    check.integer("look.width", look.width, 1, 2**15)
+    for name in ("relief", "shadow"):
+        check.array(f"look.{name}", getattr(look, name), "one number", (0,), nonnegative=True)
+    check_color("look.background", look.background)
+    return look
+
+
+def check_color(name: str, color: Any) -> None:
+    """Refuse what is not one color.
+
+    Raises:
+        ValueError: it is none.
+    """
+    wanted = "red, green and blue, each from 0 to 255"
+    if np.shape(parts := check.array(name, color, wanted, (1,), nonnegative=True)) != (3,) or np.max(parts) > 255:
+        raise ValueError(f"{name}: expected {wanted}, got {color!r}")
+
+
+def check_balls(balls: Any) -> Sequence[Ball]:
+    """Return balls.
+
+    Raises:
+        ValueError: something in them is no `Ball`, or not where it could be drawn.
+    """
+    if isinstance(balls, Ball) or not isinstance(balls, Sequence):
+        raise ValueError(f"balls: expected a sequence of view.Ball, got {balls!r}")
+    for k, ball in enumerate(balls):
+        check.instance(f"balls[{k}]", ball, Ball, "a view.Ball(position, radius)")
+        path = check.array(f"balls[{k}].position", ball.position, "positions [frames, 2]", (2,))
+        if np.shape(path)[1] != 2 or not len(path):
+            raise ValueError(f"balls[{k}].position: expected positions [frames, 2], got shape {np.shape(path)}")
+        check.array(f"balls[{k}].radius", ball.radius, "one number", (0,), positive=True)
+        check_color(f"balls[{k}].color", ball.color)
+    return balls
 
 
 def _check(
     position: Any, color: Any, radius: Any, sides: np.ndarray, scale: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the centers in pixels, y downwards, and radius and color of every particle."""
-    position = np.asarray(position, np.float64)
-    if position.ndim != 2 or position.shape[1] != 2:
-        raise ValueError(
-            f"position: expected an array [N, 2], got {list(position.shape)}; select two coordinates to draw"
-        )
-    if not np.isfinite(position).all():
-        raise ValueError("position: expected finite numbers, got NaN or infinity; look at the status of the run")
+    wanted = "points [N, 2], of which two coordinates were selected"
+    position = np.asarray(check.array("position", position, wanted, (2,)), np.float64)
+    if position.shape[1] != 2:
+        raise ValueError(f"position: expected {wanted}, got shape {list(position.shape)}")
+    color = check.array("color", color, "red, green and blue, [3] or [N, 3]", (1, 2), nonnegative=True)
+    radius = check.array("radius", radius, "one number or one for each, [N]", (0, 1), positive=True)
     if np.shape(color) not in ((3,), (len(position), 3)):
         raise ValueError(f"color: expected [3] or [{len(position)}, 3], got {list(np.shape(color))}")
+    if np.size(color) and np.max(color) > 255:
+        raise ValueError(f"color: must be from 0 to 255, got {np.max(color)}")
     if np.shape(radius) not in ((), (len(position),)):
         raise ValueError(f"radius: expected a number or [{len(position)}], got {list(np.shape(radius))}")
-    if not (np.asarray(radius) > 0).all():
-        raise ValueError("radius: expected positive numbers")
     center = np.stack([position[:, 0], sides[1] - position[:, 1]], axis=-1) * scale
     radii = np.broadcast_to(np.asarray(radius, np.float32) * np.float32(scale), len(position))
     return center, radii, np.broadcast_to(np.asarray(color, np.float32), (len(position), 3))

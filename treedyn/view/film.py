@@ -9,11 +9,14 @@ import contextlib
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
 
+from treedyn import check
 from treedyn.extras import require
+from treedyn.view.picture import check_picture
 
 FORMATS = (".gif", ".mp4")
 
@@ -34,7 +37,7 @@ def write_film(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 2
         ValueError: the name asks for another format, or there is no frame.
         ImportError: a package is missing; the message names it.
     """
-    path = Path(path)
+    path = check.new_file("path", path)
     if path.suffix not in FORMATS:
         raise ValueError(f"path: expected a name that ends in {' or '.join(FORMATS)}, got {str(path)!r}")
     return (write_gif if path.suffix == ".gif" else write_mp4)(path, frames, fps=fps, hold=hold)
@@ -58,9 +61,9 @@ def write_gif(
     Raises:
         ValueError: there is no frame, or a number is out of range.
     """
-    path, pictures = Path(path), _pictures(frames)
-    if not 2 <= colors <= 255:
-        raise ValueError(f"colors: a GIF has room for 2 to 255 and one for transparency, got {colors}")
+    path, pictures = check.new_file("path", path), _pictures(frames)
+    check_pace(fps, hold)
+    check.integer("colors", colors, 2, 256)  # a GIF has room for one more, which is transparency
     image = require("PIL.Image", "demo")
     palette = choose_palette(pictures, colors)
     indexed = [image.fromarray(frame) for frame in map_colors(pictures, palette)]
@@ -138,8 +141,9 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25
         ImportError: imageio-ffmpeg is missing.
         OSError: ffmpeg failed; the message is its own.
     """
-    path, program = Path(path), require("imageio_ffmpeg", "demo").get_ffmpeg_exe()
-    pictures = _pictures(frames)
+    path, pictures = check.new_file("path", path), _pictures(frames)
+    check_pace(fps, hold)
+    program = require("imageio_ffmpeg", "demo").get_ffmpeg_exe()
     height, width = (side - side % 2 for side in pictures[0].shape[:2])  # H.264 wants even sides
     command = [
         program, "-y", "-loglevel", "error",
@@ -165,12 +169,22 @@ def write_mp4(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25
     return path
 
 
+def check_pace(fps: Any, hold: Any) -> None:
+    """Refuse what cannot be the pace of a film.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    check.array("fps", fps, "frames per second", (0,), positive=True)
+    check.array("hold", hold, "seconds", (0,), nonnegative=True)
+
+
 def _pictures(frames: Iterable[np.ndarray]) -> list[np.ndarray]:
-    pictures = list(frames)
+    pictures = list(check.instance("frames", frames, Iterable, "pictures, one after the other"))
     if not pictures:
         raise ValueError("frames: expected at least one picture, got none")
     for picture in pictures:
-        if picture.shape != pictures[0].shape or picture.ndim != 3 or picture.dtype != np.uint8:
+        if check_picture("frames", picture).shape != pictures[0].shape:
             raise ValueError(
                 f"frames: expected uint8 pictures [height, width, 3] of one size, got {picture.dtype}"
                 f"{list(picture.shape)} beside {pictures[0].dtype}{list(pictures[0].shape)}"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.ndimage
 
+from treedyn import check
 from treedyn.extras import require
 
 # A picture is worked on at no more than this many pixels on its longer side: enough for 100,000 grains.
@@ -53,8 +54,7 @@ def grains(image: str | Path | Any, count: int) -> Grains:
         >>> print(sand.color[0])
         [200  30  30]
     """
-    if not count >= 1:
-        raise ValueError(f"count: expected at least 1 grain, got {count}")
+    check.integer("count", count, 1, 2**24)
     pixels = load_pixels(image)
     mask = subject(pixels)
     height, width = mask.shape
@@ -113,6 +113,7 @@ def load_pixels(image: str | Path | Any) -> np.ndarray:
             raise ValueError(
                 f"image: {str(path)!r} is not a picture that can be read ({error}); give a PNG, JPEG, GIF or WebP file"
             ) from error
+    check.instance("image", image, pil.Image, "a picture: the path of a file, or a PIL image")
     upright: Any = operations.exif_transpose(image)
     upright = _eight_bit(upright)
     upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE), resample=pil.Resampling.LANCZOS, reducing_gap=3.0)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from treedyn import check
 from treedyn.extras import require
-from treedyn.view.canvas import PAPER, Color
+from treedyn.view.canvas import PAPER, Color, check_color
 
 INK: Color = (70, 66, 78)
 
@@ -26,11 +28,27 @@ def write_picture(path: str | Path, picture: np.ndarray, *, colors: int | None =
         ValueError: the suffix names no format that Pillow can write.
     """
     pil = require("PIL.Image", "demo")
-    image = pil.fromarray(picture)
+    path = check.new_file("path", path)
+    if path.suffix.lower() not in pil.registered_extensions():
+        raise ValueError(f"path: expected a name that ends in .png or another format of Pillow, got {str(path)!r}")
+    image = pil.fromarray(check_picture("picture", picture))
     if colors is not None:
+        check.integer("colors", colors, 2, 257)
         image = image.quantize(colors, method=pil.Quantize.MEDIANCUT, kmeans=1, dither=pil.Dither.NONE)
     image.save(path, optimize=True)
-    return Path(path)
+    return path
+
+
+def check_picture(name: str, picture: Any) -> np.ndarray:
+    """Return a picture.
+
+    Raises:
+        ValueError: it is none.
+    """
+    given: Any = picture if isinstance(picture, np.ndarray) else np.zeros(0)
+    if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8 or 0 in given.shape:
+        raise ValueError(f"{name}: expected uint8 pictures [height, width, 3], got {check.brief(picture)}")
+    return given
 
 
 def side_by_side(
@@ -56,7 +74,12 @@ def side_by_side(
         >>> side_by_side([black, black], gap=10).shape
         (40, 130, 3)
     """
-    heights = {picture.shape[0] for picture in pictures}
+    check.instance("pictures", pictures, Sequence, "a sequence of pictures")
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"labels: expected a list of words, one for each picture, got {labels!r}")
+    check.integer("gap", gap, 0, 2**15)
+    check_color("background", background)
+    heights = {check_picture("pictures", picture).shape[0] for picture in pictures}
     if len(heights) != 1:
         raise ValueError(f"pictures: expected one or more of one height, got heights {sorted(heights)}")
     if labels and len(labels) != len(pictures):

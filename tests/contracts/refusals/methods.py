@@ -1,0 +1,221 @@
+"""What methods refuse: targets, dynamics, operators, minimizers, and the states in which they start."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import treedyn as td
+from tests.contracts.refusals.kinds import INF, NAN, THING, X, arg, f0, row
+from tests.contracts.refusals.samples import nve, spring, state
+from tests.helpers import KEY
+from treedyn import operators
+
+# --- what many have in common ----------------------------------------------------------------------------------------
+
+TARGET = arg(spring, "function arity")
+DT = arg(0.1, "number positive finite")
+POSITIVE, THERMAL = arg(1.0, "number positive"), arg(1.0, "number nonnegative")
+RATE = arg(1.0, "number nonnegative")
+SPACE = arg(td.euclidean(), "space")
+FLAG = arg(False, "flag")
+ONE = arg(1.0, "number positive one constant")
+GROUPS = arg(None, "", more={"floats": 0.5, "arrays": jnp.arange(2), "functions": f0, "keys": KEY, "things": [THING]})
+HAS_AUX = arg(False, "flag")
+STATE = arg(state(), "struct", more={"position": X, "batch": jax.tree.map(lambda x: jnp.stack([x, x]), state("fire"))})
+MOMENTA = arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")})
+FUNCTION = arg(spring, "function arity")
+STEPS = arg(2, "natural")
+RULE = {
+    "dt": arg(0.1, "number positive one constant finite"),
+    "dt_max": arg(1.0, "number positive one constant", "none", {"below_dt": 0.05}),
+    "dt_min": arg(0.01, "number positive one constant", "none", {"above_dt": 0.2}),
+    "max_step": arg(1.0, "number positive one constant"),
+    "delay": arg(20, "natural"),
+    "grow": arg(1.1, "number positive one constant", more={"below_one": 0.9}),
+    "shrink": arg(0.5, "number positive one constant", more={"above_one": 1.1}),
+    "alpha": arg(0.25, "number nonnegative one constant", more={"above_one": 1.1}),
+    "alpha_shrink": arg(0.99, "number positive one constant", more={"above_one": 1.1}),
+}
+RESULTS = {  # of a function that should return an energy or a force
+    "none": lambda x: None,
+    "text": lambda x: "energy",
+    "thing": lambda x: THING,
+    "integer": lambda x: 3,
+    "complex": lambda x: jnp.sum(x).astype(complex),
+    "vector": lambda x: jnp.sum(x, axis=0),
+    "pair": lambda x: (jnp.sum(x), x),
+    "tree": lambda x: {"a": x},
+    "function": lambda x: spring,
+    "key": lambda x: KEY,
+    "strings": lambda x: np.array(["a"]),
+    "boolean": lambda x: jnp.sum(x) > 0,
+}
+
+
+def init(dynamics: Any, **arguments: Any) -> td.State:
+    return dynamics.init(**arguments)
+
+
+def evaluated(target: Any) -> Any:
+    return td.nve(target, 0.1).init(KEY, X)
+
+
+def energy_of(function: Any) -> Any:
+    return evaluated(td.from_energy(function))
+
+
+def force_of(function: Any) -> Any:
+    return evaluated(td.from_force(function))
+
+
+def with_aux(function: Any) -> Any:
+    return evaluated(td.from_energy(function, has_aux=True))
+
+
+METHODS = [
+    row(
+        td.nve,
+        target=TARGET,
+        dt=DT,
+        mass=POSITIVE,
+        space=SPACE,
+        order=arg(2, "natural", more={"three": 3}),
+        remove_drift=FLAG,
+    ),
+    row(
+        td.langevin,
+        **{"target": TARGET, "dt": DT, "kT": THERMAL, "gamma": RATE, "mass": POSITIVE, "space": SPACE},
+        splitting=arg("BAOAB", "mode", more={"lower": "baoab"}),
+        remove_drift=FLAG,
+    ),
+    row(
+        td.brownian,
+        **{"target": TARGET, "dt": DT, "kT": THERMAL, "gamma": POSITIVE, "mass": POSITIVE, "space": SPACE},
+        method=arg("euler_maruyama", "mode"),
+    ),
+    row(
+        td.nose_hoover,
+        **{"target": TARGET, "dt": DT, "kT": POSITIVE, "tau": POSITIVE, "mass": POSITIVE, "space": SPACE},
+        length=arg(3, "natural counting"),
+        substeps=arg(1, "natural counting"),
+        order=arg(3, "natural counting", more={"two": 2}),
+        groups=GROUPS,
+        remove_drift=FLAG,
+    ),
+    *(
+        row(
+            method,
+            **{"target": TARGET, "dt": DT, "kT": THERMAL, "tau": POSITIVE, "mass": POSITIVE, "space": SPACE},
+            groups=GROUPS,
+            remove_drift=FLAG,
+        )
+        for method in (td.csvr, td.berendsen)
+    ),
+    row(td.andersen, target=TARGET, dt=DT, kT=THERMAL, rate=RATE, mass=POSITIVE, space=SPACE),
+    row(
+        td.compose,
+        target=TARGET,
+        operators=arg(
+            (operators.kick(), operators.drift(td.euclidean())),
+            "struct",
+            more={
+                "nothing": (),
+                "one": operators.kick(),
+                "triple": [(operators.kick(), 0.5, 1)],
+                "number": [0.5],
+                "nan": [(operators.kick(), NAN)],
+                "text": [(operators.kick(), "1")],
+                "flag": [(operators.kick(), True)],
+                "inf": [(operators.kick(), INF)],
+                "function": [f0],
+            },
+        ),
+        dt=DT,
+        mass=POSITIVE,
+        space=SPACE,
+    ),
+    row(td.gradient_descent, target=TARGET, rate=POSITIVE, max_step=ONE, space=SPACE),
+    row(td.fire, target=TARGET, **RULE, space=SPACE),
+    row(td.fire_rule, **RULE),
+    row(
+        td.minimizer, target=TARGET, rule=arg(td.fire_rule(0.1), "struct", more={"optax": optax.adam(0.1)}), space=SPACE
+    ),
+    row(td.as_optax, rule=arg(td.fire_rule(0.1), "struct")),
+    row(
+        td.from_optax,
+        target=TARGET,
+        transformation=arg(optax.adam(0.1), "struct", more={"rule": td.fire_rule(0.1)}),
+        space=SPACE,
+    ),
+]
+OPERATORS = [
+    row(operators.drift, space=SPACE),
+    row(operators.remove_drift, space=SPACE),
+    row(operators.ornstein_uhlenbeck, kT=THERMAL, gamma=RATE),
+    row(operators.overdamped, kT=THERMAL, gamma=POSITIVE, space=SPACE, averaged=FLAG),
+    row(operators.collide, kT=THERMAL, rate=RATE, space=SPACE),
+    row(operators.csvr, kT=THERMAL, tau=POSITIVE, groups=GROUPS),
+    row(operators.berendsen, kT=THERMAL, tau=POSITIVE, groups=GROUPS),
+    row(
+        operators.nose_hoover_chain,
+        kT=POSITIVE,
+        tau=POSITIVE,
+        length=arg(3, "natural counting"),
+        substeps=arg(1, "natural counting"),
+        order=arg(3, "natural counting", more={"nine": 9}),
+        groups=GROUPS,
+    ),
+    row(
+        operators.hold_center,
+        wanted=FLAG._replace(good=True, named="remove_drift"),
+        space=SPACE,
+        **{name: arg(1.0, "", more={"tree": {"a": 1.0}, "row": jnp.ones(2)}) for name in ("kT", "gamma", "dt")},
+        groups=arg(None, "", more={"labels": {"a": 0}}),
+    ),
+]
+STARTS = [
+    row(
+        init,
+        called="dynamics.init",
+        dynamics=arg(nve(), ""),
+        key=arg(KEY, "key"),
+        position=arg(X, "position"),
+        momentum=arg(None, "position points", "none", {"short": X[:2], "nans": X * NAN}),
+    ),
+    row(
+        init,
+        called="dynamics.init at kT",
+        dynamics=arg(nve(), ""),
+        key=arg(KEY, ""),
+        position=arg(X, ""),
+        kT=arg(1.0, "number nonnegative", "none", {"leaf": {"a": 1.0}}),
+    ),
+    row(
+        evaluated, called="target", target=arg(spring, "function arity", more=RESULTS | {"none": None}, named="target")
+    ),
+    row(energy_of, called="from_energy(function)", function=arg(spring, "", more=RESULTS)),
+    row(force_of, called="from_force(function)", function=arg(lambda x: -x, "", more=RESULTS)),
+    row(
+        with_aux,
+        called="from_energy(function, has_aux=True)",
+        function=arg(lambda x: (spring(x), x), "", "pair", RESULTS | {"energy": spring, "triple": lambda x: (x, x, x)}),
+    ),
+    *(
+        row(make, function=arg(spring, "function arity", named="target|function"), has_aux=HAS_AUX)
+        for make in (td.from_energy, td.from_force, td.from_log_density, td.from_score)
+    ),
+    row(td.as_space, value=arg(td.euclidean(), "space", named="space")),
+    row(
+        td.thermal_momentum,
+        key=arg(KEY, "key"),
+        position=arg(X, "position"),
+        kT=arg(1.0, "number nonnegative", more={"leaf": {"a": 1.0}}),
+        mass=POSITIVE,
+        space=arg(None, "space", "none"),
+        exact=FLAG,
+    ),
+]
+ROWS = [*METHODS, *OPERATORS, *STARTS]
