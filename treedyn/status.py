@@ -49,7 +49,7 @@ _ADVICE = {
     Status.EXPLODING: "the kinetic energy grew in one step to more than a hundred times what forces and thermostats "
     "can give: reduce dt, minimize the start configuration, check units and masses; energy that is put in on "
     "purpose needs momenta to begin with",
-    Status.NONFINITE: "a position, force or energy is NaN or infinite: "
+    Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite: "
     "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
     "made in the same box as its energy",
 }

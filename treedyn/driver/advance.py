@@ -131,6 +131,7 @@ class _Loop:
             state, nodes, progress, _, fresh = carry
             here = environment.with_advancing(env, nodes)
             new = self.dynamics.step(state, here)
+            there = environment.advance(here, new)
             stale = has(new.status, Status.STALE)
             # What was computed on stale ground says nothing, be it NaN: take the step again before believing it.
             again, ahead, lost = jnp.asarray(False), progress.ahead, new.status
@@ -140,12 +141,11 @@ class _Loop:
                 lost = jnp.where(again, jnp.uint32(0), lost)
                 # nor is a list kept that is not going to hold for the next step
                 foretold = self._foretold(state, new)
-                again = again | ~(stale | environment.valid(env, tree.unbox(foretold)))
+                again = again | ~(stale | environment.valid(there, tree.unbox(foretold)))
                 again = again & (lost == jnp.uint32(0))
                 ahead = tree.where(again, tree.where(stale, state.boxed, foretold), ahead)
             good = ~stale & (lost == jnp.uint32(0))
-            moved = environment.advancing(environment.advance(here, new))
-            state, nodes = tree.where(good, (new, moved), (state, nodes))
+            state, nodes = tree.where(good, (new, environment.advancing(there)), (state, nodes))
             ended = jnp.asarray(False)
             if self.until is not None:
                 now = environment.with_advancing(env, nodes)

@@ -105,7 +105,7 @@ def run(
 
     Raises:
         ValueError: an argument does not fit.
-        SimulationError: a position, force or energy is not finite, a particle moved too far in one step, or the box
+        SimulationError: a number is not finite, energy came from nowhere, a particle moved too far in one step, or the box
             became too small. The last good state, environment and records are attributes of the error.
         OutputError: an output or a checkpoint could not be written; with the same attributes.
         DamagedFile: the folder has checkpoints, but all of them are damaged.

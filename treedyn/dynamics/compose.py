@@ -10,7 +10,7 @@ import numpy as np
 
 from treedyn import noise, schedule, tree
 from treedyn.dynamics.dynamics import Dynamics, check_state
-from treedyn.dynamics.explosion import exploded
+from treedyn.dynamics.explosion import check_momenta
 from treedyn.operators.operator import Operator, kinetic, thermal_momentum
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.state import State
@@ -109,7 +109,7 @@ class Splitting(Dynamics):
         if not current:
             state = self.evaluate(state, env)
         if self.inertial:
-            state = state.replace(status=state.status | exploded(self.operators, before, state))
+            state = state.replace(status=state.status | check_momenta(self.operators, before, state))
         return state.replace(step=state.step + 1, memory=memory)
 
     def step(self, state: State, env: PyTree = None) -> State:

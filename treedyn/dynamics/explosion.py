@@ -1,4 +1,4 @@
-r"""Tell a step that made energy out of nothing.
+r"""Tell a step that made energy out of nothing, or momenta that are no numbers.
 
 Forces turn potential into kinetic energy, and baths bring what their temperature allows; so after any step that makes
 sense, up to small factors,
@@ -24,25 +24,26 @@ from treedyn.tree import PyTree
 _FACTOR = 100.0
 
 
-def exploded(operators: Sequence[Operator], before: State, after: State) -> jax.Array:
-    """Return a status word that says whether the kinetic energy grew by far more than forces and baths can give.
+def check_momenta(operators: Sequence[Operator], before: State, after: State) -> jax.Array:
+    """Return a status word: whether momenta are finite, and grew by no more than forces and baths can give.
 
     Args:
         operators: those of the step; the ones that couple to a bath have a field `kT`.
         before: the state before the step, with momenta.
         after: the state after it.
     """
-    if before.energy is None or after.energy is None:
-        return jnp.uint32(0)  # a target that is a force tells nothing about its energy
     old, new = kinetic(before.momentum, before.mass), kinetic(after.momentum, after.mass)
+    status = word(Status.NONFINITE, ~jnp.isfinite(new))
+    if before.energy is None or after.energy is None:
+        return status  # a target that is a force tells nothing about its energy
     # a difference of energies is known to the rounding of the energies only
     rounding = jnp.finfo(after.energy.dtype).eps * (jnp.abs(before.energy) + jnp.abs(after.energy))
     given = (jnp.abs(after.energy - before.energy) + rounding).astype(new.dtype)
     baths = [_bath(kT, before) for operator in operators if (kT := getattr(operator, "kT", None)) is not None]
     most = sum((bath.astype(new.dtype) for bath in baths), start=old + given)
-    return word(Status.EXPLODING, new > _FACTOR * most)
+    return status | word(Status.EXPLODING, new > _FACTOR * most)
 
 
 def _bath(kT: PyTree, state: State) -> jax.Array:
     each = schedule.of_leaves(kT, state.step, state.momentum, "kT")
-    return tree.total(jax.tree.map(lambda n, kT, p: n * jnp.max(jnp.abs(kT)), state.dof, each, state.momentum))
+    return tree.total(jax.tree.map(lambda n, kT: n * jnp.max(jnp.abs(kT)).astype(n.dtype), state.dof, each))

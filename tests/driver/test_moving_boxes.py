@@ -1,0 +1,183 @@
+"""A box that shrinks or grows during a run costs no pair: forces are those of all pairs in the same box, or it ends.
+
+The box is a part of the environment that moves on its own. A neighbor list beside it was made in another box and does
+not know; a node that holds both, and tells its list of the box, follows.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.helpers import assert_same_bits
+from treedyn import particles as tp
+
+KEY = jax.random.key(3)
+CUTOFF, SKIN, SPACING, DT = 1.5, 0.4, 1.4, 0.005
+# So small that particles come near each other across the faces before they push: what they do not do themselves, to the
+# list, is done by the box.
+PAIR = tp.shifted(tp.lennard_jones(sigma=0.5), CUTOFF)
+SHRINK, GROW = 0.8 ** (1 / 100), 1.2 ** (1 / 100)
+
+
+def space_of(cell):
+    return tp.triclinic(cell) if cell.ndim == 2 else tp.periodic(cell)
+
+
+class Box(td.Advancing):
+    """A box that is scaled after every step."""
+
+    cell: jax.Array
+    factor: jax.Array
+
+    def advance(self, state):
+        return self.replace(cell=self.cell * self.factor)
+
+
+class Followed(td.Refreshable, td.Advancing):
+    """A box that is scaled after every step, and a list that is asked, and made, in the box of now."""
+
+    cell: jax.Array
+    factor: jax.Array
+    lists: tp.NeighborList
+
+    @property
+    def status(self):
+        return self.lists.status
+
+    def valid(self, position, margin=1.0):
+        return self.lists.valid(position, margin, space_of(self.cell))
+
+    def rebuild(self, position):
+        return self.replace(lists=self.lists.rebuild(position, space_of(self.cell)))
+
+    def allocate(self, position):
+        return self.replace(lists=self.lists.allocate(position, space_of(self.cell)))
+
+    def advance(self, state):
+        return self.replace(cell=self.cell * self.factor)
+
+
+def beside(position, env):
+    return tp.pair_energy(PAIR, space_of(env["box"].cell))(position, env["lists"])
+
+
+def inside(position, env):
+    return tp.pair_energy(PAIR, space_of(env.cell))(position, env.lists)
+
+
+@jax.jit
+def of_all_pairs(position, cell):
+    energy, gradient = jax.value_and_grad(lambda x: tp.pair_energy(PAIR, space_of(cell))(x))(position)
+    return energy, -gradient
+
+
+# dimension, particles along an edge, oblique
+SHAPES = {
+    "rectangle": (2, 6, False),
+    "rhombus": (2, 6, True),
+    "cuboid": (3, 4, False),
+    "triclinic": (3, 4, True),
+    "small": (2, 3, False),
+}
+
+
+def start(shape, factor, follows, kT=0.02):
+    dimension, side, oblique = SHAPES[shape]
+    lattice = np.stack(np.meshgrid(*[np.arange(side)] * dimension), axis=-1).reshape(-1, dimension) + 0.5
+    cell = np.full(dimension, side * SPACING)
+    position = lattice * SPACING
+    if oblique:
+        slant = np.eye(dimension) + 0.2 * np.tril(np.ones((dimension, dimension)), -1)
+        cell, position = np.diag(cell) @ slant, position @ slant
+    position, cell = jnp.asarray(position), jnp.asarray(cell)
+    lists = tp.neighbor_list(space_of(cell), CUTOFF, skin=SKIN, headroom=4.0).allocate(position)
+    parts = {"cell": cell, "factor": jnp.asarray(factor)}
+    env = Followed(**parts, lists=lists) if follows else {"box": Box(**parts), "lists": lists}
+    dynamics = td.nve(inside if follows else beside, dt=DT)
+    return dynamics, dynamics.init(KEY, position, env, kT=kT), env
+
+
+def observe(state):
+    return state.position, state.energy, state.force
+
+
+def go(start, steps=100, every=1, chunk=None):
+    return td.run(*start, steps=steps, every=every, chunk=chunk, record=observe, on_failure="return")
+
+
+def assert_exact(out, cell, factor, first=0):
+    """Require energy and forces of every record to be those of all pairs, in the box before it moved on."""
+    assert out.steps > 4 and len(out.records[0]) == out.steps
+    for k, (position, energy, force) in enumerate(zip(*out.records, strict=True)):
+        expected, pull = of_all_pairs(position, cell * factor ** (first + k))
+        np.testing.assert_allclose(energy, expected, rtol=1e-10)
+        np.testing.assert_allclose(force, pull, rtol=0, atol=1e-10 * np.max(np.abs(pull)))
+
+
+def slowly(*shapes):
+    return [pytest.param(shape, marks=pytest.mark.slow) for shape in shapes]
+
+
+@pytest.mark.parametrize("factor", [SHRINK, GROW], ids=["shrinks", "grows"])
+@pytest.mark.parametrize("shape", slowly("cuboid", "rhombus"))
+def test_a_list_beside_a_box_that_moves_is_right_or_ends_the_run(shape, factor):
+    system = start(shape, factor, follows=False)
+    out = go(system)
+    assert_exact(out, system[2]["box"].cell, factor)
+    # the list cannot learn of the box, so the energy refuses it as soon as a pair may be missing
+    assert out.failure is not None and out.failure.status == td.Status.NONFINITE
+    assert "every neighbor list was made in the same box as its energy" in str(out.failure)
+    assert out.steps == out.state.step and np.isfinite(out.state.position).all() and np.isfinite(out.state.energy)
+
+
+@pytest.mark.parametrize("factor", [SHRINK, GROW], ids=["shrinks", "grows"])
+@pytest.mark.parametrize("shape", ["cuboid", *slowly("rectangle", "triclinic")])
+def test_a_list_that_follows_its_box_finds_every_pair(shape, factor):
+    system = start(shape, factor, follows=True)
+    out = go(system)
+    cell = system[2].cell
+    assert_exact(out, cell, factor)
+    if out.failure is None:
+        assert out.rebuilds > 5 and out.steps == 100
+        np.testing.assert_allclose(out.env.cell, cell * factor**100)
+        return
+    # the cells of the list became narrower than it reaches: it says so, and a new one goes on from where it was
+    taken = 0
+    while out.failure is not None:
+        assert factor < 1 and out.failure.status == td.Status.BOX and int(out.state.status) == 0
+        taken += out.steps
+        out = go((system[0], out.state, out.env.allocate(out.state.position)), 100 - taken)
+        assert_exact(out, cell, factor, taken)
+    assert taken + out.steps == 100
+
+
+@pytest.mark.slow
+def test_a_box_below_twice_the_reach_of_its_list_ends_the_run_with_the_last_good_state():
+    system = start("small", 0.998, follows=True)
+    out, side = go(system), float(system[2].cell[0])
+    assert_exact(out, system[2].cell, 0.998)
+    assert out.failure is not None and out.failure.status == td.Status.BOX and int(out.state.status) == 0
+    # where the list was last made the box was large enough; there is none that could be made now
+    now = side * 0.998**out.steps
+    assert now < 2 * (CUTOFF + SKIN) < side
+    with pytest.raises(ValueError, match=r"skin: cutoff \+ skin must stay within half of the smallest box height"):
+        out.env.allocate(out.state.position)
+
+
+@functools.cache
+def warm(factor):
+    system = start("cuboid", factor, follows=True, kT=0.5)
+    return system, go(system, 60, every=60)
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+@pytest.mark.parametrize("factor", [0.9995, 1.0005])
+def test_how_a_run_with_a_moving_box_is_cut_changes_no_bit(factor, chunk):
+    system, expected = warm(factor)
+    out = go(system, 60, every=60, chunk=chunk)
+    assert out.rebuilds == expected.rebuilds > 2
+    assert_same_bits((out.state, out.env), (expected.state, expected.env))
