@@ -109,11 +109,11 @@ def go(start, steps=100, every=1, chunk=None):
     return td.run(*start, steps=steps, every=every, chunk=chunk, record=observe, on_failure="return")
 
 
-def assert_exact(out, cell, factor, first=0):
+def assert_exact(out, cell, factor):
     """Require energy and forces of every record to be those of all pairs, in the box before it moved on."""
     assert out.steps > 4 and len(out.records[0]) == out.steps
     for k, (position, energy, force) in enumerate(zip(*out.records, strict=True)):
-        expected, pull = of_all_pairs(position, cell * factor ** (first + k))
+        expected, pull = of_all_pairs(position, cell * factor**k)
         np.testing.assert_allclose(energy, expected, rtol=1e-10)
         np.testing.assert_allclose(force, pull, rtol=0, atol=1e-10 * np.max(np.abs(pull)))
 
@@ -141,18 +141,11 @@ def test_a_list_that_follows_its_box_finds_every_pair(shape, factor):
     out = go(system)
     cell = system[2].cell
     assert_exact(out, cell, factor)
-    if out.failure is None:
-        assert out.rebuilds > 5 and out.steps == 100
-        np.testing.assert_allclose(out.env.cell, cell * factor**100)
-        return
-    # the cells of the list became narrower than it reaches: it says so, and a new one goes on from where it was
-    taken = 0
-    while out.failure is not None:
-        assert factor < 1 and out.failure.status == td.Status.BOX and int(out.state.status) == 0
-        taken += out.steps
-        out = go((system[0], out.state, out.env.allocate(out.state.position)), 100 - taken)
-        assert_exact(out, cell, factor, taken)
-    assert taken + out.steps == 100
+    assert out.failure is None and out.rebuilds > 5 and out.steps == 100
+    np.testing.assert_allclose(out.env.cell, cell * factor**100)
+    if shape != "cuboid":  # which has one cell from the start; where cells become too narrow, the run makes fewer
+        before, after = (lists.grid.counts for lists in (system[2].lists, out.env.lists))
+        assert (out.allocations > 0 and after < before) == (factor < 1)
 
 
 @pytest.mark.slow

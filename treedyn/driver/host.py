@@ -23,7 +23,7 @@ _BUFFER_BYTES = 2**26
 _CHUNK_SECONDS = 0.5
 _TUNE_AFTER = 2.0  # seconds that are measured before lists are tuned
 _LARGEST_CHUNK = 2**30
-_REPAIRABLE = Status.OVERFLOW
+_REPAIRABLE = Status.OVERFLOW | Status.BOX
 
 
 @partial(jax.jit, static_argnames=("until",))
@@ -177,10 +177,9 @@ class Host:
     def _repair(self, trouble: Status) -> None:
         # What came of an incomplete list says nothing, so a repair comes first; what was repaired at this very step and
         # is in trouble again cannot be repaired.
-        if not trouble & _REPAIRABLE or self.repaired == self.taken:
+        if not trouble & _REPAIRABLE or self.repaired == self.taken or not self._grow():
             raise self.error(trouble)
         # Every accepted force stood on valid ground, so there is nothing to undo: only the refused step is taken again.
-        self._grow()
         self.repaired = self.taken
 
     def _tune(self, left: int) -> None:
@@ -193,11 +192,16 @@ class Host:
             if changed:
                 self._reshaped()
 
-    def _grow(self) -> None:
+    def _grow(self) -> bool:
+        """Allocate the environment anew; return whether there is one that fits."""
         # for the position that it had been rebuilt for: the list is then what a larger one would have been in every bit
-        self.env = environment.allocate(self.env, tree.unbox(self.ahead))
+        try:
+            self.env = environment.allocate(self.env, tree.unbox(self.ahead))
+        except ValueError:  # the box became too small for any list
+            return False
         self.allocations += 1
         self._reshaped()
+        return True
 
     def _reshaped(self) -> None:
         self.cold = True

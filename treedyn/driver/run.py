@@ -34,7 +34,7 @@ class Run:
         reduced: the results of the reducers, in a tree like `reduce`.
         steps: steps taken.
         rebuilds: how often the environment was rebuilt.
-        allocations: how often it ran out of room and was allocated anew.
+        allocations: how often it had to be allocated anew, for more room or for another box.
         failure: why the run ended before its time, where `on_failure="return"`; else `None`.
         seconds: wall time without the chunks that compile: the first one, and one after each allocation.
         steps_per_second: speed without those; NaN where there was no other.
@@ -105,8 +105,8 @@ def run(
 
     Raises:
         ValueError: an argument does not fit.
-        SimulationError: a number is not finite, energy came from nowhere, a particle moved too far in one step, or the box
-            became too small. The last good state, environment and records are attributes of the error.
+        SimulationError: a number is not finite, energy came from nowhere, a particle moved too far in one step, or the
+            box became too small. The last good state, environment and records are attributes of the error.
         OutputError: an output or a checkpoint could not be written; with the same attributes.
         DamagedFile: the folder has checkpoints, but all of them are damaged.
 
