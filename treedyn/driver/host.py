@@ -57,22 +57,23 @@ class Host:
         dynamics: Dynamics,
         state: State,
         env: PyTree,
-        recorders: list[Recorder],
+        memory: Recorder | None,
         reduce: PyTree,
         every: int,
         until: Any,
         outputs: Outputs,
     ) -> None:
         self.dynamics, self.state, self.env, self.ahead = dynamics, state, env, state.boxed
-        self.recorders, self.reduce, self.every, self.until = recorders, reduce, every, until
+        self.memory, self.reduce, self.every, self.until = memory, reduce, every, until
         self.outputs, self.origin = outputs, int(state.step)
+        self.recorders = [*([] if memory is None else [memory]), *outputs.recorders]
         self.sums = stream.init(reduce, state, env)
         self.taken, self.rebuilds, self.allocations, self.finished = 0, 0, 0, False
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
         self.repaired, self.untuned, self.cold = -1, True, True
-        for recorder in recorders:
-            recorder.begin(state, env, _BUFFER_BYTES // len(recorders))
+        for recorder in self.recorders:
+            recorder.begin(state, env, _BUFFER_BYTES // len(self.recorders))
 
     def begin(self) -> None:
         """Refuse a state in trouble, unless all that happened was `init` with an environment of other positions."""
@@ -152,11 +153,11 @@ class Host:
 
     def _deliver(self, before: int) -> None:
         """Keep what was recorded since the step `before`, and hand it to the writers."""
-        for k, recorder in enumerate(self.recorders, len(self.outputs.outputs) - len(self.recorders)):
+        if self.memory is not None:
+            self.chunks.append(self.memory.take(before, self.taken)[1])
+        for k, recorder in enumerate(self.outputs.recorders):
             steps, records = recorder.take(before, self.taken)
-            if k < 0:
-                self.chunks.append(records)
-            elif len(steps):
+            if len(steps):
                 with self.saving(f"outputs[{k}]"):
                     self.outputs.write(k, self.origin + steps, tree.unbox(records))
 
@@ -208,16 +209,11 @@ class Host:
         for recorder in self.recorders:
             recorder.check(self.state, self.env)
 
-    @property
-    def in_memory(self) -> Recorder | None:
-        """Return what records for `run` to return."""
-        return self.recorders[0] if len(self.recorders) > len(self.outputs.outputs) else None
-
     def records(self) -> PyTree:
         """Return what was recorded so far, stacked."""
-        if (recorder := self.in_memory) is None:
+        if self.memory is None:
             return None
-        empty = jax.tree.map(lambda x: np.zeros((0, *x.shape), x.dtype), recorder.shapes)
+        empty = jax.tree.map(lambda x: np.zeros((0, *x.shape), x.dtype), self.memory.shapes)
         return tree.unbox(jax.tree.map(lambda *parts: np.concatenate(parts), empty, *self.chunks))
 
     def error(self, trouble: Status) -> SimulationError:

@@ -23,8 +23,8 @@ class Keeper:
             "start": describe(host.state),
             "dynamics": describe(host.dynamics),
             "reduce": describe(host.reduce),
-            "every": None if host.in_memory is None and host.reduce is None else host.every,
-            "records": host.in_memory is not None,
+            "every": None if host.memory is None and host.reduce is None else host.every,
+            "records": host.memory is not None,
         }
 
     def begin(self, resume: str, steps: int) -> None:
@@ -58,8 +58,8 @@ class Keeper:
             )
         host.state, host.env, host.ahead, host.sums = moment.state, moment.env, moment.ahead, moment.sums
         host.taken, host.rebuilds, host.allocations, host.finished, host.untuned = note["counts"]
-        if host.in_memory is not None:
-            host.chunks = self.folder.records(host.in_memory.shapes)
+        if host.memory is not None:
+            host.chunks = self.folder.records(host.memory.shapes)
         self.written, self.stacked = host.taken, len(host.chunks)
         host.outputs.resume(host.origin, host.origin + host.taken)
         return True

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from treedyn.check import instance, integer
+from treedyn.driver.recorder import Recorder
 from treedyn.files.background import Background, background
 from treedyn.files.writer import Writer
 from treedyn.target import observing
@@ -76,6 +77,7 @@ class Outputs:
 
     def __init__(self, outputs: Sequence[Output]) -> None:
         self.outputs = tuple(outputs)
+        self.recorders = [Recorder(f"outputs[{k}]: record", x.record, x.every) for k, x in enumerate(self.outputs)]
         self.threads: list[Background] = []
 
     def __enter__(self) -> Self:

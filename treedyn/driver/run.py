@@ -126,9 +126,8 @@ def run(
     if not isinstance(progress, str):
         flag("progress", progress)
     check_reducers("reduce", reduce)
-    recorders = [] if record is None else [Recorder("record", record, every)]
-    recorders += [Recorder(f"outputs[{k}]: record", x.record, x.every) for k, x in enumerate(written.outputs)]
-    host = Host(dynamics, state, env, recorders, reduce, every, until if until is None else Named(until), written)
+    memory = None if record is None else Recorder("record", record, every)
+    host = Host(dynamics, state, env, memory, reduce, every, until if until is None else Named(until), written)
     failure = None
     with contextlib.ExitStack() as stack:
         keeper = None
