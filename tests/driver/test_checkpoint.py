@@ -80,6 +80,18 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, harm):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*the checkpoint before it is used")
+def test_damaged_checkpoints_take_no_place_of_good_ones(tmp_path, whole):
+    go_on(tmp_path, 30, checkpoint_every=10)
+    for file in sorted(tmp_path.glob("step-*"))[1:]:
+        file.write_bytes(b"PK")
+    go_on(tmp_path, 15, checkpoint_every=5, keep=2)
+    assert sorted(file.name for file in tmp_path.glob("step-*")) == ["step-000000000010.npz", "step-000000000015.npz"]
+    out = go_on(tmp_path)
+    assert_same_bits((out.state, out.records), (whole.state, whole.records))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*the checkpoint before it is used")
 def test_damage_to_all_of_them_is_an_error_and_nothing_is_deleted(tmp_path):
     go_on(tmp_path, 20, checkpoint_every=10)
     files = sorted(tmp_path.glob("step-*"))

@@ -138,6 +138,41 @@ def test_no_checkpoint_is_ahead_of_the_outputs(tmp_path, monkeypatch):
     assert seen == [(0, None), (10, 10), (20, 20), (30, 30)]
 
 
+def test_two_runs_in_one_file_go_on_where_the_second_was_killed(tmp_path):
+    def go(steps, writer):
+        once = {"every": 4, "record": where, "outputs": [td.Output(writer, where, 4)]}
+        first = td.run(DYNAMICS, *begin(), steps=20, checkpoint=tmp_path / "a", **once)
+        td.run(DYNAMICS, first.state, first.env, steps=steps, checkpoint=tmp_path / "b", **once)
+
+    whole, kept = Kept(), Kept()
+    go(20, whole)
+    for file in [*tmp_path.glob("a/*"), *tmp_path.glob("b/*")]:
+        file.unlink()
+    go(12, kept)
+    go(20, kept)
+    assert kept.steps == whole.steps == list(range(4, 41, 4))
+    assert_same_bits(kept.stacked(), whole.stacked())
+
+
+def test_a_resumed_run_cuts_no_file_that_is_not_its_own(tmp_path):
+    def go(steps, path):
+        with files.CSVWriter(path, mode="a") as table:
+            output = td.Output(table, lambda s: {"potential": s.energy}, 4)
+            td.run(DYNAMICS, *begin(), steps=steps, checkpoint=tmp_path / "c", outputs=[output])
+
+    with files.CSVWriter(tmp_path / "other.csv") as table:
+        td.run(DYNAMICS, *begin(), steps=40, outputs=[td.Output(table, lambda s: {"potential": s.energy}, 2)])
+    other = (tmp_path / "other.csv").read_bytes()
+    go(20, tmp_path / "own.csv")
+    with pytest.raises(ValueError, match=r"outputs\[0\]: its writer holds frames up to step 40.*begins at step 20"):
+        go(30, tmp_path / "other.csv")
+    assert (tmp_path / "other.csv").read_bytes() == other
+    go(28, tmp_path / "new.csv")
+    go(32, tmp_path / "own.csv")
+    assert list(files.read_table(tmp_path / "new.csv")["step"]) == [24, 28]
+    assert list(files.read_table(tmp_path / "own.csv")["step"]) == [4, 8, 12, 16, 20, 32]
+
+
 def test_a_file_that_is_gone_is_told(tmp_path):
     def go(steps, writer):
         return td.run(DYNAMICS, *begin(), steps=steps, checkpoint=tmp_path, outputs=[td.Output(writer, where, 4)])

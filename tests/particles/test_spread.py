@@ -45,15 +45,31 @@ def test_a_list_ends_at_its_spread_along_every_axis(dimension):
     lists, x = still(1e-3, dimension)
     spread = largest_spread(1e-3, SKIN, CUTOFF, dimension)
     way = jax.random.normal(jax.random.key(1), x.shape)
-    way = way * spread / jnp.sqrt(jnp.mean(way**2))
+    square = jnp.sum(way**2, axis=1)
+    way = way * spread / jnp.sqrt(jnp.mean(square**2) / ((dimension + 2) * jnp.mean(square)))
     assert bool(lists.valid(x + 0.999 * way)) and not bool(lists.valid(x + 1.001 * way))
     assert not bool(lists.valid(x.at[0, 0].set(jnp.nan)))
 
 
-def test_one_particle_that_flies_through_ends_a_list_that_hardly_moves():
-    lists, x = still(1e-3)
+def crowd():
+    x = jax.random.uniform(KEY, (4000, 3), maxval=16.0)
+    lists = tp.neighbor_list(tp.periodic(16.0), CUTOFF, skin=SKIN, tolerance=1e-3).allocate(x)
+    return lists, x, largest_spread(1e-3, SKIN, CUTOFF, 3) * jax.random.normal(jax.random.key(1), x.shape)
+
+
+@pytest.mark.parametrize("many", [80, 400, 2000])
+def test_few_that_move_far_end_a_list_as_all_would(many):
+    lists, x, way = crowd()
+    way = way.at[many:].set(0.0)
+    assert bool(lists.valid(x + 0.8 * way)) and not bool(lists.valid(x + 1.2 * way))
+
+
+def test_one_particle_that_flies_through_ends_a_list():
+    lists, x, way = crowd()
     limit = FURTHEST * largest_spread(1e-3, SKIN, CUTOFF, 3)
-    assert bool(lists.valid(x.at[7, 1].add(0.999 * limit))) and not bool(lists.valid(x.at[7, 1].add(1.001 * limit)))
+    for part, holds in ((0.999, True), (1.001, False)):
+        flown = (0.5 * way).at[7].set(jnp.array([0.0, part * limit, 0.0]))
+        assert bool(lists.valid(x + flown)) == holds
 
 
 def test_strain_of_the_box_uses_up_the_skin_as_ever():

@@ -138,7 +138,11 @@ class Folder:
         save(self.path / f"step-{step:012d}.npz", moment, note={**note, "pieces": sized})
         self.pieces = pieces
         mine = {f"step-{step:012d}.npz", *pieces}
-        for file in [*(x for x in self.strangers if x.name not in mine), *self.files()[self.keep :]]:
+        # later ones were passed over, because they are damaged: they must not take the places of good ones
+        here = self.path / f"step-{step:012d}.npz"
+        later = [file for file in self.files() if file > here]
+        old = [file for file in self.files() if file <= here][self.keep :]
+        for file in [*(x for x in self.strangers if x.name not in mine), *later, *old]:
             file.unlink(missing_ok=True)
         self.strangers = []
 

@@ -172,8 +172,9 @@ class Host:
 
     def flush(self) -> None:
         """Return once every output is on the disk."""
-        with self.saving("outputs"):
-            self.outputs.flush()
+        for k in range(len(self.outputs.outputs)):
+            with self.saving(f"outputs[{k}]"):
+                self.outputs.flush(k)
 
     def _repair(self, trouble: Status) -> None:
         # What came of an incomplete list says nothing, so a repair comes first; what was repaired at this very step and

@@ -18,7 +18,8 @@ class Keeper:
 
     def __init__(self, host: Any, folder: Folder, every: int | None, stop: Stop) -> None:
         self.host, self.folder, self.every, self.stop = host, folder, every, stop
-        self.written, self.stacked, self.time = 0, 0, time.perf_counter()
+        self.written: int | None = None
+        self.stacked, self.time = 0, time.perf_counter()
         self.about = {
             "start": describe(host.state),
             "dynamics": describe(host.dynamics),
@@ -29,14 +30,17 @@ class Keeper:
 
     def begin(self, resume: str, steps: int) -> None:
         """Go on from the folder, or begin anew."""
-        if not self._resumed(resume, steps):
+        known = self._resumed(resume, steps)
+        if known is None:
             self.host.begin()
-            if self.host.outputs.outputs:
-                # a process that dies before its first checkpoint leaves frames, and something must tell whose they are
-                self.write()
+            known = []
+        if set(self.host.outputs.names) - set(known):
+            # a process that dies before its next checkpoint leaves frames, and something must tell whose they are
+            self.written = None
+            self.write()
 
-    def _resumed(self, resume: str, steps: int) -> bool:
-        """Fill the host from the folder; return whether there was something to go on from."""
+    def _resumed(self, resume: str, steps: int) -> list[str] | None:
+        """Fill the host from the folder; return the names of its outputs, `None` where it is empty."""
         host = self.host
         like = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
         found = None
@@ -49,7 +53,7 @@ class Keeper:
                 f'resume: "must", but {self.folder.path} holds no checkpoint; check the path, or pass resume="auto"'
             )
         if found is None:
-            return False
+            return None
         moment, note = found
         if note["counts"][0] > steps:
             raise ValueError(
@@ -61,8 +65,10 @@ class Keeper:
         if host.memory is not None:
             host.chunks = self.folder.records(host.memory.shapes)
         self.written, self.stacked = host.taken, len(host.chunks)
-        host.outputs.resume(host.origin, host.origin + host.taken)
-        return True
+        if host.taken >= steps or host.finished:
+            return host.outputs.names  # it is over and writes nothing: what is there may be of another run by now
+        host.outputs.resume(host.origin, host.origin + host.taken, note["outputs"])
+        return note["outputs"]
 
     def left(self) -> int:
         """Return the steps until the next checkpoint."""
@@ -84,15 +90,16 @@ class Keeper:
     def write(self) -> None:
         """Write a checkpoint, unless this very one is there."""
         host = self.host
-        if host.taken == self.written and host.taken:
+        if host.taken == self.written:
             return
         moment = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
         counts = [host.taken, host.rebuilds, host.allocations, host.finished, host.untuned]
         chunks = host.chunks[self.stacked :]
         fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None
         host.flush()  # no checkpoint may be ahead of what is written
+        note = {"about": self.about, "counts": counts, "outputs": host.outputs.names}
         with host.saving("the checkpoint"):
-            self.folder.write(moment, {"about": self.about, "counts": counts}, fresh, host.taken)
+            self.folder.write(moment, note, fresh, host.taken)
         self.written, self.stacked, self.time = host.taken, len(host.chunks), time.perf_counter()
 
 

@@ -93,22 +93,43 @@ class Outputs:
                     raise
                 error.add_note(f"A writer failed as well: {problem}")
 
-    def begin(self, step: int) -> None:
+    @property
+    def names(self) -> list[str]:
+        """Return what the frames of each are known by."""
+        return [output.writer.name for output in self.outputs]
+
+    def begin(self, step: int, known: Sequence[str] = ()) -> None:
         """Refuse files with frames that a run from `step` on would write again.
+
+        Args:
+            step: where it begins.
+            known: names of those that are the run's own, from before.
 
         Raises:
             ValueError: there is one.
         """
         for k, output in enumerate(self.outputs):
-            if (last := output.writer.last) is not None and last > step:
+            if output.writer.name not in known and (last := output.writer.last) is not None and last > step:
                 raise ValueError(
                     f"outputs[{k}]: its writer holds frames up to step {last}, and the run begins at step {step}; "
                     f'write to another file, open this one with mode="w", or drop them by writer.rewind({step})'
                 )
 
-    def resume(self, origin: int, step: int) -> None:
-        """Drop the frames after `step`, which a run that began at `origin` and goes on from there writes again."""
+    def resume(self, origin: int, step: int, known: Sequence[str]) -> None:
+        """Drop the frames after `step`, which a run that began at `origin` and goes on from there writes again.
+
+        Args:
+            origin: where the run began.
+            step: where it goes on.
+            known: names of those that it has written to before.
+
+        Raises:
+            ValueError: another file has frames after `step`.
+        """
+        self.begin(step, known)
         for k, output in enumerate(self.outputs):
+            if output.writer.name not in known:
+                continue
             output.writer.rewind(step)
             due = origin + (step - origin) // output.every * output.every
             if due > origin and (output.writer.last is None or output.writer.last < due):
@@ -122,10 +143,9 @@ class Outputs:
         """Hand over frames of the k-th output."""
         self.threads[k].write(steps, frames)
 
-    def flush(self) -> None:
-        """Return once all that was handed over is on the disk."""
-        for thread in self.threads:
-            thread.flush()
+    def flush(self, k: int) -> None:
+        """Return once all that was handed over to the k-th output is on the disk."""
+        self.threads[k].flush()
 
 
 def check_outputs(outputs: Any) -> tuple[Output, ...]:

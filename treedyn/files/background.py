@@ -27,6 +27,11 @@ class Background(Writer):
         self._raised = self._closed = False
 
     @property
+    def name(self) -> str:
+        """Return the name of the other writer."""
+        return self._writer.name
+
+    @property
     def last(self) -> int | None:  # type: ignore[override]
         """Return the step of the last frame that was written, once all are."""
         if not self._closed:

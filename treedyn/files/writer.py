@@ -42,6 +42,12 @@ class Writer(Closing):
 
     last: int | None = None
 
+    @property
+    def name(self) -> str:
+        """Return what the frames are known by when a run goes on: the name of the file, where there is one."""
+        path = getattr(self, "_path", None)
+        return type(self).__name__ if path is None else f"{type(self).__name__} {Path(path).name}"
+
     @abstractmethod
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add frames at the end.

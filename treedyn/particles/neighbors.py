@@ -108,7 +108,7 @@ class NeighborList(Recipe, Refreshable):
         $$ 2 \max_i |u_i| + \lVert F - 1 \rVert\, (r_c + s) \le \mathrm{margin} \cdot s $$
 
         with the displacements $u$ since the list was built, on top of the deformation $F$ of the box, cutoff $r_c$ and
-        skin $s$. Where the list may miss a part of the pairs (`tolerance`), the mean of $u^2$ is what counts instead.
+        skin $s$. Where the list may miss a part of the pairs (`tolerance`), the moments of $u$ are what counts instead.
 
         Args:
             position: the position.

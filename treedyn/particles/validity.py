@@ -66,7 +66,9 @@ def holds(
         return jnp.all(square <= left * left / 4) & (left >= 0)
     # As a part of what is left: the part of pairs that is missed shrinks with both.
     variance = (spread * left) ** 2
-    few = jnp.mean(square) <= len(moved) * variance
+    # The fourth moment beside the second: equal to the variance for normal displacements, and that of the ones who move
+    # where others stand still.
+    few = jnp.mean(square * square) <= (len(moved) + 2) * variance * jnp.mean(square)
     return few & jnp.all(square <= FURTHEST**2 * variance) & (left >= 0)
 
 
