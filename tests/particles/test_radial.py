@@ -166,14 +166,14 @@ def test_free_space_takes_a_volume():
     ("change", "match"),
     [
         ({"bins": 0}, "bins: expected an integer"),
-        ({"cutoff": -1.0}, "cutoff: expected one positive"),
-        ({"cutoff": np.inf}, "cutoff: expected one positive"),
+        ({"cutoff": -1.0}, "cutoff: expected one number, positive"),
+        ({"cutoff": np.inf}, "cutoff: expected one number, positive"),
         ({"cutoff": 3.1}, "cutoff: minimum image allows"),
-        ({"volume": 0.0}, "volume: expected one positive"),
+        ({"volume": 0.0}, "volume: expected one number, positive"),
         ({"species": [0, -1]}, "species: expected integers"),
         ({"species": [0.0, 1.0]}, "species: expected integers"),
         ({"species": [0, 1, 1]}, "species: expected one for each of the 2 points"),
-        ({"select": 3}, "of: expected a function"),
+        ({"select": 3}, "select: expected a function"),
         ({"space": 3}, "space: expected a Space"),
     ],
 )

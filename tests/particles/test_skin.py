@@ -70,7 +70,7 @@ def test_the_skin_of_a_small_box_fits_it():
 def test_a_run_that_tunes_its_skin_has_the_same_trajectory(monkeypatch):
     dynamics, state, env = system(0.3)
     fixed = td.run(dynamics, state, env, steps=60, record=lambda state: state.position)
-    monkeypatch.setattr(importlib.import_module("treedyn.driver.run"), "_TUNE_AFTER", 0.0)
+    monkeypatch.setattr(importlib.import_module("treedyn.driver.host"), "_TUNE_AFTER", 0.0)
     monkeypatch.setattr(neighbors, "WORTH", 0.0)
     monkeypatch.setattr(neighbors, "best_skin", lambda *_: (0.15, 1.0))
     _, _, env = system("auto")
