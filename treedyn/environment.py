@@ -122,25 +122,26 @@ def _is_advancing(x: Any) -> bool:
     return isinstance(x, Advancing)
 
 
-def _nodes(env: PyTree) -> list[Refreshable]:
+def refreshable(env: PyTree) -> list[Refreshable]:
+    """Return the parts of `env` that have to be kept valid."""
     return [x for x in jax.tree.leaves(env, is_leaf=_is_refreshable) if _is_refreshable(x)]
 
 
-def refreshable(env: PyTree) -> bool:
-    """Tell whether anything in `env` has to be kept valid."""
-    return bool(_nodes(env))
+def plain(env: PyTree) -> PyTree:
+    """Return `env` with `None` for every part that has to be kept valid: what does not follow from a position."""
+    return _each(_is_refreshable, lambda _: None, env)
 
 
 def valid(env: PyTree, position: PyTree) -> jax.Array:
     """Tell whether every part of `env` holds at `position`."""
-    held = [jnp.asarray(node.valid(position)) for node in _nodes(env)]
+    held = [jnp.asarray(node.valid(position)) for node in refreshable(env)]
     return jnp.all(jnp.stack(held)) if held else jnp.asarray(True)
 
 
 def status(env: PyTree) -> jax.Array:
     """Return the status words of all parts of `env`, combined."""
     word = jnp.uint32(0)
-    for node in _nodes(env):
+    for node in refreshable(env):
         word = word | node.status
     return word
 

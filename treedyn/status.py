@@ -47,8 +47,8 @@ _ADVICE = {
     Status.TOO_FAR: "a particle moved further than half the skin in a single step: "
     "the dynamics is exploding; reduce dt, minimize the start configuration, or check units and masses",
     Status.EXPLODING: "the kinetic energy grew in one step to more than a hundred times what forces and thermostats "
-    "can give: reduce dt, minimize the start configuration, check units and masses; energy that is put in on "
-    "purpose needs momenta to begin with",
+    "can give: reduce dt, minimize the start configuration, check units and masses; an operator of your own that puts "
+    "energy in on purpose says so by accounts = False, or by its energy()",
     Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite: "
     "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
     "made in the same box as its energy",

@@ -1,5 +1,8 @@
 """A tree comes back from its file in every bit, and a file that is not what was written is never believed."""
 
+import errno
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,6 +124,19 @@ def test_what_is_no_archive_of_ours_is_refused(folder):
         td.load(folder / "foreign.npz", {"a": np.zeros(3)})
     with pytest.raises(FileNotFoundError, match=r"no such file"):
         td.load(folder / "none.npz", 1.0)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
+def test_a_file_that_may_not_be_opened_is_not_called_damaged(folder, monkeypatch, number):
+    td.save(folder / "x.npz", {"a": jnp.ones(3)})
+
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(archive.zipfile, "ZipFile", refused)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        td.load(folder / "x.npz", {"a": jnp.ones(3)})
+    assert caught.value.errno == number
 
 
 def test_a_disk_that_is_full_leaves_the_old_file(folder, monkeypatch):

@@ -133,8 +133,11 @@ def test_another_run_is_refused_until_it_is_told_to_replace(tmp_path):
 
 @pytest.mark.slow
 def test_must_resume_refuses_an_empty_folder(tmp_path):
-    with pytest.raises(ValueError, match=r"must.*holds no checkpoint"):
+    with pytest.raises(ValueError, match=r"must.*there is no folder"):
         go_on(tmp_path / "new" / "one", resume="must")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"must.*holds no checkpoint"):
+        go_on(tmp_path, resume="must")
     go_on(tmp_path, 8)
     assert go_on(tmp_path, 12, resume="must").steps == 12
 
@@ -148,6 +151,7 @@ def test_must_resume_refuses_an_empty_folder(tmp_path):
         ({"checkpoint_every": 1.5}, "checkpoint_every: expected an integer"),
         ({"keep": 0}, "keep: expected an integer of at least 1"),
         ({"resume": "maybe"}, "resume: expected 'auto', 'never' or 'must', got 'maybe'"),
+        ({"checkpoint": None, "keep": 0}, "keep: expected an integer of at least 1"),
         ({"checkpoint": None, "resume": "must"}, "they go with a folder"),
         ({"checkpoint": None, "checkpoint_every": 5}, "they go with a folder"),
     ],

@@ -24,15 +24,20 @@ def finite(tree):
 # --- something that is not finite, at one step -----------------------------------------------------------------------
 
 
-class Fuse(td.Advancing):
-    """Goes off once, in the step after `steps` of them; `fault` is the number of what goes wrong then."""
+class Clock(td.Advancing):
+    """Something happens once, in the step after `steps` of them."""
 
     steps: jax.Array
-    fault: jax.Array
     taken: jax.Array
 
     def advance(self, state):
         return self.replace(taken=self.taken + 1)
+
+
+class Fuse(Clock):
+    """Goes off; `fault` is the number of what goes wrong then."""
+
+    fault: jax.Array
 
 
 def fuse(fault, steps):
@@ -121,7 +126,7 @@ def test_a_run_that_failed_leaves_checkpoints_of_what_is_good(tmp_path):
         ]
         expected = take("none", 13, steps=13)
         assert_same_bits((caught.value.state, caught.value.records), (expected.state, expected.records))
-    out, expected = take("none", 13, steps=10, resume="must", **kept), take("none", 13, steps=10)
+    out, expected = take("one particle", 13, steps=10, resume="must", **kept), take("none", 13, steps=10)
     assert finite((out.state, out.records)) and out.failure is None
     assert_same_bits((out.state, out.records), (expected.state, expected.records))
 
@@ -164,15 +169,10 @@ def test_a_number_in_the_environment_stops_the_run_where_it_is_used():
 # --- someone who moves too far ---------------------------------------------------------------------------------------
 
 
-class Gun(td.Advancing):
-    """Pushes one particle during one step."""
+class Gun(Clock):
+    """Pushes one particle."""
 
-    steps: jax.Array
     push: jax.Array
-    taken: jax.Array
-
-    def advance(self, state):
-        return self.replace(taken=self.taken + 1)
 
 
 def shot(position, env):

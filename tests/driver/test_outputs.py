@@ -60,6 +60,10 @@ def begin():
     return DYNAMICS.init(KEY, position, env, kT=0.3), env
 
 
+def energies(state):
+    return {"potential": state.energy}
+
+
 def where(state):
     return {"x": state.position, "deep": (state.energy, state.step)}
 
@@ -235,6 +239,22 @@ def test_outputs_that_do_not_fit_are_refused():
     ]:
         with pytest.raises(ValueError, match=said):
             td.Output(*arguments)
+
+
+def test_two_outputs_into_one_file_are_refused(tmp_path):
+    state, env = begin()
+    (tmp_path / "sub").mkdir()
+    with (
+        files.CSVWriter(tmp_path / "x.csv", mode="a") as one,
+        files.CSVWriter(tmp_path / "sub" / ".." / "x.csv", mode="a") as same,
+        files.CSVWriter(tmp_path / "sub" / "x.csv") as other,
+    ):
+        for second in (same, files.background(same)):
+            with pytest.raises(ValueError, match=r"outputs\[1\]: another output has the same writer or file"):
+                td.run(DYNAMICS, state, env, steps=3, outputs=[td.Output(w, energies, 1) for w in (one, second)])
+        td.run(DYNAMICS, state, env, steps=3, outputs=[td.Output(w, energies, 1) for w in (one, other)])
+        assert one.last == other.last == 3 and same.last is None
+        second.close()
 
 
 PROGRAM = """

@@ -185,6 +185,14 @@ def test_progress_bar_shows_title_steps_and_speed(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_steps_are_counted_as_far_as_they_can_be():
+    dynamics, state = plain()
+    last = state.replace(step=jnp.int32(2**31 - 4))
+    assert td.run(dynamics, last, steps=3).state.step == 2**31 - 1
+    with pytest.raises(ValueError, match=r"steps: expected a state to take less than 2\^31 steps in all, got 4 after"):
+        td.run(dynamics, last, steps=4)
+
+
 def test_progress_without_tqdm_says_what_to_install(monkeypatch):
     dynamics, state = plain()
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)

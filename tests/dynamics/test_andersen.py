@@ -30,7 +30,7 @@ def test_collisions_happen_to_points_with_the_probability_of_the_rate():
     assert np.all(hit | miss)
     assert not np.all(changed["weights"].all(axis=1) | ~changed["weights"].any(axis=1))
     expected = 1 - np.exp(-rate * h)
-    for found in (hit.astype(float), changed["weights"].ravel().astype(float)):
+    for found in (hit, changed["weights"].ravel()):
         assert abs(sigmas(found, expected)) < 5
         assert abs(sigmas(found, rate * h)) > 5
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from treedyn import operators as to
 from treedyn import particles as tp
 
 KEY = jax.random.key(0)
@@ -96,3 +97,46 @@ def test_free_particles_at_rest_take_up_heat_without_complaint():
 def test_a_force_without_energy_is_taken_as_it_comes():
     dynamics = td.nve(td.from_force(lambda x: 1e9 * jnp.ones(3)), dt=0.1)
     assert dynamics.step(dynamics.init(KEY, jnp.zeros(3), momentum=jnp.zeros(3))).status == 0
+
+
+class Push(to.Operator):
+    """Puts energy into a system at rest, and may keep account of it."""
+
+    name = "push"
+    strength: float
+
+    def init(self, state):
+        return jnp.zeros(())
+
+    def apply(self, state, h, noise, memory):
+        old = td.kinetic_energy(state)
+        state = state.replace(momentum=jax.tree.map(lambda p: p + h * self.strength, state.momentum))
+        return state, memory - (td.kinetic_energy(state) - old)
+
+
+class Untold(Push):
+    accounts = False
+
+
+class Told(Push):
+    def energy(self, state, memory):
+        return memory
+
+
+@pytest.mark.parametrize("push, fine", [(Push, False), (Untold, True), (Told, True)])
+def test_energy_that_is_put_in_on_purpose_is_said_to_be(push, fine):
+    A, B, D = to.drift(td.euclidean()), to.kick(), push(strength=10.0)
+    dynamics = td.compose(td.from_energy(lambda x: jnp.sum(x**2) / 200), (D, B, A, B), dt=0.1)
+    state = dynamics.step(dynamics.init(KEY, jnp.zeros(4)))
+    assert td.Status(int(state.status)) == (td.Status.OK if fine else td.Status.EXPLODING)
+    if fine:
+        assert td.run(dynamics, state, steps=100).steps == 100
+    else:
+        assert "accounts = False" in td.Status.EXPLODING.advice
+
+
+def test_an_account_of_one_operator_is_no_excuse_for_another():
+    x = cluster(0.3)
+    A, B, D = to.drift(td.euclidean()), to.kick(), Told(strength=1e-3)
+    dynamics = td.compose(LJ, (D, B, A, B), dt=5e-3)
+    assert td.Status.EXPLODING in td.Status(int(dynamics.step(dynamics.init(KEY, x, kT=1.0)).status))

@@ -95,6 +95,10 @@ def test_a_list_refuses_points_and_spaces_of_another_kind():
 def test_points_are_picked_out_of_a_tree():
     lists = make(select=lambda position: position["atoms"]).allocate({"atoms": X, "box": 1.0})
     assert bool(lists.valid({"atoms": X, "box": 2.0}))
+    plain, tree = make().allocate(X), {"atoms": X, "box": 1.0}
+    for method in (make().allocate, plain.valid, plain.update, plain.rebuild, plain.allocate):
+        with pytest.raises(ValueError, match=r"neighbor_list\(\.\.\., select=lambda position: \.\.\.\)"):
+            method(tree)
     assert lists.rebuild({"atoms": X + 1, "box": 1.0}).allocate({"atoms": X}).reference.shape == X.shape
 
 

@@ -36,7 +36,7 @@ def standard_error(series: Any) -> np.ndarray:
         Flyvbjerg, Petersen, J. Chem. Phys. 91, 461 (1989), doi:10.1063/1.457480; block length: Lee et al., Phys. Rev. E
         83, 066706 (2011), doi:10.1103/PhysRevE.83.066706.
     """
-    blocks = check.reals("series", series, "real numbers along the first axis")
+    blocks = samples(series)
     if blocks.ndim == 0 or len(blocks) < 16:
         raise ValueError(f"series: expected at least 16 values along the first axis, got shape {blocks.shape}")
     n, length = len(blocks), 1
@@ -55,6 +55,17 @@ def standard_error(series: Any) -> np.ndarray:
             "The mean needs a longer run."
         )
     return error
+
+
+def samples(series: Any) -> np.ndarray:
+    """Return a series in double precision; whether something holds counts as 1 and 0, so that its mean is how often.
+
+    Raises:
+        ValueError: something is no finite real number.
+    """
+    if getattr(series, "dtype", None) == np.bool_:
+        return np.asarray(series, np.float64)
+    return check.reals("series", series, "real numbers along the first axis")
 
 
 def _naive(blocks: np.ndarray) -> np.ndarray:

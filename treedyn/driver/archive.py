@@ -5,9 +5,11 @@ damage is found by a library; writing aside, `fsync` and a rename make the file 
 (functions, the tree itself) is not written: a tree that is read back fills a tree that is given, like it.
 
 A changed byte can make a decoder raise anything. So where bytes are decoded, and only there, every exception means that
-the file is damaged.
+the file is damaged, but for those of a system that does not let it be read.
 """
 
+import contextlib
+import errno
 import json
 import os
 import zipfile
@@ -26,6 +28,8 @@ from treedyn.tree import PyTree
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
+# what a disk that lost bytes, or an offset that was changed, leads to; `None` is what decoders raise
+_UNREADABLE = {None, errno.EIO, errno.EINVAL}
 _NUMBERS = {"bool": "True".__eq__, "int": int, "float": float, "complex": complex}
 
 
@@ -124,11 +128,8 @@ def verify(path: str | os.PathLike[str]) -> None:
     Raises:
         DamagedFile: bytes were lost or changed.
     """
-    with _opened(Path(path)) as archive:
-        try:
-            wrong = archive.testzip()
-        except Exception as error:
-            raise DamagedFile(f"{path}: the file is damaged: {error}") from error
+    with _opened(Path(path)) as archive, _believed(f"{path}: the file"):
+        wrong = archive.testzip()
     if wrong is not None:
         raise DamagedFile(f"{path}: {wrong} is damaged: its checksum is wrong")
 
@@ -176,12 +177,9 @@ def _plain(leaf: Any, kind: str) -> np.ndarray:
 
 
 def _read(path: Any, archive: zipfile.ZipFile, index: int, leaf: dict[str, Any]) -> Any:
-    try:
-        with archive.open(_member(index)) as member:
-            array = np.lib.format.read_array(member, allow_pickle=False)
-            member.read()  # to the end, where the checksum is compared
-    except Exception as error:
-        raise DamagedFile(f"{path}: {leaf['path']} is damaged: {error}") from error
+    with _believed(f"{path}: {leaf['path']}"), archive.open(_member(index)) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()  # to the end, where the checksum is compared
     kind = leaf["kind"]
     if kind == "key":
         return jax.random.wrap_key_data(jnp.asarray(array), impl=leaf["impl"])
@@ -193,20 +191,27 @@ def _read(path: Any, archive: zipfile.ZipFile, index: int, leaf: dict[str, Any])
 def _opened(path: Path) -> zipfile.ZipFile:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
+    with _believed(f"{path}: the file"):
+        return zipfile.ZipFile(path)
+
+
+@contextlib.contextmanager
+def _believed(what: str) -> Iterator[None]:
+    """Turn whatever bytes that make no sense lead to into `DamagedFile`, and leave alone what the machine refuses."""
     try:
-        archive = zipfile.ZipFile(path)
+        yield
     except Exception as error:
-        raise DamagedFile(f"{path}: the file is damaged: {error}") from error
-    return archive
+        # A file that may not be opened now, for lack of rights or of handles, is as good as it was.
+        if isinstance(error, OSError) and error.errno not in _UNREADABLE:
+            raise
+        raise DamagedFile(f"{what} is damaged: {error}") from error
 
 
 def _manifest(path: Any, archive: zipfile.ZipFile) -> dict[str, Any]:
     if _MANIFEST not in archive.namelist():
         raise DamagedFile(f"{path}: expected a file written by td.save, found none of its list of contents")
-    try:
+    with _believed(f"{path}: its list of contents"):
         manifest = json.loads(archive.read(_MANIFEST))
-    except Exception as error:
-        raise DamagedFile(f"{path}: its list of contents is damaged: {error}") from error
     if manifest["format"] > FORMAT:
         raise ValueError(
             f"{path}: written in format {manifest['format']} by a newer version; this one reads up to {FORMAT}: update "

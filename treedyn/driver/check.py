@@ -40,7 +40,7 @@ def check_record(name: str, shapes: PyTree) -> None:
         raise ValueError(f"{name}: expected a function that returns arrays, got one that returns none")
 
 
-def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
+def check_host(state: State, env: PyTree, steps: int, until: Any, chunk: Any) -> None:
     """Refuse arguments of `run` that only a driver on the host has, and states that it cannot drive.
 
     Raises:
@@ -50,6 +50,11 @@ def check_host(state: State, env: PyTree, until: Any, chunk: Any) -> None:
         raise ValueError(
             "state: run drives one state from the host, got a traced or batched one; inside jit, vmap and grad use "
             "td.trajectory"
+        )
+    if int(state.step) + steps >= 2**31:
+        raise ValueError(
+            f"steps: expected a state to take less than 2^31 steps in all, got {steps} after {int(state.step)}; "
+            "start from a new state: dynamics.init(key, state.position, env)"
         )
     if chunk is not None:
         check_integer("chunk", chunk, 1)
@@ -76,16 +81,18 @@ def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> Non
         ValueError: one does not fit.
     """
     choice("resume", resume, RESUME)
+    check_integer("keep", keep, 1)
     if checkpoint is None:
         if every is not None or resume != "auto":
             raise ValueError(
                 'checkpoint_every, resume: they go with a folder for checkpoints; pass checkpoint="folder"'
             )
         return
-    check_path("checkpoint", checkpoint, "folder")
+    folder = check_path("checkpoint", checkpoint, "folder")
+    if resume == "must" and not folder.is_dir():
+        raise ValueError(f'resume: "must", but there is no folder {folder}; check the path, or pass resume="auto"')
     if every is not None:
         check_integer("checkpoint_every", every, 1)
-    check_integer("keep", keep, 1)
 
 
 __all__ = ["check", "check_checkpoint", "check_host", "check_integer", "check_record"]

@@ -5,20 +5,14 @@ whole. The last few are kept, and one that was damaged is passed over. Records a
 A run is told by where it started and by its dynamics; a folder that holds another one is refused, never overwritten.
 """
 
-import hashlib
 import os
-import re
 import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.tree_util import keystr, tree_flatten_with_path
 
-from treedyn import tree
 from treedyn.driver.archive import DamagedFile, note_of, read, save, verify
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
@@ -81,7 +75,7 @@ class Folder:
 
         Args:
             like: a moment of the same run.
-            about: what the run is: `describe(...)` of its start and dynamics, and whether and when it records.
+            about: what the run is: fingerprints of its start and dynamics, and whether and when it records.
 
         Raises:
             ValueError: the folder holds another run.
@@ -95,13 +89,13 @@ class Folder:
                 moment = read(file, like, ".env")
                 self._check_pieces(note)
             except DamagedFile as error:
-                warnings.warn(f"{error}; the checkpoint before it is used", stacklevel=2)
+                warnings.warn(f"{error}; the checkpoint before it is used", stacklevel=5)
                 damage = error
                 continue
             self.pieces = [name for name, _ in note["pieces"]]
             return moment, note
         if damage is not None:
-            raise DamagedFile(f"checkpoint: none of the checkpoints in {self.path} is whole") from damage
+            raise DamagedFile(f"checkpoint: none of the checkpoints in {self.path} is whole: {damage}") from damage
         return None
 
     def _check_pieces(self, note: dict[str, Any]) -> None:
@@ -147,20 +141,6 @@ class Folder:
         self.strangers = []
 
 
-def describe(value: PyTree) -> list[list[str]]:
-    """Return a path and a fingerprint for every leaf of a tree, and one of its structure: the same in every process."""
-    structure = re.sub(r" at 0x[0-9a-fA-F]+", "", tree.describe(tree.box(value)))
-    lines = [["", hashlib.sha256(structure.encode()).hexdigest()[:16]]]
-    for path, leaf in tree_flatten_with_path(tree.box(value))[0]:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-        number = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
-        lines.append(
-            [keystr(path), repr(array.item()) if array.ndim == 0 else f"{array.dtype}{list(array.shape)} {number}"]
-        )
-    return lines
-
-
 def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     advice = 'pass the arguments it was started with, another folder, or resume="never" to replace it'
     for part, now in wanted.items():
@@ -196,4 +176,4 @@ def _lock(path: Path) -> int:
     return handle
 
 
-__all__ = ["RESUME", "Folder", "Moment", "describe"]
+__all__ = ["RESUME", "Folder", "Moment"]

@@ -119,8 +119,8 @@ class Host:
         if not self.cold:
             self.seconds += seconds
             self.timed_steps += steps
-        if steps and not (self.cold and self.pace):
-            # the first one gives a lower bound, from which the pace may rise quickly
+        bound = not self.pace  # the first chunk compiles, and gives a lower bound from which the pace may rise quickly
+        if steps and (bound or not self.cold):
             now = steps / seconds
             self.pace = min(now, 8 * self.pace) if self.pace else now
         self.cold = False

@@ -2,30 +2,50 @@
 
 import sys
 import time
-from typing import Any
+import warnings
 
 import jax
 import numpy as np
 
-from treedyn.driver.checkpoint import Folder, Moment, describe
+from treedyn import environment
+from treedyn.driver.checkpoint import Folder, Moment
+from treedyn.driver.fingerprint import computes, describe
+from treedyn.driver.host import Host
 from treedyn.driver.stop import Stop
+from treedyn.target import call
 
+_COUNTS = ("taken", "rebuilds", "allocations", "finished", "untuned")  # of the host, kept beside its trees
 _SECONDS = 60.0  # between two checkpoints, where nobody said otherwise
 
 
 class Keeper:
     """Write checkpoints of a host, and fill it from one."""
 
-    def __init__(self, host: Any, folder: Folder, every: int | None, stop: Stop) -> None:
+    def __init__(self, host: Host, folder: Folder, every: int | None, stop: Stop) -> None:
         self.host, self.folder, self.every, self.stop = host, folder, every, stop
         self.written: int | None = None
         self.stacked, self.time = 0, time.perf_counter()
+        state = host.state
+        given = state.replace(force=None, energy=None, aux=None)
+        # what makes a run another run
         self.about = {
-            "start": describe(host.state),
+            "start": describe(given),
             "dynamics": describe(host.dynamics),
+            "env": describe(environment.plain(host.env)),
             "reduce": describe(host.reduce),
             "every": None if host.memory is None and host.reduce is None else host.every,
             "records": host.memory is not None,
+        }
+        # what another machine, or a better version of a function, may change: said, and gone on with
+        self.computes = {
+            "the forces and lists of the start": computes(
+                (describe((state.force, state.energy, state.aux)), describe(environment.refreshable(host.env)))
+            ),
+            "dynamics": computes(host.dynamics),
+            "reduce": computes(host.reduce),
+            "until": computes(host.until and host.until.function),
+            "record": computes(host.memory and host.memory.record.function),
+            **{f"the record of {x.writer.name}": computes(x.record) for x in host.outputs.outputs},
         }
 
     def begin(self, resume: str, steps: int) -> None:
@@ -55,20 +75,36 @@ class Keeper:
         if found is None:
             return None
         moment, note = found
-        if note["counts"][0] > steps:
+        if note["counts"]["taken"] > steps:
             raise ValueError(
-                f"steps: {self.folder.path} holds this run after {note['counts'][0]} steps, more than {steps}; "
+                f"steps: {self.folder.path} holds this run after {note['counts']['taken']} steps, more than {steps}; "
                 "ask for as many or more, or use another folder"
             )
         host.state, host.env, host.ahead, host.sums = moment.state, moment.env, moment.ahead, moment.sums
-        host.taken, host.rebuilds, host.allocations, host.finished, host.untuned = note["counts"]
+        for name in _COUNTS:
+            setattr(host, name, note["counts"][name])
         if host.memory is not None:
             host.chunks = self.folder.records(host.memory.shapes)
         self.written, self.stacked = host.taken, len(host.chunks)
+        self._compare(note["computes"])
         if host.taken >= steps or host.finished:
             return host.outputs.names  # it is over and writes nothing: what is there may be of another run by now
         host.outputs.resume(host.origin, host.origin + host.taken, note["outputs"])
         return note["outputs"]
+
+    def _compare(self, then: dict[str, str]) -> None:
+        """Say what came of other functions than the run goes on with."""
+        host = self.host
+        changed = [name for name, now in self.computes.items() if then.get(name, now) != now]
+        if changed:
+            warnings.warn(
+                f"checkpoint: the run in {self.folder.path} was begun with other code or numbers in "
+                f"{', '.join(changed)}, or on another machine; it goes on from step {host.taken} with what is here, "
+                'and what it has so far came of what was there; resume="never" begins anew',
+                stacklevel=5,
+            )
+        if "until" in changed:
+            host.finished = host.until is not None and bool(call(host.until, host.state, host.env))
 
     def left(self) -> int:
         """Return the steps until the next checkpoint."""
@@ -93,11 +129,11 @@ class Keeper:
         if host.taken == self.written:
             return
         moment = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
-        counts = [host.taken, host.rebuilds, host.allocations, host.finished, host.untuned]
+        counts = {name: getattr(host, name) for name in _COUNTS}
         chunks = host.chunks[self.stacked :]
         fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None
         host.flush()  # no checkpoint may be ahead of what is written
-        note = {"about": self.about, "counts": counts, "outputs": host.outputs.names}
+        note = {"about": self.about, "computes": self.computes, "counts": counts, "outputs": host.outputs.names}
         with host.saving("the checkpoint"):
             self.folder.write(moment, note, fresh, host.taken)
         self.written, self.stacked, self.time = host.taken, len(host.chunks), time.perf_counter()

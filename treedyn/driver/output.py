@@ -11,7 +11,7 @@ import numpy as np
 from treedyn.check import instance, integer
 from treedyn.driver.recorder import Recorder
 from treedyn.files.background import Background, background
-from treedyn.files.writer import Writer
+from treedyn.files.writer import FileWriter, Writer
 from treedyn.target import observing
 from treedyn.tree import PyTree
 
@@ -136,7 +136,7 @@ class Outputs:
                 warnings.warn(
                     f"outputs[{k}]: the run goes on from step {step}, but its writer holds frames only up to step "
                     f'{output.writer.last}, not {due}; open files with mode="a" to keep what is there',
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     def write(self, k: int, steps: np.ndarray, frames: PyTree) -> None:
@@ -152,11 +152,19 @@ def check_outputs(outputs: Any) -> tuple[Output, ...]:
     """Return the outputs of a run, or refuse them.
 
     Raises:
-        ValueError: one is none, or two share a writer.
+        ValueError: one is none, or two share a writer or a file.
     """
     if not isinstance(outputs, Sequence) or not all(isinstance(output, Output) for output in outputs):
         raise ValueError(f"outputs: expected a sequence of td.Output(writer, record, every), got {outputs!r}")
     for k, output in enumerate(outputs):
-        if any(output.writer is other.writer for other in outputs[:k]):
-            raise ValueError(f"outputs[{k}]: another output has the same writer; give every output one of its own")
+        if any(_place(output.writer) == _place(other.writer) for other in outputs[:k]):
+            raise ValueError(
+                f"outputs[{k}]: another output has the same writer or file; give every output one of its own"
+            )
     return tuple(outputs)
+
+
+def _place(writer: Writer) -> Any:
+    while isinstance(writer, Background):
+        writer = writer.writer
+    return writer.path.resolve() if isinstance(writer, FileWriter) else id(writer)

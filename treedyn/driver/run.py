@@ -119,7 +119,7 @@ def run(
         (10, 3)
     """
     check(dynamics, state, steps, every, record)
-    check_host(state, env, until, chunk)
+    check_host(state, env, steps, until, chunk)
     check_checkpoint(checkpoint, checkpoint_every, keep, resume)
     written = Outputs(check_outputs(outputs))
     choice("on_failure", on_failure, ("raise", "return"))

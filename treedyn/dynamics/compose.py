@@ -108,9 +108,11 @@ class Splitting(Dynamics):
             current = current and not operator.moves
         if not current:
             state = self.evaluate(state, env)
+        state = state.replace(memory=memory)
         if self.inertial:
-            state = state.replace(status=state.status | check_momenta(self.operators, before, state))
-        return state.replace(step=state.step + 1, memory=memory)
+            operators = dict(zip(self.names, self.operators, strict=True))
+            state = state.replace(status=state.status | check_momenta(operators, before, state))
+        return state.replace(step=state.step + 1)
 
     def step(self, state: State, env: PyTree = None) -> State:
         """Return the state one step later."""

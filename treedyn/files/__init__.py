@@ -12,6 +12,7 @@ from treedyn.files.lines import read_table as read_table
 from treedyn.files.thermo import Thermo as Thermo
 from treedyn.files.thermo import ThermoTable as ThermoTable
 from treedyn.files.thermo import thermo as thermo
+from treedyn.files.writer import FileWriter as FileWriter
 from treedyn.files.writer import Writer as Writer
 from treedyn.files.zarr import ZarrFrames as ZarrFrames
 from treedyn.files.zarr import ZarrWriter as ZarrWriter

@@ -17,10 +17,14 @@ from treedyn.tree import PyTree
 
 
 class Background(Writer):
-    """Hand frames to another writer, in one thread."""
+    """Hand frames to another writer, in one thread.
+
+    Attributes:
+        writer: the other writer.
+    """
 
     def __init__(self, writer: Writer, depth: int) -> None:
-        self._writer = writer
+        self.writer = writer
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="treedyn-writer")
         self._room = threading.Semaphore(depth)
         self._error: BaseException | None = None
@@ -29,14 +33,14 @@ class Background(Writer):
     @property
     def name(self) -> str:
         """Return the name of the other writer."""
-        return self._writer.name
+        return self.writer.name
 
     @property
     def last(self) -> int | None:  # type: ignore[override]
         """Return the step of the last frame that was written, once all are."""
         if not self._closed:
             self._wait(lambda: None)
-        return self._writer.last
+        return self.writer.last
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Take a copy, and return as soon as there is room for it in the queue.
@@ -48,16 +52,16 @@ class Background(Writer):
         steps, frames = np.array(steps), jax.tree.map(lambda x: np.array(x) if hasattr(x, "dtype") else x, frames)
         self._check()
         self._room.acquire()  # every job gives its place back, also those that an error has left without work
-        job = self._submit(lambda: self._writer.write(steps, frames))
+        job = self._submit(lambda: self.writer.write(steps, frames))
         job.add_done_callback(lambda _: self._room.release())
 
     def rewind(self, step: int) -> None:
         """Rewind the other writer once everything before is written."""
-        self._wait(lambda: self._writer.rewind(step))
+        self._wait(lambda: self.writer.rewind(step))
 
     def flush(self) -> None:
         """Return once everything is written and flushed."""
-        self._wait(self._writer.flush)
+        self._wait(self.writer.flush)
 
     def close(self) -> None:
         """Write what is left, close the other writer, end the thread."""
@@ -65,7 +69,7 @@ class Background(Writer):
             return
         self._end()
         try:
-            self._writer.close()
+            self.writer.close()
         except Exception as error:
             self._error = self._error or error
         self._tell()

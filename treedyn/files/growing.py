@@ -5,8 +5,9 @@ import errno
 import os
 from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 
-from treedyn.files.writer import Writer, check_path
+from treedyn.files.writer import FileWriter, check_path
 
 # what a terminal, a pipe or a device answers when asked to put data on a disk, or to be shorter
 _NO_DISK = {errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.ESPIPE}
@@ -76,12 +77,12 @@ class GrowingFile:
                 self._file.close()
 
 
-class GrowingWriter(Writer):
+class GrowingWriter(FileWriter):
     """Write a file that only ever grows; a subclass says how frames look, and which of them to keep."""
 
     def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
         """Open the file, and drop what a process that died left incomplete at its end."""
-        self._file, self._path = GrowingFile(path, mode), str(path)
+        self._file, self.path = GrowingFile(path, mode), Path(path)
         try:
             self._keep(None)
         except BaseException:

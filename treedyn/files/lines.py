@@ -92,7 +92,7 @@ class _Lines(GrowingWriter):
                 row, names = self._parse(line, self._names)
                 here = None if row is None else int(row["step"])
             except (ValueError, KeyError) as error:
-                raise ValueError(f"path: {self._path!r} is no table that can be continued: {error}") from error
+                raise ValueError(f"path: {str(self.path)!r} is no table that can be continued: {error}") from error
             if here is not None and step is not None and here > step:
                 break
             size, self._names, self.last = size + len(line), names, self.last if here is None else here

@@ -44,9 +44,8 @@ class Writer(Closing):
 
     @property
     def name(self) -> str:
-        """Return what the frames are known by when a run goes on: the name of the file, where there is one."""
-        path = getattr(self, "_path", None)
-        return type(self).__name__ if path is None else f"{type(self).__name__} {Path(path).name}"
+        """Return what the frames are known by when a run goes on."""
+        return type(self).__name__
 
     @abstractmethod
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
@@ -72,6 +71,21 @@ class Writer(Closing):
     @abstractmethod
     def close(self) -> None:
         """Flush, and let go of the file; once is enough, twice does no harm."""
+
+
+class FileWriter(Writer):
+    """Take frames to a file, by whose name they are known.
+
+    Attributes:
+        path: where the file is.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Return what the frames are known by when a run goes on: kind and name of the file."""
+        return f"{type(self).__name__} {self.path.name}"
 
 
 def check_path(path: str | os.PathLike[str], mode: str) -> Path:

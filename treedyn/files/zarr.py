@@ -19,7 +19,7 @@ from treedyn import check
 from treedyn.extras import require
 from treedyn.files.frames import Frames
 from treedyn.files.structure import array_leaves, pack, unpack, with_arrays
-from treedyn.files.writer import Writer, check_path, check_steps
+from treedyn.files.writer import FileWriter, check_path, check_steps
 from treedyn.tree import PyTree
 
 _FORMAT = "treedyn-tree"
@@ -28,7 +28,7 @@ _CHUNK_BYTES = 2**20
 _STEPS = "steps"
 
 
-class ZarrWriter(Writer):
+class ZarrWriter(FileWriter):
     """Write frames of any tree: numbers, weights of a network, states.
 
     Example:
@@ -54,16 +54,16 @@ class ZarrWriter(Writer):
             ImportError: zarr is not installed.
         """
         self._zarr = require("zarr", "zarr")
-        self._path = check_path(path, mode)
-        if self._path.is_file():
-            raise FileExistsError(f"path: expected a directory, but {str(self._path)!r} is a file")
+        self.path = check_path(path, mode)
+        if self.path.is_file():
+            raise FileExistsError(f"path: expected a directory, but {str(self.path)!r} is a file")
         self._arrays: dict[str, Any] = {}
         self._structure: Any = None
         self._touched: set[Path] = set()
         self._count = 0
         if mode == "w":
-            _remove(self._path)
-        if _begun(self._path):
+            _remove(self.path)
+        if _begun(self.path):
             self._continue()
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
@@ -105,8 +105,8 @@ class ZarrWriter(Writer):
         self.flush()
 
     def _continue(self) -> None:
-        group = self._zarr.open_group(str(self._path), mode="r+")
-        self._structure = _structure(group, self._path)
+        group = self._zarr.open_group(str(self.path), mode="r+")
+        self._structure = _structure(group, self.path)
         names = list(json.loads(self._structure)["dtypes"])
         self._arrays = {name: group[name] for name in [*names, _STEPS]}
         self._keep(_complete(group))
@@ -120,8 +120,8 @@ class ZarrWriter(Writer):
             array.resize((self._count, *array.shape[1:]))
 
     def _create(self, names: list[str], leaves: list[np.ndarray], structure: str) -> None:
-        _remove(self._path)
-        group = self._zarr.open_group(str(self._path), mode="w")
+        _remove(self.path)
+        group = self._zarr.open_group(str(self.path), mode="w")
         for name, leaf in [*_zip(names, leaves), (_STEPS, np.zeros(0, np.int64))]:
             plain = _plain(leaf)
             size = int(np.prod(plain.shape[1:])) * plain.dtype.itemsize
@@ -153,7 +153,7 @@ class ZarrWriter(Writer):
         array.resize((after, *array.shape[1:]))
         if values.size:
             array[before:after] = values
-        folder, rest = self._path / name, ["0"] * (values.ndim - 1)
+        folder, rest = self.path / name, ["0"] * (values.ndim - 1)
         chunks = range(before // array.chunks[0], -(-after // array.chunks[0]))
         files = [folder.joinpath("c", str(k), *rest) for k in chunks]
         self._touched |= {folder / "zarr.json", folder, *files, *(file.parent for file in files)}

@@ -39,6 +39,8 @@ from treedyn.status import Status, word
 from treedyn.struct import Struct, function, static
 from treedyn.tree import PyTree
 
+_POINTS = "points [N, d], or neighbor_list(..., select=lambda position: ...) that picks them out of the position"
+
 
 class Recipe(Struct):
     """Hold what says how a list is to be made, and is known by the list that was made so.
@@ -238,7 +240,7 @@ class NeighborList(Recipe, Refreshable):
         return order[row], order[partners[slot, row]]
 
     def _points(self, position: PyTree) -> jax.Array:
-        points = check.array("position", self.points(position), "points [N, d]", (2,), finite=False)
+        points = check.array("position", self.points(position), _POINTS, (2,), finite=False)
         x = jnp.asarray(points)
         if x.shape != self.reference.shape or x.dtype != self.reference.dtype:
             raise ValueError(

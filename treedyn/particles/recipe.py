@@ -14,6 +14,7 @@ from treedyn.space import Euclidean, Space, as_space
 from treedyn.status import Status
 from treedyn.tree import PyTree
 
+_MOST_TOLERANCE = 0.1  # with fewer pairs forces are another model's
 _REGRIDS = 4  # how many times a batch may be divided into cells anew, for the sake of another of its boxes
 DEFAULT_SKIN = 0.12  # of the cutoff: 0.3 sigma for a Lennard-Jones cutoff of 2.5 sigma
 
@@ -147,9 +148,10 @@ def neighbor_list(
     if not headroom >= 1:
         raise ValueError(f"headroom: must be at least 1, got {headroom}")
     tolerance = float(check.number("tolerance", tolerance, "the part of the pairs that may be missed"))
-    if not 0 <= tolerance < 1:
+    if not 0 <= tolerance <= _MOST_TOLERANCE:
         raise ValueError(
-            f"tolerance: expected the part of the pairs that may be missed, at least 0 and less than 1, got {tolerance}"
+            "tolerance: expected the part of the pairs that may be missed, at least 0 and at most "
+            f"{_MOST_TOLERANCE}, got {tolerance}"
         )
     if select is not None:
         check.function("select", select, "the position that returns the points [N, d]")

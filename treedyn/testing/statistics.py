@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from treedyn import check
-from treedyn.diagnostics.blocking import standard_error
+from treedyn.diagnostics.blocking import samples, standard_error
 
 
 def sigmas(series: Any, expected: Any) -> np.ndarray:
@@ -32,7 +32,7 @@ def sigmas(series: Any, expected: Any) -> np.ndarray:
         (True, True)
     """
     error = standard_error(series)
-    mean = np.mean(check.reals("series", series, "samples along the first axis"), axis=0)
+    mean = np.mean(samples(series), axis=0)
     right = check.reals("expected", expected, "the exact mean")
     if np.broadcast_shapes(mean.shape, right.shape) != mean.shape:
         raise ValueError(f"expected: must broadcast against the mean, of shape {mean.shape}, got shape {right.shape}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from treedyn import check
 from treedyn.extras import require
-from treedyn.files.writer import Writer, check_path
+from treedyn.files.writer import FileWriter, check_path
 from treedyn.particles.files.content import Content, check_space, content, masses
 from treedyn.particles.files.species import SYMBOLS, atomic_numbers, symbols
 from treedyn.particles.files.trajectory import Trajectory
@@ -27,7 +27,7 @@ _TIME = "treedyn/time"
 _VECTORS = ("velocity", "force", "momentum")
 
 
-class GSDWriter(Writer):
+class GSDWriter(FileWriter):
     """Write GSD in the schema of HOOMD-blue.
 
     The precision is that of the positions. Forces and whatever else there is are in the log.
@@ -57,14 +57,14 @@ class GSDWriter(Writer):
             ImportError: gsd is not installed.
         """
         self._gsd = require("gsd.hoomd", "gsd")
-        self._path = check_path(path, mode)
+        self.path = check_path(path, mode)
         self._space, self._species, self._mass = check_space(space), species, mass
         self._file: Any = None
         self._form: Any = None
-        if mode == "a" and self._path.exists():
+        if mode == "a" and self.path.exists():
             self._continue()
         else:
-            self._file = self._gsd.open(str(self._path), "w" if mode == "w" else "x")
+            self._file = self._gsd.open(str(self.path), "w" if mode == "w" else "x")
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add frames at the end."""
@@ -86,7 +86,7 @@ class GSDWriter(Writer):
         """Drop every frame after `step`: the others are copied to a new file, which takes the place of this one."""
         if self.last is None or self.last <= step:
             return
-        aside = self._path.with_name(self._path.name + ".partial")
+        aside = self.path.with_name(self.path.name + ".partial")
         with self._gsd.open(str(aside), "w", self._file.precision) as kept:
             for frame in self._file:
                 if frame.configuration.step > step:
@@ -95,13 +95,13 @@ class GSDWriter(Writer):
             kept.flush()
         self._file.close()
         _sync(aside)
-        os.replace(aside, self._path)
+        os.replace(aside, self.path)
         self._continue()
 
     def flush(self) -> None:
         """Put everything on the disk."""
         self._file.flush()
-        _sync(self._path)
+        _sync(self.path)
 
     def close(self) -> None:
         """Put everything on the disk and close the file."""
@@ -111,13 +111,13 @@ class GSDWriter(Writer):
                 file.flush()
             finally:
                 file.close()
-            _sync(self._path)
+            _sync(self.path)
 
     def _continue(self) -> None:
         try:
-            self._file = self._gsd.open(str(self._path), "r+")
+            self._file = self._gsd.open(str(self.path), "r+")
         except RuntimeError as error:
-            raise ValueError(f"path: {str(self._path)!r} is no GSD that can be continued: {error}") from error
+            raise ValueError(f"path: {str(self.path)!r} is no GSD that can be continued: {error}") from error
         self._form, self.last = None, None
         if len(self._file):
             frame = self._file[-1]
@@ -130,7 +130,7 @@ class GSDWriter(Writer):
         precision = "double" if dtype == np.float64 else "single"
         if self._file.precision != precision:
             self._file.close()
-            self._file = self._gsd.open(str(self._path), "r+", precision)
+            self._file = self._gsd.open(str(self.path), "r+", precision)
 
     def _frame(self, found: Content, numbers: np.ndarray, k: int) -> Any:
         assert found.cell is not None

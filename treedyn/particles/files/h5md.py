@@ -18,7 +18,7 @@ import numpy as np
 
 from treedyn import check
 from treedyn.extras import require
-from treedyn.files.writer import Writer, check_path
+from treedyn.files.writer import FileWriter, check_path
 from treedyn.particles.files.content import Content, check_space, content, masses
 from treedyn.particles.files.species import atomic_numbers
 from treedyn.particles.files.trajectory import Trajectory
@@ -33,7 +33,7 @@ _ROOM = 2**20  # bytes that are taken at a time
 _END = slice(28, 36)  # where a file says where it ends, since version 2 of the format
 
 
-class H5MDWriter(Writer):
+class H5MDWriter(FileWriter):
     """Write HDF5 in the layout of H5MD.
 
     What there is one of in a frame becomes an observable. Where frames have no time, it is the step.
@@ -63,13 +63,13 @@ class H5MDWriter(Writer):
             ImportError: h5py is not installed.
         """
         self._h5py = require("h5py", "hdf5")
-        self._path = check_path(path, mode)
+        self.path = check_path(path, mode)
         self._space, self._species, self._mass = check_space(space), species, mass
         self._file: Any = None
         self._count = 0
-        if mode == "w" and self._path.exists():
-            self._path.unlink()
-        if self._path.exists():
+        if mode == "w" and self.path.exists():
+            self.path.unlink()
+        if self.path.exists():
             self._continue()
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
@@ -85,7 +85,7 @@ class H5MDWriter(Writer):
         try:
             self._append(found, values)
         except RuntimeError as error:  # what HDF5 says where another library would say OSError
-            raise OSError(f"{self._path}: {error}") from error
+            raise OSError(f"{self.path}: {error}") from error
 
     def _append(self, found: Content, values: dict[str, np.ndarray]) -> None:
         time = found.steps.astype(np.float64) if found.time is None else found.time
@@ -114,7 +114,7 @@ class H5MDWriter(Writer):
         """Put everything on the disk."""
         if self._file is not None:
             self._file.flush()
-            _sync(self._path)
+            _sync(self.path)
 
     def close(self) -> None:
         """Put everything on the disk and close the file."""
@@ -130,10 +130,10 @@ class H5MDWriter(Writer):
             finally:
                 file.close()
         except RuntimeError as error:
-            raise OSError(f"{self._path}: {error}") from error
-        with open(self._path, "rb") as closed:
-            os.truncate(self._path, int.from_bytes(closed.read(_END.stop)[_END], "little"))
-        _sync(self._path)
+            raise OSError(f"{self.path}: {error}") from error
+        with open(self.path, "rb") as closed:
+            os.truncate(self.path, int.from_bytes(closed.read(_END.stop)[_END], "little"))
+        _sync(self.path)
 
     def _arrays(self) -> dict[str, Any]:
         out = {f"{_GROUP}/{name}": x for name, x in _elements(self._file[_GROUP]).items()}
@@ -144,7 +144,7 @@ class H5MDWriter(Writer):
         species = atomic_numbers(self._species, found.count)
         mass = None if self._mass is None else masses(self._mass, found.count)
         # made aside, so that there is either no file or one that frames can be written to
-        aside = self._path.with_name(self._path.name + ".partial")
+        aside = self.path.with_name(self.path.name + ".partial")
         _allocate(aside, _ROOM)
         with self._h5py.File(aside, "w", libver="latest") as file:
             for name in ("h5md/author", "h5md/creator", f"{_GROUP}/box"):
@@ -167,7 +167,7 @@ class H5MDWriter(Writer):
                 for shared in ("step", "time"):
                     if name != _POSITION:
                         file[f"{name}/{shared}"] = file[f"{_POSITION}/{shared}"]
-        os.replace(aside, self._path)
+        os.replace(aside, self.path)
         return self._open()
 
     def _reserve(self, datasets: dict[str, Any], frames: int) -> None:
@@ -177,33 +177,33 @@ class H5MDWriter(Writer):
             need += (frames // dataset.chunks[0] + 2) * int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
         size = self._file.id.get_filesize()
         if size + need > self._room:
-            _allocate(self._path, size + need + _ROOM)
+            _allocate(self.path, size + need + _ROOM)
             self._room = size + need + _ROOM
 
     def _open(self) -> Any:
         self._room = 0
-        file = self._h5py.File(self._path, "r+", libver="latest")
+        file = self._h5py.File(self.path, "r+", libver="latest")
         file.swmr_mode = True
         return file
 
     def _continue(self) -> None:
         try:
-            with self._h5py.File(self._path, "r+", libver="latest") as file:
+            with self._h5py.File(self.path, "r+", libver="latest") as file:
                 good = f"{_POSITION}/step" in file
         except OSError:
             good = self._recover()
         if not good:
-            raise ValueError(f'path: {str(self._path)!r} is no H5MD with positions; mode="w" overwrites it')
+            raise ValueError(f'path: {str(self.path)!r} is no H5MD with positions; mode="w" overwrites it')
         self._file = self._open()
         steps = _complete(self._file)
         self._count, self.last = len(steps), int(steps[-1]) if len(steps) else None
 
     def _recover(self) -> bool:
         """Copy what a killed writer left; False where there is nothing to be read."""
-        aside = self._path.with_name(self._path.name + ".partial")
+        aside = self.path.with_name(self.path.name + ".partial")
         try:
             with (
-                self._h5py.File(self._path, "r", libver="latest", swmr=True) as old,
+                self._h5py.File(self.path, "r", libver="latest", swmr=True) as old,
                 self._h5py.File(aside, "w", libver="latest") as new,
             ):
                 if f"{_POSITION}/step" not in old:
@@ -211,12 +211,12 @@ class H5MDWriter(Writer):
                 for name in old:
                     old.copy(name, new)
             _sync(aside)
-            os.replace(aside, self._path)
+            os.replace(aside, self.path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 aside.unlink()
             raise ValueError(
-                f"path: {str(self._path)!r} cannot be continued: it is open in another process, or damaged ({error})"
+                f"path: {str(self.path)!r} cannot be continued: it is open in another process, or damaged ({error})"
             ) from error
         return True
 

@@ -82,7 +82,7 @@ class XYZWriter(GrowingWriter):
     def _keep(self, step: int | None) -> None:
         """Keep the complete frames up to `step`, or all of them."""
         size, self.last = 0, None
-        for block in _blocks(self._file.lines(), self._path):
+        for block in _blocks(self._file.lines(), str(self.path)):
             if step is not None and block.step > step:
                 break
             size, self.last = block.end, block.step
