@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 
+from treedyn import tree
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
@@ -76,7 +77,17 @@ class Refreshable(Struct):
         Under `vmap` all members of a batch are rebuilt as soon as one of them has to be.
         """
         holds = for_all(self.valid(position, margin=self.margin))
-        return jax.lax.cond(holds, lambda env, _: env, type(self).rebuild, self, position)
+        return either(holds, self, lambda env, x: env.rebuild(x), position)
+
+
+def either(holds: jax.Array, node: Any, rebuilt: Callable[..., Any], *arguments: PyTree) -> Any:
+    """Return `node` where it holds, else `rebuilt(node, *arguments)`; functions may be in any of them."""
+
+    def anew(node: PyTree, *arguments: PyTree) -> PyTree:
+        return tree.traceable(rebuilt(tree.unbox(node), *map(tree.unbox, arguments)))
+
+    operands = map(tree.traceable, (node, *arguments))
+    return tree.unbox(jax.lax.cond(holds, lambda node, *_: node, anew, *operands))
 
 
 @jax.custom_batching.custom_vmap
@@ -124,7 +135,7 @@ def _is_advancing(x: Any) -> bool:
 
 def refreshable(env: PyTree) -> list[Refreshable]:
     """Return the parts of `env` that have to be kept valid."""
-    return [x for x in jax.tree.leaves(env, is_leaf=_is_refreshable) if _is_refreshable(x)]
+    return [tree.unbox(x) for x in jax.tree.leaves(env, is_leaf=_is_refreshable) if _is_refreshable(x)]
 
 
 def plain(env: PyTree) -> PyTree:
@@ -147,7 +158,14 @@ def status(env: PyTree) -> jax.Array:
 
 
 def _each(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: f(x) if kind(x) else x, env, is_leaf=kind)
+    def one(node: Any) -> Any:
+        if not kind(node):
+            return node
+        # A node sees its own fields; it is given back with functions in boxes if that is how it came.
+        out = f(tree.unbox(node))
+        return tree.traceable(out) if tree.boxed(node) else out
+
+    return jax.tree.map(one, env, is_leaf=kind)
 
 
 def update(env: PyTree, position: PyTree) -> PyTree:

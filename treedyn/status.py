@@ -48,7 +48,8 @@ _ADVICE = {
     "the dynamics is exploding; reduce dt, minimize the start configuration, or check units and masses",
     Status.EXPLODING: "the kinetic energy grew in one step to more than a hundred times what forces and thermostats "
     "can give: reduce dt, minimize the start configuration, check units and masses; an operator of your own that puts "
-    "energy in on purpose says so by accounts = False, or by its energy()",
+    "energy in on purpose says so by accounts = False, or by its energy(); where an energy does not belong to its "
+    "forces, use td.from_force",
     Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite: "
     "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
     "made in the same box as its energy",

@@ -184,10 +184,10 @@ def from_score(function: Callable[..., Any], *, has_aux: bool = False) -> Target
 def call(function: Callable[..., Any], position: PyTree, env: PyTree) -> Any:
     """Call `function(position, env)`, or `function(position)` where that is all it takes.
 
-    `env` is passed to a second parameter that is required or is called `env`. A second parameter with a default and
-    another name is the user's own.
+    `env` is passed to a second parameter that is required or is called `env`, with functions as they are. A second
+    parameter with a default and another name is the user's own.
     """
-    return function(position, env) if _takes_env(function) else function(position)
+    return function(position, tree.unbox(env)) if _takes_env(function) else function(position)
 
 
 def observing(name: str, function: Any, what: str = "state") -> Callable[..., Any]:
@@ -238,7 +238,7 @@ def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
         value = call(target, tree.unbox(tree.merge(part, position)), env)
         return tree.box(value, f"target: what {_name(target)} returned")
 
-    out = jax.eval_shape(returned, tree.moving(position), env)
+    out = jax.eval_shape(returned, tree.moving(position), tree.traceable(env))
     scalar = jax.tree.structure(out) == jax.tree.structure(0) and jax.tree.leaves(out)[0].shape == ()
     force = _fits(out, position)
     if scalar and not force:

@@ -91,9 +91,26 @@ def strong(leaf: Any) -> jax.Array:
     return leaf if is_key else jax.lax.convert_element_type(leaf, leaf.dtype)
 
 
+def traceable(tree: PyTree) -> PyTree:
+    """Return `tree` with everything that JAX cannot trace, and nothing else, in `Static` nodes; `unbox` undoes it.
+
+    Python numbers stay what they are to `jit`: numbers that may change. In a position they are structure, see `box`.
+    """
+
+    def convert(leaf: Any) -> Any:
+        return leaf if _is_static(leaf) or is_array(leaf) or isinstance(leaf, int) else Static(leaf)
+
+    return jax.tree.map(convert, tree, is_leaf=_is_static)
+
+
 def unbox(tree: PyTree) -> PyTree:
     """Undo `box`: give back the user's own tree, functions and all."""
     return jax.tree.map(lambda x: x.value if _is_static(x) else x, tree, is_leaf=_is_static)
+
+
+def boxed(tree: PyTree) -> bool:
+    """Tell whether anything in `tree` is in a `Static` node."""
+    return any(map(_is_static, jax.tree.leaves(tree, is_leaf=_is_static)))
 
 
 def is_moving(leaf: Any) -> bool:

@@ -43,6 +43,7 @@ EXEMPT = {
     "arithmetic on numbers, called for every pair": """treedyn.particles.arithmetic_mean treedyn.particles.reciprocal
         treedyn.particles.geometric_mean""",
     "takes any tree, or any leaf of one": """treedyn.tree.is_array treedyn.tree.box treedyn.tree.unbox
+        treedyn.tree.traceable treedyn.tree.boxed treedyn.environment.plain treedyn.environment.either
         treedyn.tree.is_moving treedyn.tree.describe treedyn.tree.paths treedyn.tree.known treedyn.tree.moving
         treedyn.environment.refreshable treedyn.environment.valid treedyn.environment.status
         treedyn.environment.update treedyn.environment.rebuild

@@ -151,3 +151,23 @@ def test_a_disk_that_is_full_leaves_the_old_file(folder, monkeypatch):
         td.save(file, [2.0])
     assert td.load(file, [0.0]) == [1.0]
     assert not list(folder.glob(".*"))
+
+
+def test_a_number_of_python_gives_way_to_other_dtypes_after_a_restart(folder):
+    def energy(x, env):
+        return env["k"] * jnp.sum(x**2) / env["n"]
+
+    dynamics, env = td.langevin(energy, dt=0.1, kT=1.0, gamma=1.0), {"k": 2.0, "n": 3}
+    state = dynamics.init(jax.random.key(0), jnp.ones(4, jnp.float32), env)
+    whole = td.run(dynamics, state, env, steps=20)
+    for steps in (10, 20):
+        out = td.run(dynamics, state, env, steps=steps, checkpoint=folder / "numbers")
+    assert out.state.energy.dtype == jnp.float32
+    assert_same_bits(jax.tree.leaves((out.state, out.env)), jax.tree.leaves((whole.state, whole.env)))
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(folder):
+    td.save(folder / "target.npz", 1.0)
+    (folder / "link.npz").symlink_to(folder / "target.npz")
+    td.save(folder / "link.npz", 2.0)
+    assert (folder / "link.npz").is_symlink() and td.load(folder / "target.npz", 0.0) == 2.0

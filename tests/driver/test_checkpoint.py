@@ -105,8 +105,12 @@ def test_damage_to_all_of_them_is_an_error_and_nothing_is_deleted(tmp_path):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"every": 5}, "every=4, this one every=5"),
-        ({"record": None}, "every=4, this one every=None"),
+        ({"every": 5}, "every is 4 there and 5 here"),
+        ({"record": None}, "every is 4 there and nothing here"),
+        (
+            {"record": lambda state: {"x": state.position[0], "energy": state.energy}},
+            r"record\['x'\] is float64\[9, 2\] there",
+        ),
         ({"steps": 10}, "after 20 steps, more than 10; ask for as many or more"),
     ],
 )
@@ -122,7 +126,7 @@ def test_another_run_is_refused_until_it_is_told_to_replace(tmp_path):
     hot = td.langevin(energy, dt=0.05, kT=0.4, gamma=1.0)
     with pytest.raises(ValueError, match=r"dynamics.*kT is 0\.3 there and 0\.4 here.*another folder.*never"):
         td.run(hot, state, env, steps=30, checkpoint=tmp_path, every=4, record=where)
-    with pytest.raises(ValueError, match=r"dynamics is another tree"):
+    with pytest.raises(ValueError, match=r"dynamics is Splitting .* there and Splitting .* here"):
         td.run(td.nve(energy, dt=0.05), state, env, steps=30, checkpoint=tmp_path, every=4, record=where)
     moved = state.replace(position=state.position + 1)
     with pytest.raises(ValueError, match=r"start\.boxed"):

@@ -140,3 +140,10 @@ def test_an_account_of_one_operator_is_no_excuse_for_another():
     A, B, D = to.drift(td.euclidean()), to.kick(), Told(strength=1e-3)
     dynamics = td.compose(LJ, (D, B, A, B), dt=5e-3)
     assert td.Status.EXPLODING in td.Status(int(dynamics.step(dynamics.init(KEY, x, kT=1.0)).status))
+
+
+def test_kinetic_energies_fit_into_half_precision_where_squares_of_momenta_do_not():
+    dynamics = td.nve(lambda x: jnp.sum(x**2) / 2, dt=0.1, mass=1e4)
+    state = dynamics.init(KEY, jnp.zeros(4, jnp.float16), momentum=jnp.full(4, 400.0, jnp.float16))
+    assert float(td.kinetic_energy(state)) == pytest.approx(4 * 400**2 / 2e4, rel=2e-3)
+    assert td.run(dynamics, state, steps=3).steps == 3

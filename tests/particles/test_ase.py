@@ -173,8 +173,9 @@ def test_a_calculator_that_cannot_be_right_says_so():
         atoms.get_potential_energy()
     atoms.calc = TreedynCalculator(argon, cutoff=CUTOFF)
     atoms.positions[1] = atoms.positions[0]
-    with pytest.raises(CalculationFailed, match="on top of each other"):
-        atoms.get_potential_energy()
+    for ask in (atoms.get_potential_energy, atoms.get_potential_energy, atoms.get_forces):  # every time
+        with pytest.raises(CalculationFailed, match="on top of each other"):
+            ask()
     atoms = crystal()
     atoms.calc = TreedynCalculator(lambda space, species: lambda position: jnp.sum(position**2))
     assert atoms.get_potential_energy() > 0

@@ -130,7 +130,7 @@ class _Loop:
         def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             state, nodes, progress, _, fresh = carry
             here = environment.with_advancing(env, nodes)
-            new = self.dynamics.step(state, here)
+            new = self.dynamics.step(state, tree.unbox(here))
             there = environment.advance(here, new)
             stale = has(new.status, Status.STALE)
             # What was computed on stale ground says nothing, be it NaN: take the step again before believing it.

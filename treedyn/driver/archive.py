@@ -55,7 +55,7 @@ def save(path: str | os.PathLike[str], value: PyTree, *, note: Any = None) -> No
         ...     print(td.load(f"{folder}/tree.npz", {"weights": jnp.zeros(3), "key": None})["weights"])
         [0. 1. 2.]
     """
-    path = check.new_file("path", path)
+    path = check.new_file("path", path).resolve()  # a link stays, and what it leads to is replaced
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with aside.open("wb") as file:
@@ -140,7 +140,12 @@ def _write(file: Any, value: PyTree, note: Any) -> None:
         if getattr(getattr(leaf, "dtype", None), "kind", "f") in "OSU":
             raise ValueError(f"value{name}: expected arrays of numbers, got one of {leaf.dtype}; keep words in note=")
     described = [{"path": name, **_describe(leaf)} for name, leaf in leaves]
-    manifest = {"format": FORMAT, "leaves": described, "statics": dict(_statics(value)), "note": note}
+    manifest = {
+        "format": FORMAT,
+        "leaves": described,
+        "statics": {path: plain for path, _, plain in structs(value) if plain},
+        "note": note,
+    }
     try:
         text = json.dumps(manifest)
     except (TypeError, ValueError) as error:
@@ -150,7 +155,7 @@ def _write(file: Any, value: PyTree, note: Any) -> None:
         for index, ((_, leaf), about) in enumerate(zip(leaves, described, strict=True)):
             if "dtype" in about:
                 with archive.open(_member(index), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, _plain(leaf, about["kind"]), allow_pickle=False)
+                    np.lib.format.write_array(member, plain_array(leaf), allow_pickle=False)
 
 
 def _member(index: int) -> str:
@@ -167,12 +172,14 @@ def _describe(leaf: Any) -> dict[str, Any]:
         about = {"kind": "key", "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
         return about if isinstance(leaf, jax.ShapeDtypeStruct) else {**about, "impl": str(jax.random.key_impl(leaf))}
     kind = "numpy" if isinstance(leaf, np.ndarray | np.generic) else "array"
-    return {"kind": kind, "dtype": np.dtype(leaf.dtype).name, "shape": list(leaf.shape)}
+    about = {"kind": kind, "dtype": np.dtype(leaf.dtype).name, "shape": list(leaf.shape)}
+    return {**about, "weak": True} if getattr(leaf, "weak_type", False) else about
 
 
-def _plain(leaf: Any, kind: str) -> np.ndarray:
+def plain_array(leaf: Any) -> np.ndarray:
     """Return a leaf as an array of a dtype that NumPy itself knows."""
-    array = np.asarray(jax.random.key_data(leaf) if kind == "key" else leaf)
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
     return array if array.dtype.isbuiltin == 1 else np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
 
 
@@ -185,6 +192,8 @@ def _read(path: Any, archive: zipfile.ZipFile, index: int, leaf: dict[str, Any])
         return jax.random.wrap_key_data(jnp.asarray(array), impl=leaf["impl"])
     array = array if array.dtype.name == leaf["dtype"] else array.view(jnp.dtype(leaf["dtype"]))
     array = array.reshape(leaf["shape"])
+    if leaf.get("weak") and array.ndim == 0:
+        return jnp.asarray(array.item())  # a number of Python still gives way to the dtype that it meets
     return array if kind == "numpy" else jnp.asarray(array, dtype=array.dtype)
 
 
@@ -232,7 +241,7 @@ def _check_paths(path: Any, wanted: list[str], found: list[str]) -> None:
 
 
 def _check_leaf(path: Any, name: str, found: dict[str, Any], wanted: dict[str, Any], resized: bool) -> None:
-    ignored = {"path", "impl", "value"} | ({"shape"} if resized else set())
+    ignored = {"path", "impl", "value", "weak"} | ({"shape"} if resized else set())
     # what was a Python number when a run began is an array since the first step
     if resized and wanted["kind"] in _NUMBERS and found.get("shape") == []:
         return
@@ -255,15 +264,13 @@ def _is_inner(struct: Any) -> Any:
     return lambda x: isinstance(x, Struct) and x is not struct
 
 
-def _statics(value: PyTree, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Find the sizes and numbers in the static fields of all structs: what JSON can hold of them."""
+def structs(value: PyTree, path: str = "") -> Iterator[tuple[str, Struct, dict[str, Any]]]:
+    """Find all structs: where they are, and what JSON can hold of their static fields, sizes and numbers."""
     if isinstance(value, Struct):
-        plain = {name: x for name, x in static_fields(value).items() if _is_plain(x)}
-        if plain:
-            yield path, plain
+        yield path, value, {name: x for name, x in static_fields(value).items() if _is_plain(x)}
     for name, inner in tree_flatten_with_path(value, is_leaf=_is_inner(value))[0]:
         if isinstance(inner, Struct):
-            yield from _statics(inner, path + keystr(name))
+            yield from structs(inner, path + keystr(name))
 
 
 def _with_statics(value: PyTree, statics: dict[str, dict[str, Any]], path: str = "") -> PyTree:
@@ -300,4 +307,4 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-__all__ = ["DamagedFile", "load", "note_of", "read", "save", "verify"]
+__all__ = ["DamagedFile", "load", "note_of", "plain_array", "read", "save", "structs", "verify"]

@@ -61,7 +61,7 @@ def check_host(state: State, env: PyTree, steps: int, until: Any, chunk: Any) ->
     if until is None:
         return
     observing("until", until)
-    jax.eval_shape(lambda s, e: _check_boolean(call(until, s, e)), state, env)
+    jax.eval_shape(lambda s, e: _check_boolean(call(until, s, e)), state, tree.traceable(env))
 
 
 def _check_boolean(found: Any) -> None:

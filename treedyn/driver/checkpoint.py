@@ -2,10 +2,12 @@
 
 Every checkpoint is one file, written aside and renamed, so a process may be killed at any moment: what is there is
 whole. The last few are kept, and one that was damaged is passed over. Records are written once, in pieces of their own.
-A run is told by where it started and by its dynamics; a folder that holds another one is refused, never overwritten.
+A run is told by where it started, its dynamics, its environment and what it records; a folder that holds another one
+is refused, never overwritten.
 """
 
 import os
+import re
 import warnings
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +20,9 @@ from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
 RESUME = ("auto", "never", "must")
+# Other files may be in the folder, and are none of ours.
+_STEP, _RECORDS = re.compile(r"step-\d{12}\.npz"), re.compile(r"records-\d{12}\.npz")
+_PART = re.compile(r"\.(step|records)-\d{12}\.npz\.\d+\.part")
 
 
 class Moment(Struct):
@@ -44,6 +49,7 @@ class Folder:
 
         Raises:
             ValueError: `path` is no folder, or another process is using it.
+            PermissionError: it cannot be written to.
         """
         self.path, self.keep = Path(path), keep
         self.pieces: list[str] = []
@@ -53,7 +59,7 @@ class Folder:
         except FileExistsError as error:
             raise ValueError(f"checkpoint: expected a folder, but {self.path} is a file") from error
         self.lock = _lock(self.path / "lock")
-        for leftover in self.path.glob(".*.part"):
+        for leftover in self._named(_PART):
             leftover.unlink()
 
     def __enter__(self) -> Self:
@@ -64,18 +70,21 @@ class Folder:
 
     def files(self) -> list[Path]:
         """Return the checkpoints, the last one first."""
-        return sorted(self.path.glob("step-*.npz"), reverse=True)
+        return sorted(self._named(_STEP), reverse=True)
+
+    def _named(self, pattern: re.Pattern[str]) -> list[Path]:
+        return [file for file in self.path.iterdir() if pattern.fullmatch(file.name)]
 
     def forget(self) -> None:
         """Start anew: what is in the folder goes as soon as there is something to replace it."""
-        self.strangers = [*self.files(), *self.path.glob("records-*.npz")]
+        self.strangers = [*self.files(), *self._named(_RECORDS)]
 
     def latest(self, like: Moment, about: dict[str, Any]) -> tuple[Moment, dict[str, Any]] | None:
         """Return the last checkpoint that is whole, and its note; `None` where there is none at all.
 
         Args:
             like: a moment of the same run.
-            about: what the run is: fingerprints of its start and dynamics, and whether and when it records.
+            about: what the run is, in words.
 
         Raises:
             ValueError: the folder holds another run.
@@ -85,6 +94,8 @@ class Folder:
         for file in self.files():
             try:
                 note = note_of(file)
+                if not isinstance(note, dict) or "about" not in note:
+                    raise DamagedFile(f"{file} is no checkpoint")
                 _check_same(self.path, note["about"], about)
                 moment = read(file, like, ".env")
                 self._check_pieces(note)
@@ -132,33 +143,37 @@ class Folder:
         save(self.path / f"step-{step:012d}.npz", moment, note={**note, "pieces": sized})
         self.pieces = pieces
         mine = {f"step-{step:012d}.npz", *pieces}
-        # later ones were passed over, because they are damaged: they must not take the places of good ones
         here = self.path / f"step-{step:012d}.npz"
-        later = [file for file in self.files() if file > here]
         old = [file for file in self.files() if file <= here][self.keep :]
-        for file in [*(x for x in self.strangers if x.name not in mine), *later, *old]:
+        for file in [*(x for x in self.strangers if x.name not in mine), *old]:
             file.unlink(missing_ok=True)
+        # later ones were passed over, because they are damaged: they must not take the places of good ones
+        for file in self.files():
+            if file > here:
+                file.replace(file.with_name(f"{file.name}.damaged"))
         self.strangers = []
 
 
-def _check_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    advice = 'pass the arguments it was started with, another folder, or resume="never" to replace it'
+def _check_same(path: Path, found: dict[str, dict[str, str]], wanted: dict[str, dict[str, str]]) -> None:
     for part, now in wanted.items():
-        then = found.get(part)
-        if then == now:
-            continue
-        if not isinstance(now, list) or not isinstance(then, list):
-            raise ValueError(f"checkpoint: the run in {path} has {part}={then!r}, this one {part}={now!r}; {advice}")
-        values = dict(map(tuple, then))
-        name, new = next(((k, v) for k, v in map(tuple, now) if values.get(k) != v), ("", ""))
-        where = f"{part}{name}"
-        said = f"{values.get(name)} there and {new} here" if name else "another tree"
-        raise ValueError(f"checkpoint: the run in {path} is another one: {where} is {said}; {advice}")
+        then = found.get(part, {})
+        for name in sorted({*then, *now}):
+            if then.get(name) != now.get(name):
+                raise ValueError(
+                    f"checkpoint: the run in {path} is another one: {part}{name} is {then.get(name, 'nothing')} there "
+                    f"and {now.get(name, 'nothing')} here; pass the arguments it was started with, another folder, or "
+                    'resume="never" to replace it'
+                )
 
 
 def _lock(path: Path) -> int:
     """Take the lock that the system gives back when a process ends, however it ends."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError as error:
+        raise PermissionError(
+            f"checkpoint: {path.parent} cannot be written to, and a run keeps a lock there; use a copy of the folder"
+        ) from error
     try:
         if os.name == "posix":
             import fcntl

@@ -1,115 +1,110 @@
-"""What a run is known by, the same in every process: numbers are known by their bits, functions by their code."""
+"""What a run is known by, the same in every process: numbers by their bits, functions by what they compute."""
 
-import dataclasses
-import functools
 import hashlib
+import json
 import re
-import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from treedyn import tree
+from treedyn import environment, stream, tree
+from treedyn.driver.archive import plain_array, structs
+from treedyn.driver.host import Host
+from treedyn.driver.output import Output
+from treedyn.state import State
+from treedyn.target import call
 from treedyn.tree import PyTree
 
-_VALUES = int | float | complex | str | bytes | tuple | frozenset | types.CodeType | None
-_LIBRARIES = {"jax", "numpy", "treedyn"}  # known by their names: a new version is not another run
+
+def inputs(host: Host) -> dict[str, dict[str, str]]:
+    """Say what makes a run another run: all numbers that it is given, and the shapes of what it keeps."""
+    given = host.state.replace(force=None, energy=None, aux=None)
+    watched = host.memory is not None or host.reduce is not None
+    return {
+        "start": describe(given),
+        "dynamics": describe(host.dynamics),
+        "env": describe(environment.plain(host.env)),
+        "every": {"": str(host.every)} if watched else {},
+        "record": {} if host.memory is None else describe(host.memory.shapes),
+        "reduce": describe(host.reduce),
+        "sums": describe(jax.eval_shape(lambda: host.sums)),
+    }
 
 
-def describe(value: PyTree) -> list[list[str]]:
-    """Return a path and a fingerprint for every leaf of a tree, and one of its structure."""
-    lines = [["", _short(_nameless(tree.describe(tree.box(value))).encode())]]
-    for path, leaf in tree_flatten_with_path(tree.box(value))[0]:
-        array = _plain(leaf)
-        bits = repr(array.item()) if array.ndim == 0 else f"{array.dtype}{list(array.shape)} {_bits(array)}"
-        lines.append([keystr(path), bits])
-    return lines
-
-
-def computes(value: Any) -> str:
-    """Return a fingerprint of what functions compute: their code, and all numbers and functions that they use.
-
-    It tells that something was changed, not that nothing was: what is called through a module is known by its name.
+def computations(host: Host, outputs: dict[str, Output]) -> dict[str, str]:
+    """Say what the functions of a run compute, and which lists it was given: a better version is not another run.
 
     Args:
-        value: functions, in anything: a dynamics, a closure, a tuple of reducers.
+        host: what drives the run, before its first step.
+        outputs: its outputs, by their names.
     """
-    return _short("\n".join(_parts(value, set())).encode())
+    state, env, dynamics = host.state, host.env, tree.traceable(host.dynamics)
+    lists = json.dumps(describe(environment.refreshable(env)))
+
+    def step(dynamics: PyTree, state: State, env: PyTree) -> State:
+        return tree.unbox(dynamics).step(state, tree.unbox(env))
+
+    def observed(function: Callable[..., Any]) -> str:
+        return computation(lambda s, e: tree.box(call(function, s, e)), state, env)
+
+    return {
+        "dynamics": computation(step, dynamics, state, env),
+        "the lists in env": hashlib.sha256(lists.encode()).hexdigest()[:16],
+        "reduce": computation(lambda sums, s, e: stream.update(host.reduce, sums, s, e), host.sums, state, env),
+        "until": "" if host.until is None else observed(host.until),
+        "record": "" if host.memory is None else observed(host.memory.record),
+        **{f"the record of {name}": observed(output.record) for name, output in outputs.items()},
+    }
 
 
-def _parts(value: Any, seen: set[int]) -> Iterator[str]:
-    yield type(value).__qualname__
-    if not isinstance(value, _VALUES):  # whether two of those are one object is up to the interpreter
-        if id(value) in seen:
-            return
-        seen.add(id(value))
-    for part in _inner(value):
-        if isinstance(part, str):
-            yield part
-        else:
-            yield from _parts(part[0], seen)
+def describe(value: PyTree) -> dict[str, str]:
+    """Return a few words for every leaf and every struct of a tree, by its path; functions are not looked at."""
+    value = tree.unbox(value)
+    words = {path: f"{type(struct).__qualname__} {statics or ''}".strip() for path, struct, statics in structs(value)}
+    return words | {keystr(path): _words(leaf) for path, leaf in tree_flatten_with_path(value)[0]}
 
 
-def _inner(value: Any) -> Iterator[str | tuple[Any]]:
-    """Yield words about `value`, and, each in a tuple, the values that it is made of."""
-    if isinstance(value, types.FunctionType):
-        yield from _of_function(value)
-    elif isinstance(value, types.CodeType):
-        yield from (value.co_code.hex(), *value.co_names)
-        yield from ((constant,) for constant in value.co_consts)
-    elif isinstance(value, types.MethodType):
-        yield from ((value.__func__,), (value.__self__,))
-    elif isinstance(value, functools.partial):
-        yield from ((value.func,), (value.args,), (value.keywords,))
-    elif isinstance(value, type | types.BuiltinFunctionType | types.ModuleType):
-        yield value.__name__
-    elif hasattr(value, "dtype") and hasattr(value, "shape"):
-        yield _bits(_plain(value))
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from ((key,), (inner,))
-    elif isinstance(value, tuple | list):
-        yield from ((inner,) for inner in value)
-    elif isinstance(value, set | frozenset):
-        yield from sorted(map(repr, value))  # in an order that is not that of this process
-    elif callable(inner := getattr(value, "__wrapped__", None)):
-        yield (inner,)  # of functools.wraps, and of jax.jit
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from (field.name, (getattr(value, field.name),))
-        yield from ((method,) for method in vars(type(value)).values() if isinstance(method, types.FunctionType))
-    else:
-        yield _nameless(repr(value))
+def computation(function: Callable[..., Any], *arguments: PyTree) -> str:
+    """Return a fingerprint of what a function computes: its operations, and all numbers in them.
+
+    Names, comments and the way it is written do not count, and neither do the values of the arguments, of which the
+    shapes matter. What is called back on the host is not looked at.
+    """
+    closed = jax.make_jaxpr(function)(*arguments)
+    digest = hashlib.sha256(_nameless(str(closed)).encode())
+    for number in _constants(closed):
+        digest.update(_words(number).encode())
+    return digest.hexdigest()[:16]
 
 
-def _of_function(function: types.FunctionType) -> Iterator[str | tuple[Any]]:
-    yield f"{function.__module__}.{function.__qualname__}"
-    if function.__module__.partition(".")[0] in _LIBRARIES:
-        return
-    yield from ((function.__code__,), (function.__defaults__,), (function.__kwdefaults__,))
-    for cell in function.__closure__ or ():
-        try:
-            yield (cell.cell_contents,)
-        except ValueError:  # it is not filled yet
-            continue
-    for name in function.__code__.co_names:
-        found = function.__globals__.get(name)
-        beside = isinstance(found, types.FunctionType) and found.__module__ == function.__module__
-        if beside or isinstance(found, int | float | complex | str | tuple):
-            yield (found,)  # whatever else it finds there is known by its name
+def _constants(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
+    """Yield the numbers in a computation: as text, they are rounded, and arrays are left out."""
+    if isinstance(jaxpr, ClosedJaxpr):
+        yield from jaxpr.consts
+        jaxpr = jaxpr.jaxpr
+    for equation in jaxpr.eqns:
+        yield from (place.val for place in equation.invars if isinstance(place, Literal))
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(inner):
+                yield from _constants(inner)
 
 
-def _plain(leaf: Any) -> np.ndarray:
-    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, ClosedJaxpr | Jaxpr)
 
 
-def _bits(array: np.ndarray) -> str:
-    return _short(np.ascontiguousarray(array).tobytes())
+def _words(leaf: Any) -> str:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return f"{leaf.dtype}{list(leaf.shape)}"
+    if not hasattr(leaf, "dtype"):
+        return repr(leaf) if isinstance(leaf, int | float | complex | str) else type(leaf).__qualname__
+    array = plain_array(leaf)
+    bits = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    return f"{leaf.dtype}{list(array.shape)} {bits}" if array.ndim else f"{array.item()!r} ({leaf.dtype})"
 
 
 def _nameless(text: str) -> str:
@@ -117,8 +112,4 @@ def _nameless(text: str) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-def _short(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
-__all__ = ["computes", "describe"]
+__all__ = ["computation", "computations", "describe", "inputs"]

@@ -30,7 +30,7 @@ _REPAIRABLE = Status.OVERFLOW | Status.BOX
 def _advance(
     dynamics: Dynamics, state: State, env: PyTree, ahead: PyTree, steps: jax.Array, until: Any
 ) -> tuple[State, PyTree, compiled.Progress]:
-    return compiled.advance(dynamics, state, env, steps, compiled.start(ahead), until)
+    return compiled.advance(tree.unbox(dynamics), state, env, steps, compiled.start(ahead), until)
 
 
 @partial(jax.jit, static_argnames=("records", "until"), donate_argnames=("buffers",))
@@ -46,7 +46,8 @@ def _blocks(
     reduce: PyTree,
     until: Any,
 ) -> tuple[State, PyTree, compiled.Progress, tuple[tuple[PyTree, ...], PyTree]]:
-    return compiled.blocks(dynamics, state, env, compiled.start(ahead), span, (buffers, sums), records, reduce, until)
+    kept, dynamics = (buffers, sums), tree.unbox(dynamics)
+    return compiled.blocks(dynamics, state, env, compiled.start(ahead), span, kept, records, reduce, until)
 
 
 class Host:
@@ -63,7 +64,7 @@ class Host:
         until: Any,
         outputs: Outputs,
     ) -> None:
-        self.dynamics, self.state, self.env, self.ahead = dynamics, state, env, state.boxed
+        self.dynamics, self.state, self.env, self.ahead = dynamics, state, tree.traceable(env), state.boxed
         self.memory, self.reduce, self.every, self.until = memory, reduce, every, until
         self.outputs, self.origin = outputs, int(state.step)
         self.recorders = [*([] if memory is None else [memory]), *outputs.recorders]
@@ -73,7 +74,7 @@ class Host:
         self.chunks: list[PyTree] = []
         self.repaired, self.untuned, self.cold = -1, True, True
         for recorder in self.recorders:
-            recorder.begin(state, env, _BUFFER_BYTES // len(self.recorders))
+            recorder.begin(state, self.env, _BUFFER_BYTES // len(self.recorders))
 
     def begin(self) -> None:
         """Refuse a state in trouble, unless all that happened was `init` with an environment of other positions."""
@@ -128,14 +129,14 @@ class Host:
     def _chunk(self, todo: int) -> compiled.Progress:
         """Run one chunk on the device."""
         if not self.recorders and self.reduce is None:
-            out = _advance(self.dynamics, self.state, self.env, self.ahead, jnp.int32(todo), self.until)
+            out = _advance(tree.traceable(self.dynamics), self.state, self.env, self.ahead, jnp.int32(todo), self.until)
             self.state, self.env, progress = out
         else:
             todo = min([todo, *(recorder.capacity * recorder.every for recorder in self.recorders)])
             every = np.array([*(recorder.every for recorder in self.recorders), self.every], np.int32)
             every = every if self.reduce is not None else every[:-1]
             self.state, self.env, progress, (buffers, self.sums) = _blocks(
-                self.dynamics,
+                tree.traceable(self.dynamics),
                 self.state,
                 self.env,
                 self.ahead,
@@ -168,7 +169,8 @@ class Host:
             yield
         except Exception as error:
             reduced = stream.result(self.reduce, self.sums)
-            raise OutputError(what, error, self.state, self.env, self.records(), self.taken, reduced) from error
+            env = tree.unbox(self.env)
+            raise OutputError(what, error, self.state, env, self.records(), self.taken, reduced) from error
 
     def flush(self) -> None:
         """Return once every output is on the disk."""
@@ -220,7 +222,7 @@ class Host:
     def error(self, trouble: Status) -> SimulationError:
         """Return the error that ends the run, with everything that is good attached."""
         reduced = stream.result(self.reduce, self.sums)
-        return SimulationError(trouble, self.state, self.env, self.records(), self.taken, reduced)
+        return SimulationError(trouble, self.state, tree.unbox(self.env), self.records(), self.taken, reduced)
 
 
 __all__ = ["Host"]

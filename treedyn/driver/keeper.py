@@ -3,13 +3,13 @@
 import sys
 import time
 import warnings
+from typing import Any
 
 import jax
 import numpy as np
 
-from treedyn import environment
 from treedyn.driver.checkpoint import Folder, Moment
-from treedyn.driver.fingerprint import computes, describe
+from treedyn.driver.fingerprint import computations, inputs
 from treedyn.driver.host import Host
 from treedyn.driver.stop import Stop
 from treedyn.target import call
@@ -25,41 +25,21 @@ class Keeper:
         self.host, self.folder, self.every, self.stop = host, folder, every, stop
         self.written: int | None = None
         self.stacked, self.time = 0, time.perf_counter()
-        state = host.state
-        given = state.replace(force=None, energy=None, aux=None)
-        # what makes a run another run
-        self.about = {
-            "start": describe(given),
-            "dynamics": describe(host.dynamics),
-            "env": describe(environment.plain(host.env)),
-            "reduce": describe(host.reduce),
-            "every": None if host.memory is None and host.reduce is None else host.every,
-            "records": host.memory is not None,
-        }
-        # what another machine, or a better version of a function, may change: said, and gone on with
-        self.computes = {
-            "the forces and lists of the start": computes(
-                (describe((state.force, state.energy, state.aux)), describe(environment.refreshable(host.env)))
-            ),
-            "dynamics": computes(host.dynamics),
-            "reduce": computes(host.reduce),
-            "until": computes(host.until and host.until.function),
-            "record": computes(host.memory and host.memory.record.function),
-            **{f"the record of {x.writer.name}": computes(x.record) for x in host.outputs.outputs},
-        }
+        self.outputs = dict(zip(host.outputs.names(folder.path), host.outputs.outputs, strict=True))
+        self.about, self.computations = inputs(host), computations(host, self.outputs)
 
     def begin(self, resume: str, steps: int) -> None:
         """Go on from the folder, or begin anew."""
         known = self._resumed(resume, steps)
         if known is None:
             self.host.begin()
-            known = []
-        if set(self.host.outputs.names) - set(known):
+            known = set()
+        if set(self.outputs) - known:
             # a process that dies before its next checkpoint leaves frames, and something must tell whose they are
             self.written = None
             self.write()
 
-    def _resumed(self, resume: str, steps: int) -> list[str] | None:
+    def _resumed(self, resume: str, steps: int) -> set[str] | None:
         """Fill the host from the folder; return the names of its outputs, `None` where it is empty."""
         host = self.host
         like = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
@@ -86,24 +66,36 @@ class Keeper:
         if host.memory is not None:
             host.chunks = self.folder.records(host.memory.shapes)
         self.written, self.stacked = host.taken, len(host.chunks)
-        self._compare(note["computes"])
+        self._compare(note)
         if host.taken >= steps or host.finished:
-            return host.outputs.names  # it is over and writes nothing: what is there may be of another run by now
-        host.outputs.resume(host.origin, host.origin + host.taken, note["outputs"])
-        return note["outputs"]
+            return set(self.outputs)  # it is over and writes nothing: what is there may be of another run by now
+        known = [k for k, name in enumerate(self.outputs) if name in note["outputs"]]
+        host.outputs.resume(host.origin, host.origin + host.taken, known)
+        return set(note["outputs"])
 
-    def _compare(self, then: dict[str, str]) -> None:
-        """Say what came of other functions than the run goes on with."""
+    def _compare(self, note: dict[str, Any]) -> None:
+        """Say what came of other functions than the run goes on with.
+
+        Raises:
+            ValueError: an output is to be written at another rate.
+        """
         host = self.host
-        changed = [name for name, now in self.computes.items() if then.get(name, now) != now]
+        for name, output in self.outputs.items():
+            if (every := note["outputs"].get(name, output.every)) != output.every:
+                raise ValueError(
+                    f"outputs: the run in {self.folder.path} wrote to {name} every {every} steps, not {output.every}; "
+                    "pass the arguments it was started with, or another file"
+                )
+        then = note["computations"]
+        changed = [name for name, now in self.computations.items() if then.get(name, now) != now]
         if changed:
             warnings.warn(
-                f"checkpoint: the run in {self.folder.path} was begun with other code or numbers in "
-                f"{', '.join(changed)}, or on another machine; it goes on from step {host.taken} with what is here, "
-                'and what it has so far came of what was there; resume="never" begins anew',
+                f"checkpoint: {', '.join(changed)}: not what the run in {self.folder.path} was begun with. What it has "
+                f"up to step {host.taken} came of that; what follows comes of what is here. Versions of JAX may differ "
+                'in this, too; resume="never" begins anew',
                 stacklevel=5,
             )
-        if "until" in changed:
+        if "until" in changed and host.taken:
             host.finished = host.until is not None and bool(call(host.until, host.state, host.env))
 
     def left(self) -> int:
@@ -116,12 +108,24 @@ class Keeper:
         due = time.perf_counter() - self.time > _SECONDS if self.every is None else taken % self.every == 0
         if due or self.stop.asked is not None:
             self.write()
-        if self.stop.asked is not None:
-            said = f"run stopped after step {taken}; its checkpoint is in {self.folder.path}: the same call goes on"
-            if self.stop.asked.name == "SIGINT":
-                raise KeyboardInterrupt(said)
-            print(said, file=sys.stderr)
-            raise SystemExit(128 + self.stop.asked)
+        self._stop()
+
+    def end(self) -> None:
+        """Write the last checkpoint, and stop where someone asked for it."""
+        self.write()
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.stop.asked is None:
+            return
+        asked = self.stop.told()
+        said = (
+            f"run stopped after step {self.host.taken}; its checkpoint is in {self.folder.path}: the same call goes on"
+        )
+        if asked.name == "SIGINT":
+            raise KeyboardInterrupt(said)
+        print(said, file=sys.stderr)
+        raise SystemExit(128 + asked)
 
     def write(self) -> None:
         """Write a checkpoint, unless this very one is there."""
@@ -133,7 +137,8 @@ class Keeper:
         chunks = host.chunks[self.stacked :]
         fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None
         host.flush()  # no checkpoint may be ahead of what is written
-        note = {"about": self.about, "computes": self.computes, "counts": counts, "outputs": host.outputs.names}
+        outputs = {name: output.every for name, output in self.outputs.items()}
+        note = {"about": self.about, "computations": self.computations, "counts": counts, "outputs": outputs}
         with host.saving("the checkpoint"):
             self.folder.write(moment, note, fresh, host.taken)
         self.written, self.stacked, self.time = host.taken, len(host.chunks), time.perf_counter()

@@ -1,8 +1,10 @@
 """What a run writes while it goes on: tables, trajectories, samples, each at a rate of its own."""
 
 import dataclasses
+import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -93,43 +95,42 @@ class Outputs:
                     raise
                 error.add_note(f"A writer failed as well: {problem}")
 
-    @property
-    def names(self) -> list[str]:
-        """Return what the frames of each are known by."""
-        return [output.writer.name for output in self.outputs]
+    def names(self, folder: Path) -> list[str]:
+        """Return what each is known by when a run goes on: its file, seen from the folder of the run."""
+        names = [_name(output.writer, folder) for output in self.outputs]
+        return [f"{name} ({names[:k].count(name) + 1})" if name in names[:k] else name for k, name in enumerate(names)]
 
-    def begin(self, step: int, known: Sequence[str] = ()) -> None:
+    def begin(self, step: int, known: Collection[int] = ()) -> None:
         """Refuse files with frames that a run from `step` on would write again.
 
         Args:
             step: where it begins.
-            known: names of those that are the run's own, from before.
+            known: which of them the run has written to before.
 
         Raises:
             ValueError: there is one.
         """
         for k, output in enumerate(self.outputs):
-            if output.writer.name not in known and (last := output.writer.last) is not None and last > step:
+            if k not in known and (last := output.writer.last) is not None and last > step:
                 raise ValueError(
                     f"outputs[{k}]: its writer holds frames up to step {last}, and the run begins at step {step}; "
                     f'write to another file, open this one with mode="w", or drop them by writer.rewind({step})'
                 )
 
-    def resume(self, origin: int, step: int, known: Sequence[str]) -> None:
+    def resume(self, origin: int, step: int, known: Collection[int]) -> None:
         """Drop the frames after `step`, which a run that began at `origin` and goes on from there writes again.
 
         Args:
             origin: where the run began.
             step: where it goes on.
-            known: names of those that it has written to before.
+            known: which of them it has written to before.
 
         Raises:
             ValueError: another file has frames after `step`.
         """
         self.begin(step, known)
-        for k, output in enumerate(self.outputs):
-            if output.writer.name not in known:
-                continue
+        for k in known:
+            output = self.outputs[k]
             output.writer.rewind(step)
             due = origin + (step - origin) // output.every * output.every
             if due > origin and (output.writer.last is None or output.writer.last < due):
@@ -152,11 +153,13 @@ def check_outputs(outputs: Any) -> tuple[Output, ...]:
     """Return the outputs of a run, or refuse them.
 
     Raises:
-        ValueError: one is none, or two share a writer or a file.
+        ValueError: one is none, its writer is closed, or two share a writer or a file.
     """
     if not isinstance(outputs, Sequence) or not all(isinstance(output, Output) for output in outputs):
         raise ValueError(f"outputs: expected a sequence of td.Output(writer, record, every), got {outputs!r}")
     for k, output in enumerate(outputs):
+        if _inner(output.writer).closed or output.writer.closed:
+            raise ValueError(f'outputs[{k}]: its writer is closed; open another one, a file with mode="a"')
         if any(_place(output.writer) == _place(other.writer) for other in outputs[:k]):
             raise ValueError(
                 f"outputs[{k}]: another output has the same writer or file; give every output one of its own"
@@ -164,7 +167,29 @@ def check_outputs(outputs: Any) -> tuple[Output, ...]:
     return tuple(outputs)
 
 
+def _inner(writer: Writer) -> Writer:
+    """Return the writer that works in the background, if it does."""
+    return _inner(writer.writer) if isinstance(writer, Background) else writer
+
+
+def _name(writer: Writer, folder: Path) -> str:
+    writer = _inner(writer)
+    kind = type(writer).__name__
+    if not isinstance(writer, FileWriter):
+        return kind
+    try:
+        # so that a folder with all that belongs to a run can be moved
+        return f"{kind} {os.path.relpath(writer.path, folder)}"
+    except ValueError:  # on another drive
+        return f"{kind} {writer.path}"
+
+
 def _place(writer: Writer) -> Any:
-    while isinstance(writer, Background):
-        writer = writer.writer
-    return writer.path.resolve() if isinstance(writer, FileWriter) else id(writer)
+    writer = _inner(writer)
+    if not isinstance(writer, FileWriter):
+        return id(writer)
+    try:
+        found = writer.path.stat()
+    except FileNotFoundError:
+        return writer.path.resolve()
+    return (found.st_dev, found.st_ino)

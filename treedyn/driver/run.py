@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from treedyn import stream
+from treedyn import stream, tree
 from treedyn.check import choice, flag
 from treedyn.driver.check import check, check_checkpoint, check_host
 from treedyn.driver.checkpoint import Folder
@@ -143,7 +143,7 @@ def run(
         except (SimulationError, OutputError) as error:
             failure = error
             if isinstance(error, SimulationError):
-                host.flush()
+                _flush(host, error)
             if on_failure == "raise":
                 raise
     return _result(host, failure)
@@ -158,13 +158,21 @@ def _go(host: Host, steps: int, chunk: int | None, bar: Bar, keeper: Keeper | No
             keeper.after_chunk()
     host.end()
     if keeper is not None:
-        keeper.write()
+        keeper.end()
+
+
+def _flush(host: Host, failure: SimulationError) -> None:
+    """Put on the disk what was written before a run failed; what goes wrong then is not what has to be told first."""
+    try:
+        host.flush()
+    except OutputError as error:
+        failure.add_note(str(error))
 
 
 def _result(host: Host, failure: SimulationError | OutputError | None) -> Run:
     return Run(
         state=host.state,
-        env=host.env,
+        env=tree.unbox(host.env),
         records=host.records(),
         reduced=stream.result(host.reduce, host.sums),
         steps=host.taken,

@@ -13,10 +13,12 @@ class Stop:
 
     Attributes:
         asked: the signal that came; `None` while none did.
+        pending: whether nobody has obeyed it yet.
     """
 
     def __init__(self) -> None:
         self.asked: signal.Signals | None = None
+        self.pending = False
         self.before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -27,10 +29,18 @@ class Stop:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._give_back()
+        if self.pending and self.asked is not None and error is None:
+            signal.raise_signal(self.asked)  # it came when nobody looked any more
+
+    def told(self) -> signal.Signals:
+        """Return the signal that came, and count it as obeyed."""
+        assert self.asked is not None
+        self.pending = False
+        return self.asked
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.asked = signal.Signals(number)
+        self.asked, self.pending = signal.Signals(number), True
         self._give_back()
 
     def _give_back(self) -> None:

@@ -19,13 +19,18 @@ class Trajectory(Struct):
 
     Attributes:
         state: the last state.
-        env: the environment that belongs to it.
-        boxed_records: what was recorded, with whatever is no array held in the tree structure; read `records`.
+        boxed_env: the environment that belongs to it, with whatever is no array held in the tree structure; read `env`.
+        boxed_records: what was recorded, held in the same way; read `records`.
     """
 
     state: State
-    env: PyTree
+    boxed_env: PyTree
     boxed_records: PyTree
+
+    @property
+    def env(self) -> PyTree:
+        """Return the environment that belongs to the last state."""
+        return tree.unbox(self.boxed_env)
 
     @property
     def records(self) -> PyTree:
@@ -73,7 +78,7 @@ def trajectory(
 
     def one(carry: tuple[State, PyTree], _: None) -> tuple[tuple[State, PyTree], None]:
         state, env = carry
-        state = dynamics.step(state, env)
+        state = dynamics.step(state, tree.unbox(env))
         env = environment.advance(environment.update(env, state.position), state)
         return (state, env), None
 
@@ -85,7 +90,7 @@ def trajectory(
         check_record("record", found)
         return carry, found
 
-    carry = (state, env)
+    carry = (state, tree.traceable(env))
     carry, records = jax.lax.scan(block, carry, None, length=steps // every)
     carry, _ = jax.lax.scan(one, carry, None, length=steps % every)
-    return Trajectory(state=carry[0], env=carry[1], boxed_records=records)
+    return Trajectory(state=carry[0], boxed_env=carry[1], boxed_records=records)

@@ -28,17 +28,12 @@ class Background(Writer):
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="treedyn-writer")
         self._room = threading.Semaphore(depth)
         self._error: BaseException | None = None
-        self._raised = self._closed = False
-
-    @property
-    def name(self) -> str:
-        """Return the name of the other writer."""
-        return self.writer.name
+        self._raised = self.closed = False
 
     @property
     def last(self) -> int | None:  # type: ignore[override]
         """Return the step of the last frame that was written, once all are."""
-        if not self._closed:
+        if not self.closed:
             self._wait(lambda: None)
         return self.writer.last
 
@@ -65,7 +60,7 @@ class Background(Writer):
 
     def close(self) -> None:
         """Write what is left, close the other writer, end the thread."""
-        if self._closed:
+        if self.closed:
             return
         self._end()
         try:
@@ -76,12 +71,12 @@ class Background(Writer):
 
     def release(self) -> None:
         """Write what is left and end the thread; the other writer stays open, for whoever opened it."""
-        if not self._closed:
+        if not self.closed:
             self._end()
             self._tell()
 
     def _end(self) -> None:
-        self._closed = True
+        self.closed = True
         self._pool.shutdown(wait=True)
 
     def _tell(self) -> None:
@@ -105,7 +100,7 @@ class Background(Writer):
         self._check()
 
     def _check(self) -> None:
-        if self._closed:
+        if self.closed:
             raise ValueError("the writer is closed")
         if self._error is not None:
             self._raised = True
@@ -123,7 +118,7 @@ def background(writer: Writer, *, depth: int = 4) -> Background:
         A writer.
 
     Raises:
-        ValueError: `depth` is not positive.
+        ValueError: `depth` is not positive, or the writer is closed.
 
     Example:
         >>> import io, numpy as np
@@ -135,4 +130,6 @@ def background(writer: Writer, *, depth: int = 4) -> Background:
         ['100', '-1.5000']
     """
     check.instance("writer", writer, Writer, "a writer like files.CSVWriter(path)")
+    if writer.closed:
+        raise ValueError("writer: expected one that is open, got one that was closed")
     return Background(writer, check.integer("depth", depth, 1))

@@ -5,7 +5,6 @@ import errno
 import os
 from abc import abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
 
 from treedyn.files.writer import FileWriter, check_path
 
@@ -82,7 +81,8 @@ class GrowingWriter(FileWriter):
 
     def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
         """Open the file, and drop what a process that died left incomplete at its end."""
-        self._file, self.path = GrowingFile(path, mode), Path(path)
+        super().__init__(path, mode)
+        self._file = GrowingFile(self.path, mode)
         try:
             self._keep(None)
         except BaseException:
@@ -95,13 +95,14 @@ class GrowingWriter(FileWriter):
 
     def rewind(self, step: int) -> None:
         """Drop every frame after `step`."""
+        self._check_open()
         if self.last is not None and self.last > step:
             self._keep(step)
 
     def flush(self) -> None:
         """Put everything on the disk."""
+        self._check_open()
         self._file.sync()
 
-    def close(self) -> None:
-        """Put everything on the disk and close the file."""
+    def _close(self) -> None:
         self._file.close()

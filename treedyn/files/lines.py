@@ -72,6 +72,7 @@ class _Lines(GrowingWriter):
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add a line for every frame."""
+        self._check_open()
         steps = check_steps(steps, frames, self.last)
         columns = columns_of(steps, frames)
         if self._names is not None and list(columns) != self._names:

@@ -25,6 +25,7 @@ class Writer(Closing):
 
     Attributes:
         last: the step of the last frame; `None` where there is none.
+        closed: whether it takes no more.
 
     Example:
         >>> import numpy as np
@@ -41,11 +42,7 @@ class Writer(Closing):
     """
 
     last: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Return what the frames are known by when a run goes on."""
-        return type(self).__name__
+    closed: bool = False
 
     @abstractmethod
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
@@ -74,18 +71,40 @@ class Writer(Closing):
 
 
 class FileWriter(Writer):
-    """Take frames to a file, by whose name they are known.
+    """Take frames to a file; a run that goes on knows them by it.
 
     Attributes:
-        path: where the file is.
+        path: where the file is, wherever the program goes from here.
     """
 
-    path: Path
+    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
+        """Refuse what stands in the way; a subclass opens the file.
 
-    @property
-    def name(self) -> str:
-        """Return what the frames are known by when a run goes on: kind and name of the file."""
-        return f"{type(self).__name__} {self.path.name}"
+        Args:
+            path: where.
+            mode: "x" for a new file, "w" to overwrite one, "a" to continue it.
+
+        Raises:
+            ValueError: there is no such mode.
+            FileExistsError: the file is there and was to be new.
+            FileNotFoundError: the directory that it is to be in is not there.
+        """
+        self.path = check_path(path, mode).absolute()
+
+    def close(self) -> None:
+        """Put everything on the disk and close the file."""
+        if not self.closed:
+            self.closed = True
+            self._close()
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Flush, and let go of the file."""
+
+    def _check_open(self) -> None:
+        """Refuse what comes after `close`."""
+        if self.closed:
+            raise ValueError(f'the writer of {self.path} is closed; open another one with mode="a"')
 
 
 def check_path(path: str | os.PathLike[str], mode: str) -> Path:

@@ -19,7 +19,7 @@ from treedyn import check
 from treedyn.extras import require
 from treedyn.files.frames import Frames
 from treedyn.files.structure import array_leaves, pack, unpack, with_arrays
-from treedyn.files.writer import FileWriter, check_path, check_steps
+from treedyn.files.writer import FileWriter, check_steps
 from treedyn.tree import PyTree
 
 _FORMAT = "treedyn-tree"
@@ -54,7 +54,7 @@ class ZarrWriter(FileWriter):
             ImportError: zarr is not installed.
         """
         self._zarr = require("zarr", "zarr")
-        self.path = check_path(path, mode)
+        super().__init__(path, mode)
         if self.path.is_file():
             raise FileExistsError(f"path: expected a directory, but {str(self.path)!r} is a file")
         self._arrays: dict[str, Any] = {}
@@ -68,6 +68,7 @@ class ZarrWriter(FileWriter):
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add frames at the end."""
+        self._check_open()
         steps = check_steps(steps, frames, self.last)
         leaves = [_storable(path, leaf) for path, leaf in array_leaves(frames)]
         names = _names(frames)
@@ -85,12 +86,17 @@ class ZarrWriter(FileWriter):
 
     def rewind(self, step: int) -> None:
         """Drop every frame after `step`."""
+        self._check_open()
         if self.last is not None and self.last > step:
             steps = np.asarray(self._arrays[_STEPS][:])
             self._keep(steps[: np.searchsorted(steps, step, side="right")])
 
     def flush(self) -> None:
         """Put everything on the disk."""
+        self._check_open()
+        self._sync()
+
+    def _sync(self) -> None:
         for path in sorted(self._touched):
             if path.exists():
                 descriptor = os.open(path, os.O_RDONLY)
@@ -100,9 +106,8 @@ class ZarrWriter(FileWriter):
                     os.close(descriptor)
         self._touched.clear()
 
-    def close(self) -> None:
-        """Put everything on the disk."""
-        self.flush()
+    def _close(self) -> None:
+        self._sync()
 
     def _continue(self) -> None:
         group = self._zarr.open_group(str(self.path), mode="r+")

@@ -81,7 +81,8 @@ def thermal_momentum(noise: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
 
 def kinetic(momentum: PyTree, mass: PyTree) -> jax.Array:
     """Return the kinetic energy, sum p^2/2m."""
-    return tree.total(jax.tree.map(lambda p, m: p * p / (2 * m), momentum, mass))
+    # p (p/2m): in half precision p^2 overflows where the energy is far from it
+    return tree.total(jax.tree.map(lambda p, m: p * (p / (2 * m)), momentum, mass))
 
 
 def common_time(h: PyTree, name: str) -> jax.Array:

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from treedyn import check, tree
-from treedyn.environment import Pace, Refreshable, for_all
+from treedyn.environment import Pace, Refreshable, either, for_all
 from treedyn.particles.allocation import (
     check_known,
     check_points,
@@ -178,14 +178,8 @@ class NeighborList(Recipe, Refreshable):
         """
         if space is None:
             return super().update(position)
-        return lax.cond(
-            for_all(self.valid(position, self.margin, space)),
-            lambda lists, *_: lists,
-            lambda lists, x, s: lists.rebuild(x, s),
-            self,
-            position,
-            self._cast(space),
-        )
+        holds = for_all(self.valid(position, self.margin, space))
+        return either(holds, self, lambda lists, x, s: lists.rebuild(x, s), position, self._cast(space))
 
     def allocate(self, position: PyTree, space: Space | None = None) -> Self:
         """Return a list for `position` with at least the old sizes: on the host, never under jit.

@@ -83,7 +83,7 @@ class Reducer(Struct):
 
     def shapes(self, state: PyTree, env: PyTree = None) -> PyTree:
         """Return shapes and dtypes of the observable, without computing it."""
-        return jax.eval_shape(self.observe, state, env)
+        return jax.eval_shape(self.observe, state, tree.traceable(env))
 
 
 def init(reducers: PyTree, state: PyTree, env: PyTree = None) -> PyTree:
@@ -111,12 +111,12 @@ def init(reducers: PyTree, state: PyTree, env: PyTree = None) -> PyTree:
         >>> print(out["mean"], out["range"].largest)
         3.0 6.0
     """
-    return _map(lambda reducer: reducer.init(state, env), reducers)
+    return _map(lambda reducer: reducer.init(state, tree.unbox(env)), reducers)
 
 
 def update(reducers: PyTree, carry: PyTree, state: PyTree, env: PyTree = None) -> PyTree:
     """Return the carry of a tree of reducers with one more observation; see `init`."""
-    return _map(lambda reducer, c: reducer.update(c, state, env), reducers, carry=carry)
+    return _map(lambda reducer, c: reducer.update(c, state, tree.unbox(env)), reducers, carry=carry)
 
 
 def result(reducers: PyTree, carry: PyTree) -> PyTree:

@@ -86,14 +86,17 @@ class TreedynCalculator(_calculator.Calculator):
         self._compile(atoms.get_atomic_numbers())
         env = None if self._cutoff is None else self._neighbors(space, position)
         energy, gradient = self._value(space, position, env)
-        self.results = {"energy": float(energy), "free_energy": float(energy), "forces": -np.asarray(gradient)}
+        # what is no number is not kept: whoever asks again would be given it
+        self.results = {}
+        results = {"energy": float(energy), "free_energy": float(energy), "forces": -np.asarray(gradient)}
         if "stress" in properties:
-            self.results["stress"] = self._stress(space, position, env)
-        if bad := [name for name, x in self.results.items() if not np.all(np.isfinite(x))]:
+            results["stress"] = self._stress(space, position, env)
+        if bad := [name for name, x in results.items() if not np.all(np.isfinite(x))]:
             raise _calculator.CalculationFailed(
                 f"{' and '.join(bad)}: NaN or infinite; atoms may sit on top of each other, or the energy may reach "
                 f"further than the neighbor list, cutoff={self._cutoff}"
             )
+        self.results = results
 
     def _compile(self, species: np.ndarray) -> None:
         """Compile for these species: known numbers, so that an energy may look at them."""

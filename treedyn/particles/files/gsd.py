@@ -16,7 +16,7 @@ import numpy as np
 
 from treedyn import check
 from treedyn.extras import require
-from treedyn.files.writer import FileWriter, check_path
+from treedyn.files.writer import FileWriter
 from treedyn.particles.files.content import Content, check_space, content, masses
 from treedyn.particles.files.species import SYMBOLS, atomic_numbers, symbols
 from treedyn.particles.files.trajectory import Trajectory
@@ -57,7 +57,7 @@ class GSDWriter(FileWriter):
             ImportError: gsd is not installed.
         """
         self._gsd = require("gsd.hoomd", "gsd")
-        self.path = check_path(path, mode)
+        super().__init__(path, mode)
         self._space, self._species, self._mass = check_space(space), species, mass
         self._file: Any = None
         self._form: Any = None
@@ -68,6 +68,7 @@ class GSDWriter(FileWriter):
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add frames at the end."""
+        self._check_open()
         found = content(steps, frames, self._space, self.last)
         _check(found)
         numbers = atomic_numbers(self._species, found.count)
@@ -84,6 +85,7 @@ class GSDWriter(FileWriter):
 
     def rewind(self, step: int) -> None:
         """Drop every frame after `step`: the others are copied to a new file, which takes the place of this one."""
+        self._check_open()
         if self.last is None or self.last <= step:
             return
         aside = self.path.with_name(self.path.name + ".partial")
@@ -100,11 +102,11 @@ class GSDWriter(FileWriter):
 
     def flush(self) -> None:
         """Put everything on the disk."""
+        self._check_open()
         self._file.flush()
         _sync(self.path)
 
-    def close(self) -> None:
-        """Put everything on the disk and close the file."""
+    def _close(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
             try:

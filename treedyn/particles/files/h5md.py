@@ -18,7 +18,7 @@ import numpy as np
 
 from treedyn import check
 from treedyn.extras import require
-from treedyn.files.writer import FileWriter, check_path
+from treedyn.files.writer import FileWriter
 from treedyn.particles.files.content import Content, check_space, content, masses
 from treedyn.particles.files.species import atomic_numbers
 from treedyn.particles.files.trajectory import Trajectory
@@ -63,7 +63,7 @@ class H5MDWriter(FileWriter):
             ImportError: h5py is not installed.
         """
         self._h5py = require("h5py", "hdf5")
-        self.path = check_path(path, mode)
+        super().__init__(path, mode)
         self._space, self._species, self._mass = check_space(space), species, mass
         self._file: Any = None
         self._count = 0
@@ -74,6 +74,7 @@ class H5MDWriter(FileWriter):
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add frames at the end."""
+        self._check_open()
         found = content(steps, frames, self._space, self.last)
         values = _values(found, isinstance(self._space, Periodic))
         if self._file is None:
@@ -101,6 +102,7 @@ class H5MDWriter(FileWriter):
 
     def rewind(self, step: int) -> None:
         """Drop every frame after `step`."""
+        self._check_open()
         if self.last is not None and self.last > step:
             dataset = self._file[f"{_POSITION}/step"]
             steps = dataset[: self._count]
@@ -112,12 +114,12 @@ class H5MDWriter(FileWriter):
 
     def flush(self) -> None:
         """Put everything on the disk."""
+        self._check_open()
         if self._file is not None:
             self._file.flush()
             _sync(self.path)
 
-    def close(self) -> None:
-        """Put everything on the disk and close the file."""
+    def _close(self) -> None:
         if self._file is None:
             return
         file, self._file = self._file, None

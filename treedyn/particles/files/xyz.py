@@ -62,6 +62,7 @@ class XYZWriter(GrowingWriter):
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
         """Add frames at the end."""
+        self._check_open()
         found = content(steps, frames, self._space, self.last)
         names = symbols(atomic_numbers(self._species, found.count))
         if self._mass is not None:
