@@ -71,7 +71,8 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, harm):
     go_on(tmp_path, 40, checkpoint_every=10)
     file = sorted(tmp_path.glob("records-*" if harm == "records" else "step-*"))[-1]
     raw = bytearray(file.read_bytes())
-    raw[len(raw) // 2] ^= 4
+    middle = slice(len(raw) // 2, len(raw) // 2 + 200)  # more than the padding between two arrays, which holds nothing
+    raw[middle] = bytes(byte ^ 4 for byte in raw[middle])
     file.write_bytes({"cut": raw[: len(raw) // 3], "empty": b""}.get(harm, raw))
     with pytest.warns(UserWarning, match=r"damaged.*the checkpoint before it is used"):
         out = go_on(tmp_path, checkpoint_every=10)
@@ -85,7 +86,10 @@ def test_damaged_checkpoints_take_no_place_of_good_ones(tmp_path, whole):
     for file in sorted(tmp_path.glob("step-*"))[1:]:
         file.write_bytes(b"PK")
     go_on(tmp_path, 15, checkpoint_every=5, keep=2)
-    assert sorted(file.name for file in tmp_path.glob("step-*")) == ["step-000000000010.npz", "step-000000000015.npz"]
+    assert sorted(file.name for file in tmp_path.glob("*.npz") if "step" in file.name) == [
+        "step-000000000010.npz",
+        "step-000000000015.npz",
+    ]
     out = go_on(tmp_path)
     assert_same_bits((out.state, out.records), (whole.state, whole.records))
 
@@ -198,7 +202,8 @@ def test_a_full_disk_gives_back_everything(tmp_path, whole, monkeypatch):
 
 
 PROGRAM = """
-import sys, jax, jax.numpy as jnp, treedyn as td
+import signal, sys, jax, jax.numpy as jnp, treedyn as td
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a program in the background is born without
 def energy(x): return jnp.sum(x["a"]**2) / 2 + jnp.sum(jnp.cos(x["b"]))
 dynamics = td.langevin(energy, dt=0.1, kT=1.0, gamma=1.0)
 state = dynamics.init(jax.random.key(1), {"a": jnp.ones(50), "b": jnp.zeros((3, 2))})

@@ -47,6 +47,8 @@ def test_a_signal_is_obeyed_also_when_a_run_is_over(tmp_path, monkeypatch, numbe
         end(host)
         signal.raise_signal(number)
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     monkeypatch.setattr(Host, "end", asked)
     for _ in range(2):  # while it ends, and when it only reads what is there
         with pytest.raises(error):
@@ -54,6 +56,19 @@ def test_a_signal_is_obeyed_also_when_a_run_is_over(tmp_path, monkeypatch, numbe
     monkeypatch.undo()
     assert go_on(tmp_path, 20, resume="must").steps == 20
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before[signal.SIGINT])
+    assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+
+
+def test_an_ignored_signal_stays_ignored(tmp_path, monkeypatch):
+    def asked(host, end=Host.end):
+        end(host)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr(Host, "end", asked)
+    assert go_on(tmp_path, 20).steps == 20
+    assert signal.signal(signal.SIGINT, before) is signal.SIG_IGN
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):

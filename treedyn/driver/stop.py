@@ -22,9 +22,12 @@ class Stop:
         self.before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Python hands signals to the main thread only; elsewhere they stay as they are
+        # Python hands signals to the main thread only; elsewhere they stay as they are, and so do those that somebody
+        # ignores (`nohup` does) or handles below Python.
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            left = (None, signal.SIG_IGN)
+            heard = [number for number in _SIGNALS if signal.getsignal(number) not in left]
+            self.before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
