@@ -189,8 +189,23 @@ def tuned(env: PyTree, position: PyTree, pace: Pace) -> PyTree:
 
 
 def advance(env: PyTree, state: Any) -> PyTree:
-    """Return `env` with every advancing part moved on by one step."""
-    return _each(_is_advancing, lambda node: node.advance(state), env)
+    """Return `env` with every advancing part moved on by one step.
+
+    Raises:
+        ValueError: one changed something that is no array.
+    """
+
+    def moved(node: Advancing) -> Advancing:
+        out = node.advance(state)
+        before, after = (jax.tree.structure(tree.traceable(x)) for x in (node, out))
+        if before != after:
+            raise ValueError(
+                f"env: {type(node).__name__}.advance must return the same tree, with other numbers in it; got\n"
+                f"    {after}\nfor\n    {before}\nkeep what changes in arrays: jnp.asarray(True), not True"
+            )
+        return out
+
+    return _each(_is_advancing, moved, env)
 
 
 def advancing(env: PyTree) -> list[Advancing]:

@@ -52,7 +52,9 @@ def _is_none(x: Any) -> bool:
 
 def is_array(leaf: Any) -> bool:
     """Tell whether a leaf is something JAX can trace as an array (a Python float counts: it is a 0-d array)."""
-    return hasattr(leaf, "dtype") or isinstance(leaf, float | complex)
+    # a class of numbers has both as well, and a layer of a network may have a dtype
+    array = hasattr(leaf, "dtype") and hasattr(leaf, "shape") and not isinstance(leaf, type)
+    return array or isinstance(leaf, float | complex)
 
 
 def box(tree: PyTree, name: str = "the tree") -> PyTree:
@@ -94,11 +96,13 @@ def strong(leaf: Any) -> jax.Array:
 def traceable(tree: PyTree) -> PyTree:
     """Return `tree` with everything that JAX cannot trace, and nothing else, in `Static` nodes; `unbox` undoes it.
 
-    Python numbers stay what they are to `jit`: numbers that may change. In a position they are structure, see `box`.
+    Python integers stay what they are to `jit`: numbers that may change. In a position they are structure, see `box`.
+    Booleans are structure in both: they are asked by `if`.
     """
 
     def convert(leaf: Any) -> Any:
-        return leaf if _is_static(leaf) or is_array(leaf) or isinstance(leaf, int) else Static(leaf)
+        number = isinstance(leaf, int) and not isinstance(leaf, bool)
+        return leaf if _is_static(leaf) or is_array(leaf) or number else Static(leaf)
 
     return jax.tree.map(convert, tree, is_leaf=_is_static)
 

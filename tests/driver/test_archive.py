@@ -166,6 +166,17 @@ def test_a_number_of_python_gives_way_to_other_dtypes_after_a_restart(folder):
     assert_same_bits(jax.tree.leaves((out.state, out.env)), jax.tree.leaves((whole.state, whole.env)))
 
 
+def test_arrays_that_came_of_numbers_of_python_do_so_too(folder):
+    env = {"k": jnp.full(3, 2.0)}  # float64, and gives way to float32
+    dynamics = td.nve(lambda x, env: jnp.sum(env["k"] * x**2), dt=np.float32(0.01))
+    state = dynamics.init(jax.random.key(0), jnp.ones(3, jnp.float32), env)
+    whole = td.run(dynamics, state, env, steps=20)
+    for steps in (10, 20):
+        out = td.run(dynamics, state, env, steps=steps, checkpoint=folder / "weak")
+    assert_same_bits((out.state.position, out.env["k"]), (whole.state.position, whole.env["k"]))
+    assert out.env["k"].weak_type and out.state.energy.dtype == jnp.float32
+
+
 def test_a_link_stays_and_what_it_leads_to_is_replaced(folder):
     td.save(folder / "target.npz", 1.0)
     (folder / "link.npz").symlink_to(folder / "target.npz")

@@ -7,8 +7,10 @@ import signal
 import pytest
 
 import treedyn as td
+from tests.driver.environments import energy
 from tests.driver.test_checkpoint import DYNAMICS, begin, go_on, where
 from tests.helpers import assert_same_bits
+from treedyn.driver import archive, checkpoint
 from treedyn.driver.host import Host
 
 
@@ -58,6 +60,85 @@ def test_a_signal_is_obeyed_also_when_a_run_is_over(tmp_path, monkeypatch, numbe
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, before[signal.SIGINT])
     assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+
+
+def test_a_handler_of_ones_own_stays_in_force(tmp_path):
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+
+    state, env = begin()
+    options = {"outputs": [td.Output(Asking(), lambda s: s.energy, 2)], "checkpoint": tmp_path}
+    try:
+        assert td.run(DYNAMICS, state, env, steps=6, **options).steps == 6
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+
+
+class Asking(td.files.Writer):
+    """Sends a signal, and may fail after it."""
+
+    def __init__(self, number=signal.SIGTERM, fails=False):
+        self.number, self.fails = number, fails
+
+    def write(self, steps, frames): ...
+
+    def rewind(self, step): ...
+
+    def close(self): ...
+
+    def flush(self):
+        if self.number:
+            os.kill(os.getpid(), self.number)
+            self.number = None
+            if self.fails:
+                raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("failure", ["raise", "return"])
+def test_a_signal_is_obeyed_also_when_something_fails(tmp_path, failure):
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    state, env = begin()
+    outputs = [td.Output(Asking(fails=True), lambda s: s.energy, 2)]
+    try:
+        with pytest.raises(SystemExit) as caught:
+            td.run(DYNAMICS, state, env, steps=6, outputs=outputs, checkpoint=tmp_path, on_failure=failure)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 143
+
+
+def test_a_run_that_dies_while_it_replaces_another_one_takes_nothing_from_it(tmp_path, whole, monkeypatch):
+    go_on(tmp_path, 30, checkpoint_every=10)
+    state, env = begin()
+    hot = td.langevin(energy, dt=0.05, kT=0.4, gamma=1.0)
+
+    def dies(path, *arguments, save=archive.save, **options):
+        if path.name.startswith("step-"):
+            raise MemoryError
+        return save(path, *arguments, **options)
+
+    monkeypatch.setattr(checkpoint, "save", dies)
+    with pytest.raises(td.OutputError):
+        td.run(hot, state, env, steps=10, every=4, record=where, checkpoint=tmp_path, resume="never")
+    monkeypatch.undo()
+    assert len(list(tmp_path.glob("records-*"))) == 4
+    out = go_on(tmp_path)
+    assert_same_bits((out.state, out.records), (whole.state, whole.records))
+    assert len(list(tmp_path.glob("records-*"))) == 4  # three of before, one more, and none that belongs to no run
+
+
+def test_a_folder_is_where_it_was_when_the_run_began(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def moves(host, todo, steps, advance=Host.advance):
+        os.chdir(tmp_path / "elsewhere")
+        return advance(host, todo, steps)
+
+    monkeypatch.setattr(Host, "advance", moves)
+    go_on("kept", 20)
+    assert (tmp_path / "kept" / "step-000000000020.npz").is_file()
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path, monkeypatch):

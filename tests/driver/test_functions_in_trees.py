@@ -1,8 +1,10 @@
 """Functions may be anywhere in a tree: in positions, in environments, in targets, and in what moves on its own."""
 
 import equinox as eqx
+import flax.linen
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import treedyn as td
@@ -87,6 +89,34 @@ def test_a_module_with_functions_in_it_is_a_target(make, tmp_path):
     expected = td.run(make(lambda x: NET(x), dt=0.1, **numbers), state, steps=10)
     assert_same_bits(out.state.position, expected.state.position)
     assert td.run(dynamics, state, steps=10, record=lambda state: state.energy, checkpoint=tmp_path).steps == 10
+
+
+def test_flags_layers_and_classes_of_numbers_are_structure():
+    layers = {"drop": eqx.nn.Dropout(0.5, inference=True), "dense": flax.linen.Dense(1), "dtype": jnp.float32}
+    env = {**layers, "flag": True, "class": np.float64}
+
+    def energy(x, env):
+        assert env["dense"].features == 1 and env["dtype"] is jnp.float32 and env["class"] is np.float64
+        return jnp.sum(env["drop"](x) ** 2) if env["flag"] else jnp.zeros(())
+
+    dynamics = td.langevin(energy, dt=0.05, kT=1.0, gamma=1.0)
+    out = td.run(dynamics, dynamics.init(KEY, X, env), env, steps=5)
+    assert out.env["flag"] is True and out.env["drop"].inference is True
+    module = td.langevin(lambda x: energy(x, env), dt=0.05, kT=1.0, gamma=1.0)
+    assert_same_bits(out.state.position, td.run(module, module.init(KEY, X), steps=5).state.position)
+
+
+def test_what_moves_keeps_what_changes_in_arrays():
+    class Toggle(td.Advancing):
+        on: bool
+
+        def advance(self, state):
+            return self.replace(on=not self.on)
+
+    env = Toggle(on=True)
+    dynamics = td.nve(lambda x: jnp.sum(x**2), dt=0.1)
+    with pytest.raises(ValueError, match=r"(?s)env: Toggle\.advance must return the same tree.*jnp\.asarray\(True\)"):
+        td.run(dynamics, dynamics.init(KEY, X, env), env, steps=3)
 
 
 def test_lists_hold_for_trees_with_functions_in_them():

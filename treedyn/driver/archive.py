@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
-from treedyn import check
+from treedyn import check, tree
 from treedyn.struct import Struct, static_fields
 from treedyn.tree import PyTree
 
@@ -164,7 +164,7 @@ def _member(index: int) -> str:
 
 def _describe(leaf: Any) -> dict[str, Any]:
     """Say what kind of leaf it is, in words that JSON can hold."""
-    if not hasattr(leaf, "dtype"):
+    if not tree.is_array(leaf) or type(leaf) in (float, complex):
         if type(leaf).__name__ in _NUMBERS:
             return {"kind": type(leaf).__name__, "value": repr(leaf)}
         return {"kind": "other", "type": getattr(leaf, "__qualname__", type(leaf).__qualname__)}
@@ -192,8 +192,9 @@ def _read(path: Any, archive: zipfile.ZipFile, index: int, leaf: dict[str, Any])
         return jax.random.wrap_key_data(jnp.asarray(array), impl=leaf["impl"])
     array = array if array.dtype.name == leaf["dtype"] else array.view(jnp.dtype(leaf["dtype"]))
     array = array.reshape(leaf["shape"])
-    if leaf.get("weak") and array.ndim == 0:
-        return jnp.asarray(array.item())  # a number of Python still gives way to the dtype that it meets
+    if leaf.get("weak"):  # what came of a number of Python still gives way to the dtype that it meets
+        strong = jnp.asarray(array)
+        return jax.lax.convert_element_type_p.bind(strong, new_dtype=strong.dtype, weak_type=True, sharding=None)
     return array if kind == "numpy" else jnp.asarray(array, dtype=array.dtype)
 
 

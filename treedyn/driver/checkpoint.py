@@ -8,6 +8,7 @@ is refused, never overwritten.
 
 import os
 import re
+import secrets
 import warnings
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +22,8 @@ from treedyn.tree import PyTree
 
 RESUME = ("auto", "never", "must")
 # Other files may be in the folder, and are none of ours.
-_STEP, _RECORDS = re.compile(r"step-\d{12}\.npz"), re.compile(r"records-\d{12}\.npz")
-_PART = re.compile(r"\.(step|records)-\d{12}\.npz\.\d+\.part")
+_STEP, _RECORDS = re.compile(r"step-\d{12}\.npz"), re.compile(r"records-\d{12}-[0-9a-f]{8}\.npz")
+_PART = re.compile(r"\.(step|records)-\d{12}(-[0-9a-f]{8})?\.npz\.\d+\.part")
 
 
 class Moment(Struct):
@@ -51,8 +52,10 @@ class Folder:
             ValueError: `path` is no folder, or another process is using it.
             PermissionError: it cannot be written to.
         """
-        self.path, self.keep = Path(path), keep
+        self.path, self.keep = Path(path).absolute(), keep
         self.pieces: list[str] = []
+        # A piece never takes the name of one that is there: a checkpoint of another process may count on that.
+        self.process = secrets.token_hex(4)
         self.strangers: list[Path] = []
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -73,11 +76,11 @@ class Folder:
         return sorted(self._named(_STEP), reverse=True)
 
     def _named(self, pattern: re.Pattern[str]) -> list[Path]:
-        return [file for file in self.path.iterdir() if pattern.fullmatch(file.name)]
+        return [file for file in self.path.iterdir() if pattern.fullmatch(file.name) and file.is_file()]
 
     def forget(self) -> None:
         """Start anew: what is in the folder goes as soon as there is something to replace it."""
-        self.strangers = [*self.files(), *self._named(_RECORDS)]
+        self.strangers = self.files()
 
     def latest(self, like: Moment, about: dict[str, Any]) -> tuple[Moment, dict[str, Any]] | None:
         """Return the last checkpoint that is whole, and its note; `None` where there is none at all.
@@ -135,23 +138,22 @@ class Folder:
             fresh: what was recorded since the last checkpoint, stacked; `None` where nothing was.
             step: how many steps the run has taken.
         """
-        pieces = list(self.pieces)
+        here, pieces = self.path / f"step-{step:012d}.npz", list(self.pieces)
         if fresh is not None and (count := len(jax.tree.leaves(fresh)[0])):
-            pieces.append(f"records-{step:012d}.npz")
+            pieces.append(f"records-{step:012d}-{self.process}.npz")
             save(self.path / pieces[-1], fresh, note=count)
         sized = [(name, (self.path / name).stat().st_size) for name in pieces]
-        save(self.path / f"step-{step:012d}.npz", moment, note={**note, "pieces": sized})
-        self.pieces = pieces
-        mine = {f"step-{step:012d}.npz", *pieces}
-        here = self.path / f"step-{step:012d}.npz"
+        save(here, moment, note={**note, "pieces": sized})
         old = [file for file in self.files() if file <= here][self.keep :]
-        for file in [*(x for x in self.strangers if x.name not in mine), *old]:
+        # checkpoints before this one have a part of its pieces, so all others belong to none
+        left = [file for file in self._named(_RECORDS) if file.name not in pieces]
+        for file in [*(x for x in self.strangers if x != here), *old, *left]:
             file.unlink(missing_ok=True)
         # later ones were passed over, because they are damaged: they must not take the places of good ones
         for file in self.files():
             if file > here:
                 file.replace(file.with_name(f"{file.name}.damaged"))
-        self.strangers = []
+        self.pieces, self.strangers = pieces, []
 
 
 def _check_same(path: Path, found: dict[str, dict[str, str]], wanted: dict[str, dict[str, str]]) -> None:

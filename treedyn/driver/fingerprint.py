@@ -1,9 +1,7 @@
 """What a run is known by, the same in every process: numbers by their bits, functions by what they compute."""
 
 import hashlib
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -19,10 +17,13 @@ from treedyn.state import State
 from treedyn.target import call
 from treedyn.tree import PyTree
 
+_FOR_PEOPLE = {"name", "fmt"}  # of a function, and what `jax.debug.print` says
+
 
 def inputs(host: Host) -> dict[str, dict[str, str]]:
     """Say what makes a run another run: all numbers that it is given, and the shapes of what it keeps."""
-    given = host.state.replace(force=None, energy=None, aux=None)
+    # what is drawn or computed from them differs in the last bits from machine to machine
+    given = host.state.replace(momentum=None, force=None, energy=None, aux=None)
     watched = host.memory is not None or host.reduce is not None
     return {
         "start": describe(given),
@@ -36,14 +37,13 @@ def inputs(host: Host) -> dict[str, dict[str, str]]:
 
 
 def computations(host: Host, outputs: dict[str, Output]) -> dict[str, str]:
-    """Say what the functions of a run compute, and which lists it was given: a better version is not another run.
+    """Say what a run makes of its inputs: another version or machine is not another run.
 
     Args:
         host: what drives the run, before its first step.
         outputs: its outputs, by their names.
     """
     state, env, dynamics = host.state, host.env, tree.traceable(host.dynamics)
-    lists = json.dumps(describe(environment.refreshable(env)))
 
     def step(dynamics: PyTree, state: State, env: PyTree) -> State:
         return tree.unbox(dynamics).step(state, tree.unbox(env))
@@ -53,7 +53,8 @@ def computations(host: Host, outputs: dict[str, Output]) -> dict[str, str]:
 
     return {
         "dynamics": computation(step, dynamics, state, env),
-        "the lists in env": hashlib.sha256(lists.encode()).hexdigest()[:16],
+        "the lists in env": _digest(describe(environment.refreshable(env)).values()),
+        "the momenta of the start": _digest(describe(state.momentum).values()),
         "reduce": computation(lambda sums, s, e: stream.update(host.reduce, sums, s, e), host.sums, state, env),
         "until": "" if host.until is None else observed(host.until),
         "record": "" if host.memory is None else observed(host.memory.record),
@@ -71,45 +72,64 @@ def describe(value: PyTree) -> dict[str, str]:
 def computation(function: Callable[..., Any], *arguments: PyTree) -> str:
     """Return a fingerprint of what a function computes: its operations, and all numbers in them.
 
-    Names, comments and the way it is written do not count, and neither do the values of the arguments, of which the
-    shapes matter. What is called back on the host is not looked at.
+    Names and comments do not count, and neither do the values of the arguments, of which the shapes matter. What is
+    called back on the host is not looked at.
     """
-    closed = jax.make_jaxpr(function)(*arguments)
-    digest = hashlib.sha256(_nameless(str(closed)).encode())
-    for number in _constants(closed):
-        digest.update(_words(number).encode())
-    return digest.hexdigest()[:16]
+    return _digest(_operations(jax.make_jaxpr(function)(*arguments)))
 
 
-def _constants(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
-    """Yield the numbers in a computation: as text, they are rounded, and arrays are left out."""
+def _operations(jaxpr: ClosedJaxpr | Jaxpr) -> Iterator[str]:
+    """Say in words what is computed, in order; variables are known by their numbers."""
     if isinstance(jaxpr, ClosedJaxpr):
-        yield from jaxpr.consts
+        yield from map(_words, jaxpr.consts)
         jaxpr = jaxpr.jaxpr
+    numbers: dict[Any, int] = {}
+
+    def place(x: Any) -> str:
+        return _words(x.val) if isinstance(x, Literal) else f"{numbers.setdefault(x, len(numbers))}: {x.aval}"
+
+    yield from map(place, (*jaxpr.constvars, *jaxpr.invars))
     for equation in jaxpr.eqns:
-        yield from (place.val for place in equation.invars if isinstance(place, Literal))
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_jaxpr):
-            if _is_jaxpr(inner):
-                yield from _constants(inner)
+        yield equation.primitive.name
+        yield from map(place, (*equation.invars, *equation.outvars))
+        for name in sorted(set(equation.params) - _FOR_PEOPLE):
+            yield name
+            yield from _parameter(equation.params[name])
+    yield from map(place, jaxpr.outvars)
 
 
-def _is_jaxpr(value: Any) -> bool:
-    return isinstance(value, ClosedJaxpr | Jaxpr)
+def _parameter(value: Any) -> Iterator[str]:
+    """Say in words what an operation is told; of functions, whose derivatives or callbacks they are, only that."""
+    if isinstance(value, ClosedJaxpr | Jaxpr):
+        yield from _operations(value)
+    elif isinstance(value, tuple | list):
+        yield str(len(value))
+        for inner in value:
+            yield from _parameter(inner)
+    elif isinstance(value, set | frozenset):
+        yield from sorted(map(repr, value))  # in an order that is not that of this process
+    elif tree.is_array(value):
+        yield _words(value)
+    else:
+        text = repr(value)
+        yield type(value).__qualname__ if callable(value) or " at 0x" in text else text
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _words(leaf: Any) -> str:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return f"{leaf.dtype}{list(leaf.shape)}"
-    if not hasattr(leaf, "dtype"):
+    if not tree.is_array(leaf) or type(leaf) in (float, complex):
         return repr(leaf) if isinstance(leaf, int | float | complex | str) else type(leaf).__qualname__
     array = plain_array(leaf)
     bits = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
     return f"{leaf.dtype}{list(array.shape)} {bits}" if array.ndim else f"{array.item()!r} ({leaf.dtype})"
-
-
-def _nameless(text: str) -> str:
-    """Return a text without the addresses of objects in it."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 __all__ = ["computation", "computations", "describe", "inputs"]

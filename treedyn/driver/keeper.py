@@ -1,6 +1,5 @@
 """What ties a run to its folder: when to write, what to write, and how to go on."""
 
-import sys
 import time
 import warnings
 from typing import Any
@@ -91,8 +90,8 @@ class Keeper:
         if changed:
             warnings.warn(
                 f"checkpoint: {', '.join(changed)}: not what the run in {self.folder.path} was begun with. What it has "
-                f"up to step {host.taken} came of that; what follows comes of what is here. Versions of JAX may differ "
-                'in this, too; resume="never" begins anew',
+                f"up to step {host.taken} came of that; what follows comes of what is here. Machines and versions of "
+                'JAX may differ in this, too; resume="never" begins anew',
                 stacklevel=5,
             )
         if "until" in changed and host.taken:
@@ -116,16 +115,9 @@ class Keeper:
         self._stop()
 
     def _stop(self) -> None:
-        if self.stop.asked is None:
-            return
-        asked = self.stop.told()
-        said = (
-            f"run stopped after step {self.host.taken}; its checkpoint is in {self.folder.path}: the same call goes on"
-        )
-        if asked.name == "SIGINT":
-            raise KeyboardInterrupt(said)
-        print(said, file=sys.stderr)
-        raise SystemExit(128 + asked)
+        if self.stop.asked is not None:
+            step, path = self.host.taken, self.folder.path
+            self.stop.obey(f"run stopped after step {step}; its checkpoint is in {path}: the same call goes on")
 
     def write(self) -> None:
         """Write a checkpoint, unless this very one is there."""
