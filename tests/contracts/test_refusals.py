@@ -25,6 +25,8 @@ from treedyn import particles as tp
 from treedyn import tree
 from treedyn.files.closing import Closing
 
+pytestmark = pytest.mark.slow
+
 ROWS = [*methods.ROWS, *drivers.ROWS, *streams.ROWS, *potentials.ROWS, *energies.ROWS, *files.ROWS, *views.ROWS]
 SECONDS = 20
 # what a good message says besides the name: what was expected, or what to do

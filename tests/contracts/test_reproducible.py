@@ -18,6 +18,8 @@ import treedyn as td
 from tests.helpers import assert_close, make, plain
 from treedyn import particles as tp
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(3)
 STEPS = 40
 # what these do to one element depends on no other: nothing is summed, so nothing can be summed in another order

@@ -14,6 +14,8 @@ from treedyn import particles as tp
 from treedyn import stream
 from treedyn.status import word
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = (1, 7, 50)
 MEAN = {"energy": stream.mean(lambda state: state.energy)}
 

@@ -14,6 +14,8 @@ from tests.driver.environments import KEY, energy, near_list, start_position
 from tests.helpers import assert_same_bits, plain
 from treedyn import stream
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = (1, 7, 50)
 
 

@@ -54,6 +54,7 @@ def run_program(*changes):
     return done.stdout.splitlines()[-3:]  # what it prints before is of the energy
 
 
+@pytest.mark.slow
 def test_every_process_finds_the_same():
     first = run_program()
     assert len(set(first)) == 3 and run_program() == first

@@ -119,6 +119,7 @@ def test_what_moves_keeps_what_changes_in_arrays():
         td.run(dynamics, dynamics.init(KEY, X, env), env, steps=3)
 
 
+@pytest.mark.slow
 def test_lists_hold_for_trees_with_functions_in_them():
     lattice = tp.fcc(3, density=0.8)
     pairs = tp.pair_energy(tp.lennard_jones(), lattice.space, cutoff=1.5)

@@ -15,6 +15,8 @@ import treedyn as td
 from tests.helpers import assert_same_bits
 from treedyn import particles as tp
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(3)
 CUTOFF, SKIN, SPACING, DT = 1.5, 0.4, 1.4, 0.005
 # So small that particles come near each other across the faces before they push: what they do not do themselves, to the

@@ -19,6 +19,8 @@ from tests.helpers import assert_same_bits, make, matrix, plain, vector
 from treedyn import stream
 from treedyn.status import word
 
+pytestmark = pytest.mark.slow
+
 STEPS = 40
 
 TREES = {

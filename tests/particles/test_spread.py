@@ -10,6 +10,8 @@ from tests.helpers import assert_same_bits
 from treedyn import particles as tp
 from treedyn.particles.spread import FURTHEST, largest_spread, missed
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(2)
 CUTOFF, SKIN = 2.0, 0.3
 
