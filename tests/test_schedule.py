@@ -40,7 +40,7 @@ def test_a_tree_in_the_shape_of_a_callable_module_is_a_tree_of_numbers():
     layer = TREES["struct"](jnp.float64)
     by_leaf = layer.replace(weight=2.0, bias=3.0)
     state = make("nve", energy, mass=by_leaf).init(KEY, layer)
-    assert_close((state.mass.weight, state.mass.bias), (jnp.float64(2), jnp.float64(3)))
+    assert_close((state.metric.weight.mass, state.metric.bias.mass), (jnp.float64(2), jnp.float64(3)))
 
 
 def test_a_schedule_with_parameters_is_wrapped_and_keeps_them_as_leaves():

@@ -1,11 +1,19 @@
 """What a target needs besides the position: neighbor lists, minibatches, a projectile.
 
-The environment `env` is any PyTree. Most of it is plain data. Two kinds of node are looked after by the driver,
-wherever in the tree they stand:
+The environment `env` is any PyTree. Most of it is plain data. Three kinds of node are looked after, wherever in the tree
+they stand:
 
 - a `Refreshable` holds for some positions only (a neighbor list): it can say whether it is `valid`, `rebuild` itself
-  under jit, and `allocate` itself anew on the host when it ran out of room;
-- an `Advancing` moves on its own: `advance` is called once after every step.
+  under jit, and `allocate` itself on the host when it ran out of room;
+- a `Timed` is a function of time: the target sees `at(time)` in its place, at the time of every force;
+- an `Advancing` moves on its own, once a step.
+
+The environment that is passed to `step` is that of the *end* of the step, where the last force of the step is computed.
+So `advance` comes before the step:
+
+    env = environment.advance(env, state)             # from the time of `state` to one step later
+    state = dynamics.step(state, env)
+    env = environment.update(env, state.position)     # so that it holds for another step
 """
 
 from collections.abc import Callable
@@ -15,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import tree
+from treedyn.member import is_per_member, stack
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
@@ -63,6 +72,19 @@ class Refreshable(Struct):
         """Return one made for `position`, with shapes that are large enough: on the host, never under jit."""
         raise NotImplementedError
 
+    def allocate_members(self, position: PyTree) -> Self:
+        """Return a batch made for a batch of positions: on the host; `self` is what the members of an ensemble have.
+
+        By default member by member, which works as long as all come out with the same shapes.
+
+        Raises:
+            ValueError: they do not.
+        """
+        count = jax.tree.leaves(position)[0].shape[0]
+        pick = lambda k, x: jax.tree.map(lambda leaf: leaf[k], x)  # noqa: E731
+        made = [pick(k, self).allocate(pick(k, position)) for k in range(count)]
+        return stack(made).values
+
     def tuned(self, position: PyTree, pace: "Pace") -> Self:
         """Return one that is as good at `position` and makes the rest of a run faster: on the host, by default itself.
 
@@ -105,8 +127,36 @@ def _for_all_of_batch(axis_size: int, in_batched: list[bool], holds: jax.Array) 
     return (jnp.all(holds), False) if in_batched[0] else (holds, False)
 
 
+class Timed(Struct):
+    """A part of the environment that is a function of time.
+
+    It is evaluated at the time of every force, so a driven system converges with the order of its integrator, whatever
+    forces that computes within a step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> class Drive(td.Timed):
+        ...     frequency: float
+        ...     def at(self, time):
+        ...         return jnp.cos(self.frequency * time)
+        >>> def energy(x, env):
+        ...     return x**2 / 2 - env * x
+        >>> dynamics = td.nve(td.from_energy(energy), dt=0.1)
+        >>> state = dynamics.init(jax.random.key(0), 0.0, Drive(frequency=2.0))
+        >>> float(state.force)
+        1.0
+    """
+
+    def at(self, time: jax.Array) -> Any:
+        """Return what stands here at a time, for targets, records and conditions.
+
+        A part that is `Refreshable`, too, returns itself with other numbers: a list in the box of that time.
+        """
+        raise NotImplementedError
+
+
 class Advancing(Struct):
-    """Hold something that changes by itself from step to step.
+    """A part of the environment that changes by itself from step to step.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -121,8 +171,12 @@ class Advancing(Struct):
     """
 
     def advance(self, state: Any) -> Self:
-        """Return what this becomes once `state` was reached."""
+        """Return what this is at the end of the step that begins at `state`."""
         raise NotImplementedError
+
+
+def _is_timed(x: Any) -> bool:
+    return isinstance(x, Timed)
 
 
 def _is_refreshable(x: Any) -> bool:
@@ -134,30 +188,152 @@ def _is_advancing(x: Any) -> bool:
 
 
 def refreshable(env: PyTree) -> list[Refreshable]:
-    """Return the parts of `env` that have to be kept valid."""
+    """Return the parts of `env` that have to be kept valid; those of an ensemble as batches."""
     return [tree.unbox(x) for x in jax.tree.leaves(env, is_leaf=_is_refreshable) if _is_refreshable(x)]
 
 
 def plain(env: PyTree) -> PyTree:
     """Return `env` with `None` for every part that has to be kept valid: what does not follow from a position."""
-    return _each(_is_refreshable, lambda _: None, env)
+    return jax.tree.map(lambda x: None if _is_refreshable(x) else x, env, is_leaf=_is_refreshable)
 
 
-def valid(env: PyTree, position: PyTree) -> jax.Array:
-    """Tell whether every part of `env` holds at `position`."""
-    held = [jnp.asarray(node.valid(position)) for node in refreshable(env)]
+def at(env: PyTree, time: jax.Array | None) -> PyTree:
+    """Return `env` as a target sees it at a time: every `Timed` part replaced by what it is then.
+
+    Args:
+        env: environment.
+        time: the time; `None` where the leaves of the position have times of their own.
+
+    Raises:
+        ValueError: there is a `Timed` part, but no time.
+    """
+    timed = [x for x in jax.tree.leaves(env, is_leaf=_is_timed) if _is_timed(x)]
+    if timed and time is None:
+        raise ValueError(
+            f"env: {type(timed[0]).__name__} is a function of time, but the leaves of this dynamics have a dt each and so "
+            "no time in common; give one dt, and scale the masses instead"
+        )
+    return _each(_is_timed, lambda node, time: node.at(time), env, time) if timed else env
+
+
+def valid(env: PyTree, position: PyTree, time: jax.Array | None = None) -> jax.Array:
+    """Tell whether every part of `env` holds at `position`, and at `time` where it depends on that."""
+    held = _gather(lambda node, x, t: jnp.asarray(_then(node, t).valid(x)), env, position, time)
     return jnp.all(jnp.stack(held)) if held else jnp.asarray(True)
 
 
 def status(env: PyTree) -> jax.Array:
-    """Return the status words of all parts of `env`, combined."""
+    """Return the status words of all parts of `env`, and of all members, combined."""
     word = jnp.uint32(0)
-    for node in refreshable(env):
-        word = word | node.status
+    for found in _gather(lambda node: node.status, env):
+        word = word | found
     return word
 
 
-def _each(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree) -> PyTree:
+def update(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
+    """Return `env` with every part that no longer holds for long rebuilt."""
+    return _each(_is_refreshable, lambda node, x, t: _then(node, t).update(x), env, position, time)
+
+
+def refresh(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
+    """Return `env` with every part that does not hold at `position` rebuilt for it.
+
+    To be called within a step that goes far, as a proposal of many force evaluations does.
+    """
+
+    def one(node: Refreshable, x: PyTree, t: jax.Array | None) -> Refreshable:
+        node = _then(node, t)
+        return either(for_all(node.valid(x)), node, lambda node, x: node.rebuild(x), x)
+
+    return _each(_is_refreshable, one, env, position, time)
+
+
+def rebuild(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
+    """Return `env` with every refreshable part rebuilt for `position`."""
+    return _each(_is_refreshable, lambda node, x, t: _then(node, t).rebuild(x), env, position, time)
+
+
+def allocate(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
+    """Return `env` with every refreshable part allocated for `position`, on the host."""
+
+    def one(node: Any) -> Any:
+        if is_per_member(node):
+            return node.replace(
+                values=_replaced(
+                    _is_refreshable, lambda inner: _then(inner, time).allocate_members(position), node.values
+                )
+            )
+        return _then(tree.unbox(node), time).allocate(position) if _is_refreshable(node) else node
+
+    return jax.tree.map(one, env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x))
+
+
+def tuned(env: PyTree, position: PyTree, pace: Pace) -> PyTree:
+    """Return `env` with every refreshable part made as fast as it can be, on the host; lists of members stay."""
+
+    def one(node: Any) -> Any:
+        return node.tuned(position, pace) if _is_refreshable(node) else node
+
+    return jax.tree.map(one, env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x))
+
+
+def advance(env: PyTree, state: Any) -> PyTree:
+    """Return `env` at the end of the step that begins at `state`: every advancing part moved on.
+
+    Raises:
+        ValueError: one changed something that is no array.
+    """
+
+    def moved(node: Advancing, state: Any) -> Advancing:
+        out = node.advance(state)
+        before, after = (jax.tree.structure(tree.traceable(x)) for x in (node, out))
+        if before != after:
+            raise ValueError(
+                f"env: {type(node).__name__}.advance must return the same tree, with other numbers in it; got\n"
+                f"    {after}\nfor\n    {before}\nkeep what changes in arrays: jnp.asarray(True), not True"
+            )
+        return out
+
+    return _each(_is_advancing, moved, env, state)
+
+
+def advancing(env: PyTree) -> list[Any]:
+    """Return the parts of `env` that move on their own; those that members have of their own in a `PerMember`.
+
+    With `with_advancing` this lets a loop over steps carry only those: whatever else is in `env`, a neighbor list of
+    many megabytes first of all, stays outside the carry, where XLA would copy it every time around.
+    """
+    found = []
+    for x in jax.tree.leaves(env, is_leaf=lambda x: _is_advancing(x) or is_per_member(x)):
+        if _is_advancing(x):
+            found.append(x)
+        elif is_per_member(x):
+            found += [x.replace(values=node) for node in advancing(x.values)]
+    return found
+
+
+def with_advancing(env: PyTree, nodes: list[Any]) -> PyTree:
+    """Return `env` with the parts that move on their own replaced, in order, by `nodes`."""
+    if not isinstance(nodes, list) or len(nodes) != len(advancing(env)):
+        raise ValueError(f"nodes: expected the {len(advancing(env))} that env has, in a list, got {nodes!r}")
+    rest = iter(nodes)
+
+    def one(x: Any) -> Any:
+        if is_per_member(x):
+            return x.replace(values=_replaced(_is_advancing, lambda _: next(rest).values, x.values))
+        return next(rest) if _is_advancing(x) else x
+
+    return jax.tree.map(one, env, is_leaf=lambda x: _is_advancing(x) or is_per_member(x))
+
+
+def _then(node: Refreshable, time: jax.Array | None) -> Refreshable:
+    """Return a part that depends on time as it is then."""
+    return node.at(time) if isinstance(node, Timed) and time is not None else node
+
+
+def _replaced(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree) -> PyTree:
+    """Return `env` with `f` applied to its nodes of a kind."""
+
     def one(node: Any) -> Any:
         if not kind(node):
             return node
@@ -168,58 +344,34 @@ def _each(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree) -> 
     return jax.tree.map(one, env, is_leaf=kind)
 
 
-def update(env: PyTree, position: PyTree) -> PyTree:
-    """Return `env` with every part that no longer holds for long rebuilt."""
-    return _each(_is_refreshable, lambda node: node.update(position), env)
+def _each(kind: Callable[[Any], bool], f: Callable[..., Any], env: PyTree, *context: PyTree) -> PyTree:
+    """Return `env` with `f(node, *context)` for its nodes of a kind; what members have of their own sees their context."""
+
+    def one(x: Any) -> Any:
+        if is_per_member(x):
+            return _members(lambda values, *own: _each(kind, f, values, *own), x, *context)
+        return _replaced(kind, lambda node: f(node, *context), x)
+
+    return jax.tree.map(one, env, is_leaf=lambda x: kind(x) or is_per_member(x))
 
 
-def rebuild(env: PyTree, position: PyTree) -> PyTree:
-    """Return `env` with every refreshable part rebuilt for `position`."""
-    return _each(_is_refreshable, lambda node: node.rebuild(position), env)
+def _gather(f: Callable[..., jax.Array], env: PyTree, *context: PyTree) -> list[jax.Array]:
+    """Return `f(node, *context)` of every refreshable node; of those of members combined over the members."""
+    found = []
+    for x in jax.tree.leaves(env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x)):
+        if _is_refreshable(x):
+            found.append(f(tree.unbox(x), *context))
+        elif is_per_member(x) and refreshable(x.values):
+            out = _members(lambda values, *own: _gather(f, values, *own), x, *context).values
+            found += [jnp.all(y) if y.dtype == bool else jnp.bitwise_or.reduce(y) for y in out]
+    return found
 
 
-def allocate(env: PyTree, position: PyTree) -> PyTree:
-    """Return `env` with every refreshable part allocated anew for `position`, on the host."""
-    return _each(_is_refreshable, lambda node: node.allocate(position), env)
+def _members(f: Callable[..., Any], node: Any, *context: PyTree) -> Any:
+    """Return the marked node with `f(values, *context)` in it, for every member."""
 
+    def one(values: PyTree, *own: PyTree) -> PyTree:
+        return tree.traceable(f(tree.unbox(values), *map(tree.unbox, own)))
 
-def tuned(env: PyTree, position: PyTree, pace: Pace) -> PyTree:
-    """Return `env` with every refreshable part made as fast as it can be, on the host."""
-    return _each(_is_refreshable, lambda node: node.tuned(position, pace), env)
-
-
-def advance(env: PyTree, state: Any) -> PyTree:
-    """Return `env` with every advancing part moved on by one step.
-
-    Raises:
-        ValueError: one changed something that is no array.
-    """
-
-    def moved(node: Advancing) -> Advancing:
-        out = node.advance(state)
-        before, after = (jax.tree.structure(tree.traceable(x)) for x in (node, out))
-        if before != after:
-            raise ValueError(
-                f"env: {type(node).__name__}.advance must return the same tree, with other numbers in it; got\n"
-                f"    {after}\nfor\n    {before}\nkeep what changes in arrays: jnp.asarray(True), not True"
-            )
-        return out
-
-    return _each(_is_advancing, moved, env)
-
-
-def advancing(env: PyTree) -> list[Advancing]:
-    """Return the parts of `env` that move on their own.
-
-    With `with_advancing` this lets a loop over steps carry only those: whatever else is in `env`, a neighbor list of
-    many megabytes first of all, stays outside the carry, where XLA would copy it every time around.
-    """
-    return [x for x in jax.tree.leaves(env, is_leaf=_is_advancing) if _is_advancing(x)]
-
-
-def with_advancing(env: PyTree, nodes: list[Advancing]) -> PyTree:
-    """Return `env` with the parts that move on their own replaced, in order, by `nodes`."""
-    if not isinstance(nodes, list) or len(nodes) != len(advancing(env)):
-        raise ValueError(f"nodes: expected the {len(advancing(env))} that env has, in a list, got {nodes!r}")
-    replacement = iter(nodes)
-    return _each(_is_advancing, lambda _: next(replacement), env)
+    out = jax.vmap(one)(*map(tree.traceable, (node.values, *context)))
+    return node.replace(values=out if tree.boxed(node.values) else tree.unbox(out))

@@ -3,6 +3,10 @@
 A space acts on one leaf: `shift(position, displacement)` moves it, `displacement(a, b)` is the vector from `b` to `a`.
 Both are differentiable, and the numbers of a space (a box) are leaves. A tree of spaces whose structure is a prefix of
 that of the position composes them: `{"atoms": periodic(box), "weights": euclidean()}`.
+
+A space is flat where moving by `a` and then by `b` is moving by `a + b`: a vector then means the same everywhere, and
+there is nothing more to say. A `Manifold` is not flat: it also says how a vector travels, what is tangent, and how many
+degrees of freedom there are.
 """
 
 from collections.abc import Callable
@@ -10,6 +14,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from treedyn import tree
 from treedyn.struct import Struct, function, is_bare_function
@@ -24,10 +29,12 @@ class Space(Struct):
             with the weights of a network; 1 where the last axis holds the coordinates of a particle.
         translation_invariant: whether moving all points together changes nothing, so that the motion of the centre of
             mass may be taken out.
+        flat: whether it is known to be flat; where it is not, `init` of a dynamics checks it.
     """
 
     point_ndim: ClassVar[int] = 0
     translation_invariant: ClassVar[bool] = False
+    flat: ClassVar[bool] = False
 
     def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
         """Return `position` moved by `displacement`."""
@@ -47,8 +54,37 @@ class Space(Struct):
         return transpose(gradient)[0]
 
 
+class Manifold(Space):
+    """A space that is not flat. Points and vectors are stored in coordinates of a space around it.
+
+    The momentum of a leaf is tangent at its position; it changes as the position moves along a geodesic.
+    """
+
+    def transport(self, position: jax.Array, displacement: jax.Array, vector: jax.Array) -> jax.Array:
+        """Return a vector that is tangent at `position`, carried along to `shift(position, displacement)`."""
+        raise NotImplementedError
+
+    def project(self, position: jax.Array, vector: jax.Array) -> jax.Array:
+        """Return the part of `vector` that is tangent at `position`."""
+        raise NotImplementedError
+
+    def degrees(self, mobile: jax.Array) -> jax.Array:
+        """Return the number of degrees of freedom of a leaf; `mobile` tells for its elements whether they can move."""
+        raise NotImplementedError
+
+    def check(self, position: jax.Array) -> None:
+        """Refuse an array of points that are not in this space.
+
+        Raises:
+            ValueError: the shape does not fit, or points whose numbers are known are elsewhere.
+        """
+        raise NotImplementedError
+
+
 class Euclidean(Space):
     """Move a leaf by addition."""
+
+    flat: ClassVar[bool] = True
 
     def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
         """Return `gradient`: coordinates and displacements are the same."""
@@ -124,11 +160,99 @@ def of_leaves(space: PyTree, part: PyTree) -> PyTree:
     return tree.prefix_map(lambda s, _: s, space, part, name="space", is_leaf=is_space)
 
 
+def check_points(space: PyTree, part: PyTree) -> None:
+    """Refuse positions that are not on their manifold.
+
+    Args:
+        space: a space, or a prefix tree of spaces.
+        part: moving part of the position.
+
+    Raises:
+        ValueError: one is not, or the tree of spaces does not fit.
+    """
+    for space, path, leaf in _placed(space, part):
+        if isinstance(space, Manifold):
+            try:
+                space.check(leaf)
+            except ValueError as error:
+                raise ValueError(f"position{path}: {error}") from error
+
+
+def check_flat(space: PyTree, part: PyTree) -> None:
+    """Refuse spaces that cannot say how a vector travels although they are not flat.
+
+    Args:
+        space: a space, or a prefix tree of spaces.
+        part: moving part of the position.
+
+    Raises:
+        ValueError: one is neither flat nor a `Manifold`.
+    """
+    for space, path, leaf in _placed(space, part):
+        if not isinstance(space, Manifold) and not space.flat and _is_curved(space, leaf):
+            raise ValueError(
+                f"space: that of position{path} is not flat: moving by a and then by b is not moving by b and then by "
+                "a, so a momentum does not mean the same everywhere. Derive it from td.Manifold, which says how vectors "
+                "travel; td.sphere() is one"
+            )
+
+
+def _placed(space: PyTree, part: PyTree) -> list[tuple[Space, str, jax.Array]]:
+    spaces = jax.tree.leaves(of_leaves(space, part), is_leaf=is_space)
+    return list(zip(spaces, tree.paths(part), jax.tree.leaves(part), strict=True))
+
+
+def _is_curved(space: Space, leaf: jax.Array) -> bool:
+    """Tell whether two small displacements do not commute; where numbers are not known yet, at a made-up position.
+
+    The mixed derivative of shift(shift(x, s a), t b) at s = t = 0 has no scale of its own: for a flat space it is the
+    same with a and b exchanged, and otherwise it differs by the order of itself.
+    """
+    if not leaf.size or any(tree.known(number) is None for number in jax.tree.leaves(space)):
+        return False
+    random = np.random.default_rng(0)
+    x = leaf if tree.known(leaf) is not None else random.uniform(0.25, 0.75, leaf.shape)
+
+    def moved(s: jax.Array, t: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        return space.shift(space.shift(jnp.asarray(x, leaf.dtype), s * a), t * b)
+
+    def mixed(a: jax.Array, b: jax.Array) -> jax.Array:
+        zero, one = jnp.zeros((), leaf.dtype), jnp.ones((), leaf.dtype)
+
+        def along_b(s: jax.Array) -> jax.Array:
+            return jax.jvp(lambda t: moved(s, t, a, b), (zero,), (one,))[1]
+
+        return jax.jvp(along_b, (zero,), (one,))[1]
+
+    with jax.ensure_compile_time_eval():
+        a, b = (jnp.asarray(random.normal(size=leaf.shape), leaf.dtype) for _ in range(2))
+        there, back = (np.asarray(x, dtype=float) for x in (mixed(a, b), mixed(b, a)))
+    return bool(np.linalg.norm(there - back) > 1e-3 * (np.linalg.norm(there) + np.linalg.norm(back)))
+
+
 def shift(space: PyTree, position: PyTree, displacement: PyTree) -> PyTree:
     """Move every leaf of `position` in its own space."""
     return tree.prefix_map(
         lambda s, x, dx: s.shift(x, dx), space, position, displacement, name="space", is_leaf=is_space
     )
+
+
+def transport(space: PyTree, position: PyTree, displacement: PyTree, vector: PyTree) -> PyTree:
+    """Carry a tree of vectors along a displacement; in flat leaves nothing changes."""
+
+    def one(s: Space, x: jax.Array, dx: jax.Array, v: jax.Array) -> jax.Array:
+        return s.transport(x, dx, v) if isinstance(s, Manifold) else v
+
+    return tree.prefix_map(one, space, position, displacement, vector, name="space", is_leaf=is_space)
+
+
+def project(space: PyTree, position: PyTree, vector: PyTree) -> PyTree:
+    """Take from a tree of vectors what is tangent; in flat leaves that is all of it."""
+
+    def one(s: Space, x: jax.Array, v: jax.Array) -> jax.Array:
+        return s.project(x, v) if isinstance(s, Manifold) else v
+
+    return tree.prefix_map(one, space, position, vector, name="space", is_leaf=is_space)
 
 
 def displacement(space: PyTree, a: PyTree, b: PyTree) -> PyTree:

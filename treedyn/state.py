@@ -3,14 +3,18 @@
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 
+from treedyn import metric as metric_of
 from treedyn import tree
+from treedyn.compensated import Compensated
+from treedyn.status import GROUND
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
 
 class State(Struct):
-    """Hold everything that changes from step to step.
+    """Everything that changes from step to step.
 
     What does not change (dt, kT, the target) lives in the dynamics. Fields that a method has no use for are `None`.
 
@@ -21,12 +25,16 @@ class State(Struct):
         force: force at `position`.
         energy: potential energy at `position`; `None` for targets that are forces.
         aux: what else the target returned at `position`.
-        mass: mass of every leaf, shaped to broadcast.
+        metric: how the momentum of every leaf moves it; `mass=` says.
         dof: degrees of freedom of every leaf, one number each.
-        key: the random key given at `init`; it never changes, noise is a function of it and `step`.
+        key: the random key given at `init`; it never changes, noise is a function of it, `slot` and `step`.
+        slot: place of the state in an ensemble, int32; `None` outside of one.
         step: how many steps were taken, int32.
+        clock: the time of the position, in twice the precision of its dtype; read `time` instead. `None` where the leaves
+            have a dt each, and so no time in common.
         status: the status word (see `Status`); bits are only ever set.
         memory: what the operators of the method have to remember, by name.
+        info: what the method reports of its last step.
     """
 
     boxed: PyTree
@@ -36,21 +44,84 @@ class State(Struct):
     key: Any
     step: jax.Array
     status: jax.Array
+    clock: Compensated | None = None
+    slot: jax.Array | None = None
     momentum: PyTree = None
-    mass: PyTree = None
+    metric: PyTree = None
     dof: PyTree = None
     memory: dict[str, Any]
+    info: PyTree = None
 
     @property
     def position(self) -> PyTree:
         """Return the position as the user knows it: the same tree, functions and integers included."""
         return tree.unbox(self.boxed)
 
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy in which the named fields, or `position`, are replaced.
+    @property
+    def moving(self) -> PyTree:
+        """Return the moving part of the position: its floating-point leaves, `None` elsewhere."""
+        return tree.moving(self.boxed)
 
-        Forces and energy are not evaluated anew: `init` does that.
+    @property
+    def velocity(self) -> PyTree:
+        """Return the velocity, a tree like the moving part of the position; `None` without momenta."""
+        return None if self.momentum is None else metric_of.velocity(self.metric, self.moving, self.momentum)
+
+    @property
+    def time(self) -> jax.Array | None:
+        """Return the time of the position; `None` where the leaves have a dt each."""
+        return None if self.clock is None else self.clock.value
+
+    @property
+    def stream(self) -> Any:
+        """Return the key of all noise of this state: it belongs to the slot, whatever key was copied into that."""
+        return self.key if self.slot is None else jax.random.fold_in(self.key, self.slot)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy in which the named fields, `position` or `time` are replaced.
+
+        Forces and energy are not evaluated: `init` does that.
         """
         if "position" in changes:
             changes["boxed"] = tree.box(changes.pop("position"))
+        if "time" in changes:
+            time = changes.pop("time")
+            changes["clock"] = None if time is None else Compensated.of(_like(time, self.clock))
         return super().replace(**changes)
+
+    def select(self, accept: jax.Array, proposal: Self) -> Self:
+        """Return `proposal` where it is accepted, else this state: the one way to reject.
+
+        What counts how often was proposed (`step`), what reports on it (`info`) and the key are the proposal's either
+        way. So is every bit of its status that says that a computation stood on an invalid neighbor list, since the
+        decision then means nothing. What is wrong with its values alone is rejected with it: an energy that is NaN is a
+        proposal that is not accepted.
+
+        Args:
+            accept: whether the proposal is accepted, a boolean.
+            proposal: a state of the same dynamics.
+
+        Example:
+            >>> import jax, jax.numpy as jnp, treedyn as td
+            >>> dynamics = td.nve(lambda x: jnp.sum(x**2) / 2, dt=0.1)
+            >>> state = dynamics.init(jax.random.key(0), jnp.ones(2))
+            >>> rejected = state.select(jnp.asarray(False), dynamics.step(state))
+            >>> print(rejected.position, rejected.step)
+            [1. 1.] 1
+        """
+        ground = proposal.status & jnp.uint32(int(GROUND))
+        bits = jnp.where(accept, proposal.status, ground)
+        return tree.where(accept, proposal, self).replace(
+            key=proposal.key,
+            slot=proposal.slot,
+            step=proposal.step,
+            info=proposal.info,
+            status=self.status | bits,
+        )
+
+
+def _like(time: Any, clock: Compensated | None) -> jax.Array:
+    return jnp.asarray(time, jnp.result_type(float) if clock is None else clock.dtype)
+
+
+__all__ = ["State"]

@@ -6,6 +6,7 @@ of your own, read `state.status` whenever you like: 0 means that every force so 
 """
 
 import enum
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,9 @@ class Status(enum.IntFlag):
         bits = sorted((bit for bit in _ADVICE if bit in self), reverse=True)
         return "; ".join(_ADVICE[bit] for bit in bits) or "nothing went wrong"
 
+
+# what says that a computation stood on an invalid neighbor list, so that nothing that came of it means anything
+GROUND = Status.STALE | Status.OVERFLOW | Status.BOX
 
 _ADVICE = {
     Status.STALE: "a force was computed with a neighbor list that no longer held: "
@@ -81,10 +85,18 @@ class SimulationError(RuntimeError):
         records: what had been recorded up to there.
         step: how many steps had been taken.
         reduced: the results of the reducers up to there.
+        members: the bits of every member of an ensemble that failed, by its number.
     """
 
     def __init__(
-        self, status: Status, state: object, env: object, records: object, step: int, reduced: object = None
+        self,
+        status: Status,
+        state: object,
+        env: object,
+        records: object,
+        step: int,
+        reduced: object = None,
+        members: Mapping[int, Status] | None = None,
     ) -> None:
         self.status = status
         self.state = state
@@ -92,7 +104,13 @@ class SimulationError(RuntimeError):
         self.records = records
         self.step = step
         self.reduced = reduced
+        self.members = {int(k): bits for k, bits in (members or {}).items()}
+        what = f"run stopped after step {step}"
+        if self.members:
+            numbers = ", ".join(map(str, list(self.members)[:8])) + (", ..." if len(self.members) > 8 else "")
+            one = len(self.members) == 1
+            what = f"{'member' if one else 'members'} {numbers} failed and {'stands' if one else 'stand'} still"
         super().__init__(
-            f"run stopped after step {step} ({status.name}): {status.advice}. "
+            f"{what} ({status.name}): {status.advice}. "
             "The last good state, env and records are attributes of this error."
         )

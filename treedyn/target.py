@@ -258,7 +258,7 @@ def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
 
 
 def evaluate(target: Any, position: PyTree, env: PyTree, space: PyTree) -> Evaluation:
-    """Evaluate a target and check the ground it stood on.
+    """Evaluate a target, and check the environment that it used.
 
     This is the one place where a dynamics computes forces, so validity is a property of every force that was ever
     used: the status word says whether the environment held at this very position and whether all is finite.
@@ -275,7 +275,8 @@ def evaluate(target: Any, position: PyTree, env: PyTree, space: PyTree) -> Evalu
     target = resolve(target, position, env)
     part = tree.moving(position)
     result = target(position, env)
-    force = space_of.pull_back(space, part, result.force) if target.conservative else result.force
+    turn = space_of.pull_back if target.conservative else space_of.project
+    force = turn(space, part, result.force)
     good = tree.finite((part, force, result.energy))
     status = environment.status(env) | result.status | word(Status.NONFINITE, ~good)
     if environment.refreshable(env):

@@ -185,8 +185,16 @@ def _spread(a: PyTree, x: PyTree) -> PyTree:
 
 
 def where(condition: jax.Array, x: PyTree, y: PyTree) -> PyTree:
-    """Return `x` where the scalar `condition` holds, else `y`; every kind of leaf, keys included."""
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), x, y)
+    """Return `x` where `condition` holds, else `y`; every kind of leaf, keys included.
+
+    A condition with axes has those with which all leaves begin, as the members of an ensemble.
+    """
+
+    def one(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.where(condition.reshape(condition.shape + (1,) * (jnp.ndim(x) - condition.ndim)), x, y)
+
+    condition = jnp.asarray(condition)
+    return jax.tree.map(one, x, y)
 
 
 def zeros_like(x: PyTree) -> PyTree:

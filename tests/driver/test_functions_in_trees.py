@@ -69,9 +69,8 @@ def test_a_loop_of_ones_own_takes_it_as_well():
 
     @jax.jit
     def one(state, angle):
-        env = {**ENV, "turning": ENV["turning"].replace(angle=angle)}
-        state = dynamics.step(state, env)
-        return state, td.environment.advance(env, state)["turning"].angle
+        env = td.environment.advance({**ENV, "turning": ENV["turning"].replace(angle=angle)}, state)
+        return dynamics.step(state, env), env["turning"].angle
 
     angle = jnp.zeros(())
     for _ in range(20):

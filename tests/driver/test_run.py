@@ -70,8 +70,9 @@ def test_run_is_trajectory_is_a_loop(system):
 
     @jax.jit
     def step(state, env):
+        env = td.environment.advance(env, state)
         state = dynamics.step(state, env)
-        return state, td.environment.advance(td.environment.update(env, state.position), state)
+        return state, td.environment.update(env, state.position)
 
     records = []
     for k in range(1, 21):

@@ -122,25 +122,12 @@ def test_every_leaf_moves_in_its_own_space():
         np.testing.assert_allclose(found, run(alone, begin(alone, START), 20).position, rtol=1e-12)
 
 
-class Sphere(td.Space):
-    """Unit vectors; the part of a displacement along the normal moves nothing, to first order."""
-
-    point_ndim = 1
-
-    def shift(self, position, displacement):
-        moved = position + displacement
-        return moved / jnp.linalg.norm(moved, axis=-1, keepdims=True)
-
-    def displacement(self, a, b):
-        return a - b
-
-
 def test_minimizer_on_a_sphere_stays_on_it_and_finds_the_axis():
     # x A x on the sphere is smallest along the eigenvector of the smallest eigenvalue
     A = jnp.array([[2.0, 0.3, 0.1], [0.3, 1.0, -0.2], [0.1, -0.2, 0.5]])
     points = jax.random.normal(KEY, (4, 3))
     points = points / jnp.linalg.norm(points, axis=1, keepdims=True)
-    dynamics = td.gradient_descent(lambda x: jnp.sum(x @ A * x), rate=0.3, space=Sphere())
+    dynamics = td.gradient_descent(lambda x: jnp.sum(x @ A * x), rate=0.3, space=td.sphere())
     state = begin(dynamics, points)
     np.testing.assert_allclose(jnp.sum(state.force * points, axis=1), 0, atol=1e-14)
     end = run(dynamics, state, 300).position

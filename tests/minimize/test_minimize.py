@@ -114,8 +114,8 @@ def test_run_stops_when_the_force_is_small_and_no_later():
 
 def test_fire_as_optax_is_fire_step_by_step():
     options = {"dt": 0.02, "delay": 5, "max_step": 0.05}
-    ours = td.fire(rosenbrock, **options)
-    theirs = td.from_optax(rosenbrock, td.as_optax(td.fire_rule(**options)))
+    fire = td.minimize.Fire(**options)
+    ours, theirs = td.minimizer(rosenbrock, fire), td.from_optax(rosenbrock, td.as_optax(fire))
     a, b = (
         td.trajectory(d, d.init(KEY, ROSENBROCK[1]), steps=200, record=lambda s: s.position).records
         for d in (ours, theirs)
@@ -125,7 +125,7 @@ def test_fire_as_optax_is_fire_step_by_step():
 
 
 def test_fire_forgets_its_speed_when_it_points_uphill():
-    dynamics = td.fire(td.from_energy(lambda x: x**2 / 2), dt=0.5, delay=0)
+    dynamics = td.minimizer(td.from_energy(lambda x: x**2 / 2), td.minimize.Fire(dt=0.5, delay=0))
     state = dynamics.init(KEY, 1.0)
     while float(state.position) > 0:
         before, state = state, dynamics.step(state)

@@ -1,22 +1,27 @@
 """`certify`: what a method samples on a quadratic target, computed instead of simulated."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import check, environment, tree
+from treedyn import target as target_of
 from treedyn.diagnostics import phase as phase_space
-from treedyn.dynamics.compose import Splitting
-from treedyn.dynamics.dynamics import check_state
+from treedyn.dynamics.dynamics import Dynamics, Targeted
 from treedyn.state import State
-from treedyn.struct import Struct
+from treedyn.struct import Struct, function
+from treedyn.target import Evaluation, Target
 from treedyn.tree import PyTree
 
 _DRAWS = 4096
 
 
-class Stationary(Struct):
-    """Hold the stationary distribution of a step that is affine in state and noise.
+class Certificate(Struct):
+    """Means and covariances of a Gaussian distribution in phase space.
 
     Rows and columns of the covariances are the elements of the moving leaves, leaf by leaf, in C order.
 
@@ -26,7 +31,8 @@ class Stationary(Struct):
         position_covariance: `[n, n]`.
         momentum_covariance: `[n, n]`; `None` where there are no momenta.
         cross_covariance: of positions (rows) with momenta (columns), `[n, n]`; `None` where there are no momenta.
-        spectral_radius: factor by which the slowest deviation from the mean shrinks in one step.
+        spectral_radius: factor by which the slowest deviation from the mean shrinks in one step; `None` where the
+            distribution is that after a number of steps.
     """
 
     position_mean: PyTree
@@ -34,24 +40,47 @@ class Stationary(Struct):
     position_covariance: np.ndarray
     momentum_covariance: np.ndarray | None
     cross_covariance: np.ndarray | None
-    spectral_radius: float
+    spectral_radius: float | None
 
 
-def certify(dynamics: Splitting, state: State, env: PyTree = None) -> Stationary:
-    r"""Return the exact stationary mean and covariance of a dynamics on a quadratic target.
+class _Affine(NamedTuple):
+    """One step as a map, z' = A z + B xi + c, and the covariance Q of B xi."""
+
+    A: np.ndarray
+    Q: np.ndarray
+    c: np.ndarray
+
+
+def certify(
+    dynamics: Dynamics,
+    state: State,
+    env: PyTree = None,
+    *,
+    steps: int | None = None,
+    gradient_noise: PyTree = None,
+    fresh: bool = False,
+) -> Certificate:
+    r"""Return the exact mean and covariance of a dynamics on a quadratic target.
 
     There one step is affine in the phase-space point $z$ (positions, momenta, and what the operators remember) and in
-    its noise $\xi$, $z' = A z + B \xi + c$. $A$ and $B$ are the Jacobians of the step itself, and
-    $m = (1 - A)^{-1} c$, $C = A C A^T + B B^T$: no Monte Carlo, and no second implementation that could be right where
-    the first is wrong. Compare $C$ with $kT\,(\nabla^2 U)^{-1}$ and $m\,kT$ for the error at a finite time step.
+    its noise $\xi$, $z' = A z + B \xi + c$. $A$ and $B$ are the Jacobians of the step itself. From them follow the
+    stationary distribution, $m = (1 - A)^{-1} c$ and $C = A C A^T + B B^T$, and that after n steps from a given start:
+    no Monte Carlo, and no second implementation that could be right where the first is wrong. Compare $C$ with
+    $kT\,(\nabla^2 U)^{-1}$ and $m\,kT$ for the error at a finite time step.
 
-    That noise has zero mean, unit variance and no correlations, within a step and from one to the next, is checked on
+    That the noise has zero mean, unit variance and no correlations, within a step and from one to the next, is checked on
     4096 draws. In single precision the result is as good as the Jacobians.
 
     Args:
-        dynamics: a Langevin or Brownian dynamics, or any other splitting that adds noise linearly.
-        state: a state of it; schedules are taken at its step.
-        env: environment of the target.
+        dynamics: a Langevin or Brownian dynamics, or any other that is linear on a quadratic target.
+        state: a state of it, and the start of a run of `steps`.
+        env: environment of the target, at the time of the state.
+        steps: length of a run; its schedules, `Timed` and advancing parts of the environment count. By default the
+            stationary distribution, with schedules taken at the step of the state.
+        gradient_noise: covariance of unbiased noise in the force, independent from one evaluation to the next: a number
+            or prefix tree of variances of the elements, or a matrix `[n, n]`.
+        fresh: whether the force at the beginning of a step is a new evaluation. By default it is that of the end of the
+            step before, noise included, which is what `compose` does.
 
     Returns:
         Means and covariances of positions and momenta.
@@ -63,32 +92,56 @@ def certify(dynamics: Splitting, state: State, env: PyTree = None) -> Stationary
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
         >>> dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, dt=1.0, kT=1.0, gamma=1.0)
-        >>> exact = td.certify(dynamics, dynamics.init(jax.random.key(0), jnp.zeros(1)))
+        >>> state = dynamics.init(jax.random.key(0), jnp.zeros(1))
+        >>> exact = td.certify(dynamics, state)
         >>> print(exact.position_covariance.round(4), exact.momentum_covariance.round(4))
         [[1.]] [[0.75]]
 
     Reference:
         Leimkuhler, Matthews, Molecular Dynamics, Springer (2015), doi:10.1007/978-3-319-16375-8.
     """
-    if not isinstance(dynamics, Splitting):
-        raise ValueError(
-            f"dynamics: expected one with noise to certify, like td.langevin(...), got {type(dynamics).__name__}"
-        )
-    check_state(state, dynamics.names)
+    check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.langevin(...)")
+    check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
+    if jnp.ndim(state.step):
+        raise ValueError("state: expected one of a single system; certify a member of an ensemble by itself")
+    fresh = check.flag("fresh", fresh)
     _check_noise(np.asarray(_draws(dynamics, state), dtype=float))
-    A, B, c = _affine(dynamics, state, env)
-    radius = float(np.max(np.abs(np.linalg.eigvals(A))))
+    noise = _covariance(gradient_noise, state)
+    if noise is not None and not isinstance(dynamics, Targeted):
+        raise ValueError(f"gradient_noise: expected a dynamics with a target, got a {type(dynamics).__name__}")
+    if steps is None:
+        return _stationary(_affine(dynamics, state, env, environment.advance(env, state), noise, fresh), state)
+    point = np.asarray(phase_space.flatten(phase_space.phase(state)), dtype=float)
+    spread = np.zeros((point.size, point.size))
+    if noise is not None and not fresh:
+        point, spread = np.append(point, np.zeros(len(noise))), _blocks(spread, noise)
+    end = state
+    for _ in range(check.integer("steps", steps, 0)):
+        then = environment.advance(env, end)
+        step = _affine(dynamics, end, env, then, noise, fresh)
+        point, spread = step.A @ point + step.c, step.A @ spread @ step.A.T + step.Q
+        end, env = _step(dynamics, end, then), then
+    return _certificate(point, spread, state, None)
+
+
+def _stationary(step: _Affine, state: State) -> Certificate:
+    radius = float(np.max(np.abs(np.linalg.eigvals(step.A))))
     if radius > 1 - 1e-9:
         raise ValueError(
             f"dynamics: no stationary distribution, since one step does not forget where it started (spectral radius "
             f"{radius:.6g}). Is there friction, a force on every leaf, and a dt below the limit of stability?"
         )
-    mean = phase_space.unflatten(np.linalg.solve(np.eye(len(A)) - A, c), phase_space.phase(state))
-    C = _lyapunov(A, B @ B.T)
-    n, inertial = tree.size(mean.position), state.momentum is not None
-    return Stationary(
-        position_mean=mean.position,
-        momentum_mean=mean.momentum,
+    mean = np.linalg.solve(np.eye(len(step.A)) - step.A, step.c)
+    return _certificate(mean, _lyapunov(step.A, step.Q), state, radius)
+
+
+def _certificate(mean: np.ndarray, C: np.ndarray, state: State, radius: float | None) -> Certificate:
+    here = phase_space.phase(state)
+    point = phase_space.unflatten(mean[: tree.size(here)], here)
+    n, inertial = tree.size(here.position), state.momentum is not None
+    return Certificate(
+        position_mean=point.position,
+        momentum_mean=point.momentum,
         position_covariance=C[:n, :n],
         momentum_covariance=C[n : 2 * n, n : 2 * n] if inertial else None,
         cross_covariance=C[:n, n : 2 * n] if inertial else None,
@@ -96,8 +149,11 @@ def certify(dynamics: Splitting, state: State, env: PyTree = None) -> Stationary
     )
 
 
+_step = jax.jit(lambda dynamics, state, env: dynamics.step(state, env))
+
+
 @jax.jit
-def _draws(dynamics: Splitting, state: State) -> jax.Array:
+def _draws(dynamics: Dynamics, state: State) -> jax.Array:
     """Return the noise of many successive steps; `[steps, elements]`."""
     steps = state.step + jnp.arange(_DRAWS, dtype=state.step.dtype)
     return jax.vmap(lambda step: phase_space.flatten(dynamics.draw(state.replace(step=step))))(steps)
@@ -116,45 +172,130 @@ def _check_noise(noise: np.ndarray) -> None:
         )
 
 
-@jax.jit
-def _jacobians(
-    dynamics: Splitting, state: State, env: PyTree, points: jax.Array, noises: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return A, B and the end of the step for every point of phase space and its noise; `[points, ...]`."""
-    here, drawn = phase_space.phase(state), dynamics.draw(state)
+def _covariance(gradient_noise: PyTree, state: State) -> np.ndarray | None:
+    """Return the covariance matrix of the noise in the force."""
+    if gradient_noise is None:
+        return None
+    part = state.moving
+    n = tree.size(part)
+    if tree.is_array(gradient_noise) and np.shape(gradient_noise) == (n, n) and n > 1:
+        matrix = check.reals("gradient_noise", gradient_noise, "a covariance matrix")
+        if not np.allclose(matrix, matrix.T) or np.min(np.linalg.eigvalsh(matrix)) < -1e-12 * np.max(np.abs(matrix)):
+            raise ValueError("gradient_noise: a covariance matrix is symmetric, and has no negative eigenvalue")
+        return matrix
+    for leaf in jax.tree.leaves(gradient_noise):
+        check.array("gradient_noise", leaf, "variances, or a covariance matrix [n, n]", nonnegative=True)
+    variances = tree.broadcast(gradient_noise, part, "gradient_noise")
+    full = jax.tree.map(lambda v, x: jnp.broadcast_to(v, x.shape), variances, part)
+    return np.diag(np.asarray(phase_space.flatten(full), dtype=float))
 
-    def step(point: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-        start = phase_space.at_phase(dynamics, state, env, phase_space.unflatten(point, here))
-        end = dynamics.apply(start, env, phase_space.unflatten(noise, drawn))
+
+class _Noisy(Target):
+    """A target with noise in its force, which is given for every evaluation."""
+
+    given: Callable[[], PyTree] = function()
+
+    def __call__(self, position: PyTree, env: PyTree = None) -> Evaluation:
+        """Evaluate, and add the noise; minus it is added to the gradient, where it is turned with that."""
+        result = target_of.resolve(self.function, position, env)(position, env)
+        return result.replace(force=tree.add(result.force, self.given()))
+
+
+class _NoisyEnergy(_Noisy):
+    """The same for a target that is an energy."""
+
+    conservative = True
+
+
+def _with_noise(dynamics: Any, state: State, env: PyTree, given: Callable[[], PyTree]) -> Dynamics:
+    now = tree.unbox(environment.at(env, state.time))
+    kind = _NoisyEnergy if target_of.resolve(dynamics.target, state.boxed, now).conservative else _Noisy
+    return dynamics.replace(target=kind(function=dynamics.target, given=given))
+
+
+def _evaluations(dynamics: Dynamics, state: State, env: PyTree) -> int:
+    """Return how many times a step evaluates the force."""
+    count = 0
+
+    def given() -> PyTree:
+        nonlocal count
+        count += 1
+        return tree.zeros_like(state.moving)
+
+    jax.eval_shape(lambda s, e: _with_noise(dynamics, s, e, given).step(s, e), state, env)
+    return count
+
+
+@partial(jax.jit, static_argnames="count")
+def _jacobians(
+    dynamics: Dynamics, state: State, envs: tuple[PyTree, PyTree], points: jax.Array, inputs: jax.Array, count: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the derivatives of a step by phase space and by what comes in, and its end; `[points, ...]`.
+
+    What comes in is the noise of the step, and that in `count` forces, the first of which is held at its beginning.
+    """
+    here, drawn = phase_space.phase(state), dynamics.draw(state)
+    width = tree.size(drawn)
+    before, after = envs
+
+    def step(point: jax.Array, incoming: jax.Array) -> tuple[jax.Array, jax.Array]:
+        start = phase_space.at_phase(dynamics, state, before, phase_space.unflatten(point, here))
+        moved = dynamics
+        if count:
+            parts = jnp.split(incoming[width:], count)
+            forces = iter([phase_space.unflatten(part, here.position) for part in parts])
+            start = start.replace(force=tree.add(start.force, next(forces)))
+            moved = _with_noise(dynamics, start, after, lambda: next(forces))
+        end = moved.apply(start, after, phase_space.unflatten(incoming[:width], drawn))
         new = phase_space.flatten(phase_space.phase(end))
         return new, new
 
-    (A, B), ends = jax.vmap(jax.jacfwd(step, argnums=(0, 1), has_aux=True))(points, noises)
+    (A, B), ends = jax.vmap(jax.jacfwd(step, argnums=(0, 1), has_aux=True))(points, inputs)
     return A, B, ends
 
 
-def _affine(dynamics: Splitting, state: State, env: PyTree) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return A, B and c of one step; refuse a step that is not affine."""
+def _affine(
+    dynamics: Dynamics, state: State, before: PyTree, after: PyTree, noise: np.ndarray | None, fresh: bool
+) -> _Affine:
+    """Return one step as an affine map; refuse one that is none."""
     start = np.asarray(phase_space.flatten(phase_space.phase(state)))
     width = sum(x.size for x in jax.tree.leaves(jax.eval_shape(dynamics.draw, state)))
-    # the state itself without noise, and two points that are far from it and from each other
+    n = 0 if noise is None else len(noise)
+    count = 1 + _evaluations(dynamics, state, after) if n else 0
+    # the state itself with nothing coming in, and two points that are far from it and from each other
     scales = np.array([[0.0], [1.0], [-3.0]])
     points = (start + scales * np.cos(1 + np.arange(start.size))).astype(start.dtype)
-    noises = (scales * np.sin(1 + np.arange(width))).astype(start.dtype)
+    inputs = (scales * np.sin(1 + np.arange(width + count * n))).astype(start.dtype)
     precision = 1e4 * float(jnp.finfo(start.dtype).eps)
-    As, Bs, ends = (np.asarray(x, dtype=float) for x in _jacobians(dynamics, state, env, points, noises))
-    points, noises = points.astype(float), noises.astype(float)
+    found = _jacobians(dynamics, state, (before, after), points, inputs, count)
+    As, Bs, ends = (np.asarray(x, dtype=float) for x in found)
+    points, inputs = points.astype(float), inputs.astype(float)
     A, B = As[0], Bs[0]
     c = ends[0] - A @ points[0]
     size = 1 + max(np.max(np.abs(x), initial=0.0) for x in (As, Bs, ends, points))
-    errors = (As - A, Bs - B, ends - (points @ A.T + noises @ B.T + c))
+    errors = (As - A, Bs - B, ends - (points @ A.T + inputs @ B.T + c))
     if not all(np.all(np.abs(error) < precision * size) for error in errors):
         raise ValueError(
             "dynamics: one step is not affine in state and noise. Certify on a quadratic energy in a Euclidean space, "
             "and only methods that are linear there: Langevin and Brownian dynamics are, thermostats that look at the "
             "kinetic energy are not."
         )
-    return A, B, c
+    if noise is None:
+        return _Affine(A, B @ B.T, c)
+    own, forces = B[:, :width], np.split(B[:, width:], count, axis=1)
+    if fresh:
+        return _Affine(A, own @ own.T + sum(G @ noise @ G.T for G in forces), c)
+    # The noise in the last force is held: it belongs to the point from which the next step begins.
+    held, *middle, last = forces
+    Q = own @ own.T + sum(G @ noise @ G.T for G in (*middle, last))
+    grown = np.block([[Q, last @ noise], [noise @ last.T, noise]])
+    return _Affine(np.block([[A, held], [np.zeros((n, len(A) + n))]]), grown, np.append(c, np.zeros(n)))
+
+
+def _blocks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the matrix with two blocks on its diagonal."""
+    n, m = len(first), len(second)
+    return np.block([[first, np.zeros((n, m))], [np.zeros((m, n)), second]])
 
 
 def _lyapunov(A: np.ndarray, Q: np.ndarray) -> np.ndarray:

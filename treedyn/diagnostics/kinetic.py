@@ -3,18 +3,18 @@
 import jax
 import jax.numpy as jnp
 
-from treedyn import check, schedule, tree
-from treedyn.dynamics.compose import degrees_of_leaf, thermal
-from treedyn.dynamics.dynamics import check_key, check_position
+from treedyn import check, tree
+from treedyn.dynamics.nve import nve
 from treedyn.operators.operator import kinetic
-from treedyn.operators.remove_drift import RemoveDrift
-from treedyn.space import as_space
+from treedyn.operators.remove_drift import remove_drift
+from treedyn.space import EUCLIDEAN, is_space
 from treedyn.state import State
+from treedyn.target import from_energy
 from treedyn.tree import PyTree
 
 
 def kinetic_energy(state: State) -> jax.Array:
-    """Return the kinetic energy, sum p^2/2m.
+    """Return the kinetic energy, sum p M^-1 p / 2: with masses, sum p^2/2m.
 
     Args:
         state: a state with momenta.
@@ -23,7 +23,7 @@ def kinetic_energy(state: State) -> jax.Array:
         ValueError: the state has no momenta.
     """
     _require_momentum(state)
-    return kinetic(state.momentum, state.mass)
+    return kinetic(state)
 
 
 def degrees_of_freedom(state: State) -> jax.Array:
@@ -63,8 +63,8 @@ def thermal_momentum(
         position: the position that the momenta belong to.
         kT: temperature in units of energy, zero or positive: a number or prefix tree.
         mass: mass, positive: a number or prefix tree.
-        space: where given, the drift of the centre of mass is taken out of all leaves that live in a
-            translation-invariant space.
+        space: how every leaf moves: momenta on a manifold are tangent, and the drift of the centre of mass is taken out
+            of all leaves that live in a translation-invariant space.
         exact: scale the momenta so that 2K = N_f kT to round-off; needs one kT.
 
     Returns:
@@ -79,23 +79,24 @@ def thermal_momentum(
         >>> round(float(jnp.sum(p**2)), 4)
         60.0
     """
-    check_key(key)
-    boxed = tree.box(position, "position")
-    check_position(boxed)
-    part = tree.moving(boxed)
-    masses = schedule.of_leaves(schedule.numbers(mass, "mass", positive=True), jnp.int32(0), part, "mass")
-    number = schedule.numbers(kT, "kT", nonnegative=True)
-    momentum = thermal(key, part, masses, number)
-    dof = jax.tree.map(degrees_of_leaf, part, masses)
-    if space is not None:
-        center = RemoveDrift(space=as_space(space))
-        dof, momentum = center.count(dof, masses, part), center.constrain(momentum, masses)
+    resting = nve(from_energy(_nothing), 1.0, mass=mass, space=EUCLIDEAN if space is None else space)
+    state = resting.init(key, position, kT=kT)
+    spaces = jax.tree.leaves(resting.space, is_leaf=is_space)
+    if any(s.translation_invariant for s in spaces):
+        center = remove_drift(space)
+        state = center.constrain(state.replace(dof=center.count(state)))
     if check.flag("exact", exact):
-        if not jax.tree_util.all_leaves([number]) or jnp.ndim(number):
+        if not jax.tree_util.all_leaves([kT]) or jnp.ndim(kT):
             raise ValueError(f"kT: exact=True scales all momenta together and needs one kT, got {kT!r}")
-        twice = tree.total(jax.tree.map(lambda p, m: p * p / m, momentum, masses))
-        momentum = tree.scale(jnp.sqrt(tree.cast(number, twice) * tree.total(dof) / twice), momentum)
-    return momentum
+        twice = 2 * kinetic(state)
+        factor = jnp.sqrt(tree.cast(kT, twice) * degrees_of_freedom(state) / twice)
+        return tree.scale(factor, state.momentum)
+    return state.momentum
+
+
+def _nothing(position: PyTree) -> jax.Array:
+    """Return the energy of a free system; it touches every leaf, so that it has a gradient in every dtype."""
+    return tree.total(jax.tree.map(lambda x: 0 * x, tree.moving(tree.box(position))))
 
 
 def _require_momentum(state: State) -> None:

@@ -1,13 +1,17 @@
-"""The compiled loops: many steps on valid ground, and blocks of steps between records.
+"""The compiled loops: many steps on a valid environment, and blocks of steps between records.
 
 Lists are loop-invariant while they hold: the inner loop over steps closes over them, and carries only the state and the
-parts of the environment that move on their own. A step whose forces turn out to stand on invalid ground is not
+parts of the environment that move on their own. A step whose forces turn out to stand on an invalid list is not
 accepted; it is taken again, from the state before it, with a rebuilt list.
 
 So that this hardly ever happens, a list is rebuilt after the last step that it is good for: after every step the next
-position is foretold, by one more step like the last. It is rebuilt for that position, where it is used first, and so
-lives a step longer. Whether a list is rebuilt follows from the step alone, so it does not depend on how a run is cut
+position is extrapolated, by one more step like the last. The list is rebuilt for that position, where it is used first,
+and so lives a step longer. Whether it is rebuilt follows from the step alone, so it does not depend on how a run is cut
 into chunks.
+
+The members of an ensemble step together, and their lists are rebuilt together. What is a scalar for one system is an
+array over the members: the status words, and whether a member goes on. One that failed, or for which `until` held, stands
+still.
 """
 
 from collections.abc import Callable
@@ -16,49 +20,70 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from treedyn import environment, stream, tree
-from treedyn import space as space_of
+from treedyn import environment, tree
+from treedyn.driver import reduction
 from treedyn.dynamics.dynamics import Dynamics
+from treedyn.member import is_per_member
 from treedyn.state import State
 from treedyn.status import Status, clear, has, word
 from treedyn.struct import Struct
-from treedyn.target import call
 from treedyn.tree import PyTree
 
 Predicate = Callable[..., Any]
 Span = tuple[jax.Array, jax.Array, jax.Array]
+Ahead = tuple[PyTree, jax.Array | None]
+
+REPAIRABLE = Status.OVERFLOW | Status.BOX
 
 
 class Progress(Struct):
-    """Hold how far a loop came.
+    """How far a loop came.
 
     Attributes:
         steps: accepted steps.
         rebuilds: rebuilds of the environment.
-        trouble: status word of the step that could not be taken; 0 while all is well.
-        finished: whether the user's `until` held.
-        ahead: the position that the environment was last rebuilt for, or is about to be, boxed.
+        trouble: status word of the step that could not be taken, where the host may repair what was wrong; of every
+            member. 0 while all is well.
+        failed: status word of the step that cannot be taken; of every member.
+        finished: whether the user's `until` held; of every member.
+        current: whether a member took the last step.
+        ahead: the position that the environment was last rebuilt for, or is about to be, boxed, and its time.
     """
 
     steps: jax.Array
     rebuilds: jax.Array
     trouble: jax.Array
+    failed: jax.Array
     finished: jax.Array
-    ahead: PyTree
+    current: jax.Array
+    ahead: Ahead
+
+    @property
+    def active(self) -> jax.Array:
+        """Tell which members go on."""
+        return (self.failed == jnp.uint32(0)) & ~self.finished
 
     @property
     def goes_on(self) -> jax.Array:
-        """Tell whether neither trouble nor the user's condition ends the loop."""
-        return (self.trouble == jnp.uint32(0)) & ~self.finished
+        """Tell whether there is a member that goes on, and nothing to repair first."""
+        return jnp.all(self.trouble == jnp.uint32(0)) & jnp.any(self.active)
 
 
-def start(ahead: PyTree) -> Progress:
-    """Return the progress of a loop that has not begun, with an environment made for the position `ahead`, boxed."""
+def start(ahead: Ahead, failed: jax.Array, finished: jax.Array) -> Progress:
+    """Return the progress of a loop that has not begun.
+
+    Args:
+        ahead: the position that the environment was made for, boxed, and its time.
+        failed: status words of members that failed before.
+        finished: members for which the user's `until` held before.
+    """
     return Progress(
         steps=jnp.int32(0),
         rebuilds=jnp.int32(0),
-        trouble=jnp.uint32(0),
-        finished=jnp.asarray(False),
+        trouble=jnp.zeros_like(failed),
+        failed=failed,
+        finished=finished,
+        current=jnp.ones_like(finished),
         ahead=ahead,
     )
 
@@ -97,7 +122,8 @@ def advance(
         # A loop of at most one turn instead of a cond: the branch that keeps the list would copy it.
         def rebuild(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             _, env = carry
-            return jnp.asarray(False), environment.rebuild(env, tree.unbox(progress.ahead))
+            position, time = progress.ahead
+            return jnp.asarray(False), environment.rebuild(env, tree.unbox(position), time)
 
         progress = progress.replace(rebuilds=progress.rebuilds + stale.astype(jnp.int32))
         _, env = jax.lax.while_loop(lambda carry: carry[0], rebuild, (stale, env))
@@ -108,7 +134,7 @@ def advance(
 
 
 class _Loop:
-    """Hold what the inner loop closes over."""
+    """What the inner loop closes over."""
 
     def __init__(self, dynamics: Dynamics, goal: jax.Array, until: Predicate | None) -> None:
         self.dynamics = dynamics
@@ -129,45 +155,48 @@ class _Loop:
 
         def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             state, nodes, progress, _, fresh = carry
-            here = environment.with_advancing(env, nodes)
-            new = self.dynamics.step(state, tree.unbox(here))
-            there = environment.advance(here, new)
-            stale = has(new.status, Status.STALE)
-            # What was computed on stale ground says nothing, be it NaN: take the step again before believing it.
-            again, ahead, lost = jnp.asarray(False), progress.ahead, new.status
+            there = environment.advance(environment.with_advancing(env, nodes), state)
+            new = self.dynamics.step(state, tree.unbox(there))
+            lost = jnp.where(progress.active, new.status, jnp.uint32(0))
+            stale = has(lost, Status.STALE)
+            # What was computed with a stale list says nothing, be it NaN: take the step again before believing it.
+            again = jnp.asarray(False)
             if environment.refreshable(env):
-                again = stale & ~fresh
+                again = jnp.any(stale) & ~fresh
                 lost = clear(lost, Status.STALE) | word(Status.TOO_FAR, stale)
                 lost = jnp.where(again, jnp.uint32(0), lost)
+            repairable = has(lost, REPAIRABLE)
+            broken = jnp.any(repairable)
+            good = progress.active & (lost == jnp.uint32(0)) & ~again & ~broken
+            progress = progress.replace(
+                steps=progress.steps + jnp.any(good).astype(jnp.int32),
+                trouble=jnp.where(repairable, lost, jnp.uint32(0)),
+                failed=progress.failed | jnp.where(broken, jnp.uint32(0), lost),
+                current=good,
+            )
+            fresh = again
+            if environment.refreshable(env):
                 # nor is a list kept that is not going to hold for the next step
-                foretold = self._foretold(state, new)
-                again = again | ~(stale | environment.valid(there, tree.unbox(foretold)))
-                again = again & (lost == jnp.uint32(0))
-                ahead = tree.where(again, tree.where(stale, state.boxed, foretold), ahead)
-            good = ~stale & (lost == jnp.uint32(0))
-            state, nodes = tree.where(good, (new, environment.advancing(there)), (state, nodes))
-            ended = jnp.asarray(False)
+                ahead = tree.where(good, self.dynamics.ahead(state, new), (state.boxed, state.time))
+                outlived = ~environment.valid(there, tree.unbox(ahead[0]), ahead[1])
+                again = (again | outlived) & progress.goes_on
+                progress = progress.replace(ahead=tree.where(again, ahead, progress.ahead))
+            state = tree.where(good, new, state)
+            nodes = [_moved(good, a, b) for a, b in zip(environment.advancing(there), nodes, strict=True)]
             if self.until is not None:
                 now = environment.with_advancing(env, nodes)
-                ended = good & jnp.asarray(call(self.until, state, now)).astype(bool)
-            progress = Progress(
-                steps=progress.steps + good.astype(jnp.int32),
-                rebuilds=progress.rebuilds,
-                trouble=lost,
-                finished=ended,
-                ahead=ahead,
-            )
-            return state, nodes, progress, again, again & stale
+                ended = jnp.asarray(self.dynamics.observe(self.until, state, now)).astype(bool)
+                progress = progress.replace(finished=progress.finished | (good & ended))
+            return state, nodes, progress, again, fresh
 
         start = (state, environment.advancing(env), progress, jnp.asarray(False), fresh)
         state, nodes, progress, stale, fresh = jax.lax.while_loop(on, one, start)
         return state, environment.with_advancing(env, nodes), progress, stale, fresh
 
-    def _foretold(self, old: State, new: State) -> PyTree:
-        """Return where one more step like that from `old` to `new` would lead, boxed."""
-        before, now = tree.moving(old.boxed), tree.moving(new.boxed)
-        way = space_of.displacement(self.dynamics.space, now, before)
-        return tree.merge(space_of.shift(self.dynamics.space, now, way), new.boxed)
+
+def _moved(good: jax.Array, new: Any, old: Any) -> Any:
+    """Return a part of the environment as it is after a step; what all members share goes on as long as one does."""
+    return tree.where(good if is_per_member(old) else jnp.any(good), new, old)
 
 
 def blocks(
@@ -211,11 +240,14 @@ def blocks(
         state, env, progress = advance(dynamics, state, env, goal - progress.steps, progress, until)
         due = (progress.steps == goal) & ((before + goal) % every == 0)
         buffers = tuple(
-            _written(buffer, made[k], due[k], record, state, env)
+            _written(buffer, made[k], due[k], dynamics, record, state, env)
             for k, (buffer, record) in enumerate(zip(buffers, records, strict=True))
         )
         if reduce is not None:
-            sums = jax.lax.cond(due[-1], lambda s, *x: stream.update(reduce, s, *x), lambda s, *_: s, sums, state, env)
+            shown = (sums, state, env, progress.current)
+            sums = jax.lax.cond(
+                due[-1], lambda *shown: reduction.update(dynamics, reduce, *shown), lambda sums, *_: sums, *shown
+            )
         return made + due.astype(jnp.int32), state, env, progress, (buffers, sums)
 
     carry = (jnp.zeros_like(every), state, env, progress, kept)
@@ -224,12 +256,18 @@ def blocks(
 
 
 def _written(
-    buffer: PyTree, place: jax.Array, due: jax.Array, record: Callable[..., Any], state: State, env: PyTree
+    buffer: PyTree,
+    place: jax.Array,
+    due: jax.Array,
+    dynamics: Dynamics,
+    record: Callable[..., Any],
+    state: State,
+    env: PyTree,
 ) -> PyTree:
     """Return the buffer with one more record, where one is due."""
 
     def take(state: State, env: PyTree) -> PyTree:
-        return tree.box(call(record, state, env))
+        return tree.box(dynamics.observe(record, state, env))
 
     def nothing(state: State, env: PyTree) -> PyTree:
         return jax.tree.map(lambda b: jnp.zeros(b.shape[1:], b.dtype), buffer)

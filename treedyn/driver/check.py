@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from treedyn import tree
 from treedyn.check import brief, choice, instance
@@ -11,8 +12,9 @@ from treedyn.check import integer as check_integer
 from treedyn.check import path as check_path
 from treedyn.driver.checkpoint import RESUME
 from treedyn.dynamics.dynamics import Dynamics
+from treedyn.dynamics.ensemble import Ensemble
 from treedyn.state import State
-from treedyn.target import call, observing
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -40,20 +42,27 @@ def check_record(name: str, shapes: PyTree) -> None:
         raise ValueError(f"{name}: expected a function that returns arrays, got one that returns none")
 
 
-def check_host(state: State, env: PyTree, steps: int, until: Any, chunk: Any) -> None:
+def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until: Any, chunk: Any) -> None:
     """Refuse arguments of `run` that only a driver on the host has, and states that it cannot drive.
 
     Raises:
         ValueError: one does not fit.
     """
-    if tree.known(state.status) is None or jnp.ndim(state.status):
+    shape = (dynamics.members,) if isinstance(dynamics, Ensemble) else ()
+    if tree.known(state.status) is None:
         raise ValueError(
-            "state: run drives one state from the host, got a traced or batched one; inside jit, vmap and grad use "
-            "td.trajectory"
+            "state: run drives a state from the host, got a traced one; inside jit, vmap and grad use td.trajectory"
         )
-    if int(state.step) + steps >= 2**31:
+    if jnp.shape(state.status) != shape or (shape and state.slot is None):
         raise ValueError(
-            f"steps: expected a state to take less than 2^31 steps in all, got {steps} after {int(state.step)}; "
+            f"state: expected {f'the states of {shape[0]} members' if shape else 'the state of one system'}, got a status "
+            f"of shape {jnp.shape(state.status)}; td.ensemble(dynamics, members) is a dynamics of many, and its init and "
+            "adopt make their states"
+        )
+    first = int(np.max(state.step))
+    if first + steps >= 2**31:
+        raise ValueError(
+            f"steps: expected a state to take less than 2^31 steps in all, got {steps} after {first}; "
             "start from a new state: dynamics.init(key, state.position, env)"
         )
     if chunk is not None:
@@ -61,17 +70,20 @@ def check_host(state: State, env: PyTree, steps: int, until: Any, chunk: Any) ->
     if until is None:
         return
     observing("until", until)
-    jax.eval_shape(lambda s, e: _check_boolean(call(until, s, e)), state, tree.traceable(env))
+    found = jax.eval_shape(lambda s, e: _boolean(dynamics.observe(until, s, e)), state, tree.traceable(env))
+    if found.shape not in {shape, ()}:
+        raise ValueError(f"until: expected one boolean for every member, got shape {found.shape}; reduce it, as with .all()")
 
 
-def _check_boolean(found: Any) -> None:
+def _boolean(found: Any) -> Any:
     if isinstance(found, bool):
-        return
-    if not (hasattr(found, "dtype") and jnp.issubdtype(found.dtype, jnp.bool_)) or jnp.shape(found):
+        return jnp.asarray(found)
+    if not (hasattr(found, "dtype") and jnp.issubdtype(found.dtype, jnp.bool_)):
         raise ValueError(
             f"until: expected a function that returns one boolean, got one that returns {brief(found)}; compare it, as "
             "in lambda state: state.energy < 1.0"
         )
+    return found
 
 
 def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:

@@ -32,14 +32,18 @@ class Moment(Struct):
     Attributes:
         state: the state.
         env: the environment.
-        ahead: the position that the environment was made for, boxed.
+        ahead: the position that the environment was made for, boxed, and its time.
         sums: the carry of the reducers.
+        failed: the status word of a step that cannot be taken; of every member of an ensemble.
+        finished: whether `until` held; of every member.
     """
 
     state: PyTree
     env: PyTree
     ahead: PyTree
-    sums: PyTree = None
+    sums: PyTree
+    failed: PyTree
+    finished: PyTree
 
 
 class Folder:

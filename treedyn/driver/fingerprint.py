@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from treedyn import environment, stream, tree
+from treedyn import environment, tree
+from treedyn.driver import reduction
 from treedyn.driver.archive import plain_array, structs
 from treedyn.driver.host import Host
 from treedyn.driver.output import Output
 from treedyn.state import State
-from treedyn.target import call
 from treedyn.tree import PyTree
 
 _FOR_PEOPLE = {"name", "fmt"}  # of a function, and what `jax.debug.print` says
@@ -49,13 +50,18 @@ def computations(host: Host, outputs: dict[str, Output]) -> dict[str, str]:
         return tree.unbox(dynamics).step(state, tree.unbox(env))
 
     def observed(function: Callable[..., Any]) -> str:
-        return computation(lambda s, e: tree.box(call(function, s, e)), state, env)
+        return computation(lambda s, e: tree.box(host.dynamics.observe(function, s, e)), state, env)
 
     return {
         "dynamics": computation(step, dynamics, state, env),
         "the lists in env": _digest(describe(environment.refreshable(env)).values()),
         "the momenta of the start": _digest(describe(state.momentum).values()),
-        "reduce": computation(lambda sums, s, e: stream.update(host.reduce, sums, s, e), host.sums, state, env),
+        "reduce": computation(
+            lambda sums, s, e: reduction.update(host.dynamics, host.reduce, sums, s, e, jnp.asarray(True)),
+            host.sums,
+            state,
+            env,
+        ),
         "until": "" if host.until is None else observed(host.until),
         "record": "" if host.memory is None else observed(host.memory.record),
         **{f"the record of {name}": observed(output.record) for name, output in outputs.items()},

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import environment, stream, tree
+from treedyn import environment, tree
 from treedyn.driver import advance as compiled
+from treedyn.driver import reduction
 from treedyn.driver.output import OutputError, Outputs
 from treedyn.driver.recorder import Recorder
 from treedyn.dynamics.dynamics import Dynamics
@@ -23,14 +24,13 @@ _BUFFER_BYTES = 2**26
 _CHUNK_SECONDS = 0.5
 _TUNE_AFTER = 2.0  # seconds that are measured before lists are tuned
 _LARGEST_CHUNK = 2**30
-_REPAIRABLE = Status.OVERFLOW | Status.BOX
 
 
 @partial(jax.jit, static_argnames=("until",))
 def _advance(
-    dynamics: Dynamics, state: State, env: PyTree, ahead: PyTree, steps: jax.Array, until: Any
+    dynamics: Dynamics, state: State, env: PyTree, begun: tuple[Any, ...], steps: jax.Array, until: Any
 ) -> tuple[State, PyTree, compiled.Progress]:
-    return compiled.advance(tree.unbox(dynamics), state, env, steps, compiled.start(ahead), until)
+    return compiled.advance(tree.unbox(dynamics), state, env, steps, compiled.start(*begun), until)
 
 
 @partial(jax.jit, static_argnames=("records", "until"), donate_argnames=("buffers",))
@@ -38,7 +38,7 @@ def _blocks(
     dynamics: Dynamics,
     state: State,
     env: PyTree,
-    ahead: PyTree,
+    begun: tuple[Any, ...],
     span: compiled.Span,
     buffers: tuple[PyTree, ...],
     sums: PyTree,
@@ -47,7 +47,7 @@ def _blocks(
     until: Any,
 ) -> tuple[State, PyTree, compiled.Progress, tuple[tuple[PyTree, ...], PyTree]]:
     kept, dynamics = (buffers, sums), tree.unbox(dynamics)
-    return compiled.blocks(dynamics, state, env, compiled.start(ahead), span, kept, records, reduce, until)
+    return compiled.blocks(dynamics, state, env, compiled.start(*begun), span, kept, records, reduce, until)
 
 
 class Host:
@@ -64,48 +64,60 @@ class Host:
         until: Any,
         outputs: Outputs,
     ) -> None:
-        self.dynamics, self.state, self.env, self.ahead = dynamics, state, tree.traceable(env), state.boxed
+        self.dynamics, self.state, self.env, self.ahead = dynamics, state, tree.traceable(env), (state.boxed, state.time)
         self.memory, self.reduce, self.every, self.until = memory, reduce, every, until
-        self.outputs, self.origin = outputs, int(state.step)
+        self.outputs, self.origin = outputs, int(np.max(state.step))
         self.recorders = [*([] if memory is None else [memory]), *outputs.recorders]
-        self.sums = stream.init(reduce, state, env)
-        self.taken, self.rebuilds, self.allocations, self.finished = 0, 0, 0, False
+        self.sums = reduction.init(dynamics, reduce, state, self.env)
+        self.taken, self.rebuilds, self.allocations = 0, 0, 0
+        # of every member of an ensemble
+        self.failed, self.finished = np.zeros(state.status.shape, np.uint32), np.zeros(state.status.shape, bool)
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
         self.repaired, self.untuned, self.cold = -1, True, True
         for recorder in self.recorders:
-            recorder.begin(state, self.env, _BUFFER_BYTES // len(self.recorders))
+            recorder.begin(dynamics, state, self.env, _BUFFER_BYTES // len(self.recorders))
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether there is still something that moves."""
+        return bool(np.any((self.failed == 0) & ~self.finished))
 
     def begin(self) -> None:
         """Refuse a state in trouble, unless all that happened was `init` with an environment of other positions."""
         self.outputs.begin(self.origin)
-        trouble = Status(int(self.state.status))
-        if trouble & (Status.STALE | Status.OVERFLOW) and int(self.state.step) == 0:
-            self.env = environment.allocate(self.env, self.state.position)
-            self.state = self.dynamics.evaluate(self.state.replace(status=jnp.uint32(0)), self.env)
-            trouble = Status(int(self.state.status))
-        if trouble:
-            raise self.error(trouble)
+        if _word(self.state.status) & (Status.STALE | Status.OVERFLOW) and self.origin == 0:
+            self.env = environment.allocate(self.env, self.state.position, self.state.time)
+            self.state = self.dynamics.evaluate(
+                self.state.replace(status=jnp.zeros_like(self.state.status)), self.env
+            )
+        self.failed = np.array(self.state.status)
+        self.check()
+
+    def check(self) -> None:
+        """Raise the error that ends the run where nothing is left that could go on; members that fail wait for it."""
+        if np.any(self.failed) and not self.goes_on:
+            raise self.error()
 
     def advance(self, todo: int, steps: int) -> int:
         """Take up to `todo` of the steps that are left until `steps`; return how many it took."""
         before, began = self.taken, time.perf_counter()
         progress = self._chunk(todo)
-        trouble = Status(int(progress.trouble))
         self.taken += int(progress.steps)
         self.rebuilds += int(progress.rebuilds)
-        self.finished = bool(progress.finished)
+        self.failed, self.finished = progress.failed, progress.finished
         self._deliver(before)
         self._time(time.perf_counter() - began, self.taken - before)
-        if trouble:
-            self._repair(trouble)
+        if np.any(progress.trouble):
+            self._repair(progress.trouble)
+        self.check()
         self._tune(steps - self.taken)
         return self.taken - before
 
     def end(self) -> None:
         """Leave everything as the next run needs it."""
         # a list may have overflowed when it was rebuilt after the last step: nothing has used it yet
-        if Status(int(environment.status(self.env))) & _REPAIRABLE:
+        if _word(environment.status(self.env)) & compiled.REPAIRABLE:
             self._grow()
         self.flush()
 
@@ -128,8 +140,9 @@ class Host:
 
     def _chunk(self, todo: int) -> compiled.Progress:
         """Run one chunk on the device."""
+        begun = (self.ahead, self.failed, self.finished)
         if not self.recorders and self.reduce is None:
-            out = _advance(tree.traceable(self.dynamics), self.state, self.env, self.ahead, jnp.int32(todo), self.until)
+            out = _advance(tree.traceable(self.dynamics), self.state, self.env, begun, jnp.int32(todo), self.until)
             self.state, self.env, progress = out
         else:
             todo = min([todo, *(recorder.capacity * recorder.every for recorder in self.recorders)])
@@ -139,7 +152,7 @@ class Host:
                 tree.traceable(self.dynamics),
                 self.state,
                 self.env,
-                self.ahead,
+                begun,
                 (np.int32(todo), every, (self.taken % every).astype(np.int32)),
                 tuple(recorder.buffer for recorder in self.recorders),
                 self.sums,
@@ -168,9 +181,8 @@ class Host:
         try:
             yield
         except Exception as error:
-            reduced = stream.result(self.reduce, self.sums)
             env = tree.unbox(self.env)
-            raise OutputError(what, error, self.state, env, self.records(), self.taken, reduced) from error
+            raise OutputError(what, error, self.state, env, self.records(), self.taken, self.reduced()) from error
 
     def flush(self) -> None:
         """Return once every output is on the disk."""
@@ -178,13 +190,14 @@ class Host:
             with self.saving(f"outputs[{k}]"):
                 self.outputs.flush(k)
 
-    def _repair(self, trouble: Status) -> None:
+    def _repair(self, trouble: np.ndarray) -> None:
         # What came of an incomplete list says nothing, so a repair comes first; what was repaired at this very step and
         # is in trouble again cannot be repaired.
-        if not trouble & _REPAIRABLE or self.repaired == self.taken or not self._grow():
-            raise self.error(trouble)
-        # Every accepted force stood on valid ground, so there is nothing to undo: only the refused step is taken again.
-        self.repaired = self.taken
+        if self.repaired == self.taken or not self._grow():
+            self.failed, self.repaired = self.failed | trouble, -1
+        else:
+            # Every accepted force stood on a valid list, so nothing has to be undone: the refused step is taken again.
+            self.repaired = self.taken
 
     def _tune(self, left: int) -> None:
         if self.untuned and self.seconds > _TUNE_AFTER:
@@ -200,7 +213,8 @@ class Host:
         """Allocate the environment anew; return whether there is one that fits."""
         # for the position that it had been rebuilt for: the list is then what a larger one would have been in every bit
         try:
-            self.env = environment.allocate(self.env, tree.unbox(self.ahead))
+            position, when = self.ahead
+            self.env = environment.allocate(self.env, tree.unbox(position), when)
         except ValueError:  # the box became too small for any list
             return False
         self.allocations += 1
@@ -210,7 +224,7 @@ class Host:
     def _reshaped(self) -> None:
         self.cold = True
         for recorder in self.recorders:
-            recorder.check(self.state, self.env)
+            recorder.check(self.dynamics, self.state, self.env)
 
     def records(self) -> PyTree:
         """Return what was recorded so far, stacked."""
@@ -219,10 +233,21 @@ class Host:
         empty = jax.tree.map(lambda x: np.zeros((0, *x.shape), x.dtype), self.memory.shapes)
         return tree.unbox(jax.tree.map(lambda *parts: np.concatenate(parts), empty, *self.chunks))
 
-    def error(self, trouble: Status) -> SimulationError:
+    def reduced(self) -> PyTree:
+        """Return the results of the reducers so far."""
+        return reduction.result(self.dynamics, self.reduce, self.sums)
+
+    def error(self) -> SimulationError:
         """Return the error that ends the run, with everything that is good attached."""
-        reduced = stream.result(self.reduce, self.sums)
-        return SimulationError(trouble, self.state, tree.unbox(self.env), self.records(), self.taken, reduced)
+        members = {k: Status(int(self.failed[k])) for k in np.flatnonzero(self.failed)} if self.failed.ndim else {}
+        return SimulationError(
+            _word(self.failed), self.state, tree.unbox(self.env), self.records(), self.taken, self.reduced(), members
+        )
+
+
+def _word(status: Any) -> Status:
+    """Return the status words of all members combined."""
+    return Status(int(np.bitwise_or.reduce(np.asarray(status), axis=None)))
 
 
 __all__ = ["Host"]

@@ -11,9 +11,9 @@ from treedyn.driver.checkpoint import Folder, Moment
 from treedyn.driver.fingerprint import computations, inputs
 from treedyn.driver.host import Host
 from treedyn.driver.stop import Stop
-from treedyn.target import call
 
-_COUNTS = ("taken", "rebuilds", "allocations", "finished", "untuned")  # of the host, kept beside its trees
+_COUNTS = ("taken", "rebuilds", "allocations", "untuned")  # of the host, kept beside its trees
+_TREES = ("state", "env", "ahead", "sums", "failed", "finished")
 _SECONDS = 60.0  # between two checkpoints, where nobody said otherwise
 
 
@@ -38,10 +38,13 @@ class Keeper:
             self.written = None
             self.write()
 
+    def _moment(self) -> Moment:
+        return Moment(**{name: getattr(self.host, name) for name in _TREES})
+
     def _resumed(self, resume: str, steps: int) -> set[str] | None:
         """Fill the host from the folder; return the names of its outputs, `None` where it is empty."""
         host = self.host
-        like = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
+        like = self._moment()
         found = None
         if resume == "never":
             self.folder.forget()
@@ -59,14 +62,15 @@ class Keeper:
                 f"steps: {self.folder.path} holds this run after {note['counts']['taken']} steps, more than {steps}; "
                 "ask for as many or more, or use another folder"
             )
-        host.state, host.env, host.ahead, host.sums = moment.state, moment.env, moment.ahead, moment.sums
+        for name in _TREES:
+            setattr(host, name, getattr(moment, name))
         for name in _COUNTS:
             setattr(host, name, note["counts"][name])
         if host.memory is not None:
             host.chunks = self.folder.records(host.memory.shapes)
         self.written, self.stacked = host.taken, len(host.chunks)
         self._compare(note)
-        if host.taken >= steps or host.finished:
+        if host.taken >= steps or not host.goes_on:
             return set(self.outputs)  # it is over and writes nothing: what is there may be of another run by now
         known = [k for k, name in enumerate(self.outputs) if name in note["outputs"]]
         host.outputs.resume(host.origin, host.origin + host.taken, known)
@@ -95,7 +99,8 @@ class Keeper:
                 stacklevel=5,
             )
         if "until" in changed and host.taken:
-            host.finished = host.until is not None and bool(call(host.until, host.state, host.env))
+            now = False if host.until is None else host.dynamics.observe(host.until, host.state, host.env)
+            host.finished = np.broadcast_to(np.asarray(now), host.failed.shape).copy()
 
     def left(self) -> int:
         """Return the steps until the next checkpoint."""
@@ -124,7 +129,7 @@ class Keeper:
         host = self.host
         if host.taken == self.written:
             return
-        moment = Moment(state=host.state, env=host.env, ahead=host.ahead, sums=host.sums)
+        moment = self._moment()
         counts = {name: getattr(host, name) for name in _COUNTS}
         chunks = host.chunks[self.stacked :]
         fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None

@@ -9,8 +9,8 @@ import numpy as np
 
 from treedyn import tree
 from treedyn.driver.check import check_record
+from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
-from treedyn.target import call
 from treedyn.tree import PyTree
 
 _MOST_RECORDS = 4096  # in a chunk
@@ -47,13 +47,13 @@ class Recorder:
     def __init__(self, name: str, record: Callable[..., Any], every: int) -> None:
         self.name, self.record, self.every = name, Named(record), every
 
-    def begin(self, state: State, env: PyTree, room: int) -> None:
+    def begin(self, dynamics: Dynamics, state: State, env: PyTree, room: int) -> None:
         """Make the buffer, as large as `room` bytes hold.
 
         Raises:
             ValueError: what is recorded has no arrays, or random keys.
         """
-        self.shapes = self._shapes(state, env)
+        self.shapes = self._shapes(dynamics, state, env)
         check_record(self.name, self.shapes)
         leaves = jax.tree.leaves(self.shapes)
         if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves):
@@ -65,13 +65,13 @@ class Recorder:
         # one place more than records in a chunk, for the block that a chunk may leave incomplete
         self.buffer = jax.tree.map(lambda x: jnp.zeros((self.capacity + 1, *x.shape), x.dtype), self.shapes)
 
-    def check(self, state: State, env: PyTree) -> None:
+    def check(self, dynamics: Dynamics, state: State, env: PyTree) -> None:
         """Refuse to go on where the records no longer have the shapes of the buffer.
 
         Raises:
             ValueError: they do not.
         """
-        if self._shapes(state, env) != self.shapes:
+        if self._shapes(dynamics, state, env) != self.shapes:
             raise ValueError(
                 f"{self.name}: what it returns changed its shape when a neighbor list grew; record something of fixed "
                 "shape"
@@ -83,8 +83,8 @@ class Recorder:
         records = jax.tree.map(lambda b: np.asarray(b)[: last - first].copy(), self.buffer)
         return self.every * np.arange(first + 1, last + 1, dtype=np.int64), records
 
-    def _shapes(self, state: State, env: PyTree) -> PyTree:
-        return jax.eval_shape(lambda s, e: tree.box(call(self.record, s, e)), state, env)
+    def _shapes(self, dynamics: Dynamics, state: State, env: PyTree) -> PyTree:
+        return jax.eval_shape(lambda s, e: tree.box(dynamics.observe(self.record, s, e)), state, env)
 
 
 __all__ = ["Named", "Recorder"]

@@ -3,10 +3,13 @@
 import contextlib
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from treedyn import stream, tree
+import numpy as np
+
+from treedyn import tree
 from treedyn.check import choice, flag
 from treedyn.driver.check import check, check_checkpoint, check_host
 from treedyn.driver.checkpoint import Folder
@@ -17,6 +20,7 @@ from treedyn.driver.progress import Bar, no_bar, progress_bar
 from treedyn.driver.recorder import Named, Recorder
 from treedyn.driver.stop import Stop
 from treedyn.dynamics.dynamics import Dynamics
+from treedyn.dynamics.ensemble import Ensemble
 from treedyn.state import State
 from treedyn.status import SimulationError
 from treedyn.stream.reducer import check_reducers
@@ -32,7 +36,8 @@ class Run:
         env: the environment that belongs to it.
         records: what was recorded, stacked along the first axis; `None` without `record`.
         reduced: the results of the reducers, in a tree like `reduce`.
-        steps: steps taken.
+        steps: steps taken; those of every member of an ensemble are in `state.step`.
+        finished: whether `until` held; of every member of an ensemble, `[members]`.
         rebuilds: how often the environment was rebuilt.
         allocations: how often it had to be allocated anew, for more room or for another box.
         failure: why the run ended before its time, where `on_failure="return"`; else `None`.
@@ -45,6 +50,7 @@ class Run:
     records: PyTree = None
     reduced: PyTree = None
     steps: int = 0
+    finished: bool | np.ndarray = False
     rebuilds: int = 0
     allocations: int = 0
     failure: SimulationError | OutputError | None = None
@@ -119,7 +125,7 @@ def run(
         (10, 3)
     """
     check(dynamics, state, steps, every, record)
-    check_host(state, env, steps, until, chunk)
+    check_host(dynamics, state, env, steps, until, chunk)
     check_checkpoint(checkpoint, checkpoint_every, keep, resume)
     written = Outputs(check_outputs(outputs))
     choice("on_failure", on_failure, ("raise", "return"))
@@ -146,12 +152,13 @@ def run(
                 _flush(host, error)
             if on_failure == "raise":
                 raise
+    _warn(dynamics, host, until)
     return _result(host, failure)
 
 
 def _go(host: Host, steps: int, chunk: int | None, bar: Bar, keeper: Keeper | None) -> None:
     """Take `steps` steps, chunk by chunk."""
-    while host.taken < steps and not host.finished:
+    while host.taken < steps and host.goes_on:
         todo = min(steps - host.taken, host.steps_at_once(chunk), 2**30 if keeper is None else keeper.left())
         bar.update(host.advance(todo, steps))
         if keeper is not None:
@@ -159,6 +166,22 @@ def _go(host: Host, steps: int, chunk: int | None, bar: Bar, keeper: Keeper | No
     host.end()
     if keeper is not None:
         keeper.end()
+    if np.any(host.failed):
+        raise host.error()
+
+
+def _warn(dynamics: Dynamics, host: Host, until: Any) -> None:
+    """Say that a minimization ended before it converged."""
+    members = dynamics.members if isinstance(dynamics, Ensemble) else None
+    open_ = int(np.sum(~host.finished & (host.failed == 0)))
+    if until is None or not dynamics.converges or not open_:
+        return
+    who = "" if members is None else f" for {open_} of {members} members"
+    warnings.warn(
+        f"until: it was not met{who} after {host.taken} steps, so the minimization has not converged; take more steps, "
+        "or start from out.state",
+        stacklevel=3,
+    )
 
 
 def _flush(host: Host, failure: SimulationError) -> None:
@@ -174,8 +197,9 @@ def _result(host: Host, failure: SimulationError | OutputError | None) -> Run:
         state=host.state,
         env=tree.unbox(host.env),
         records=host.records(),
-        reduced=stream.result(host.reduce, host.sums),
+        reduced=host.reduced(),
         steps=host.taken,
+        finished=host.finished if host.finished.ndim else bool(host.finished),
         rebuilds=host.rebuilds,
         allocations=host.allocations,
         failure=failure,

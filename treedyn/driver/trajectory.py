@@ -78,9 +78,9 @@ def trajectory(
 
     def one(carry: tuple[State, PyTree], _: None) -> tuple[tuple[State, PyTree], None]:
         state, env = carry
+        env = environment.advance(env, state)
         state = dynamics.step(state, tree.unbox(env))
-        env = environment.advance(environment.update(env, state.position), state)
-        return (state, env), None
+        return (state, environment.update(env, state.position, state.time)), None
 
     def block(carry: tuple[State, PyTree], _: None) -> tuple[tuple[State, PyTree], PyTree]:
         carry, _ = jax.lax.scan(one, carry, None, length=every)

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from treedyn import metric as metric_of
 from treedyn import noise, schedule, tree
-from treedyn.dynamics.dynamics import Dynamics, check_state
+from treedyn import space as space_of
+from treedyn.dynamics.dynamics import Targeted, check_state
 from treedyn.dynamics.explosion import check_momenta
-from treedyn.operators.operator import Operator, kinetic, thermal_momentum
+from treedyn.operators.operator import Operator, kinetic
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.state import State
 from treedyn.struct import static
@@ -19,12 +21,12 @@ from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
-class Splitting(Dynamics):
+class Splitting(Targeted):
     """Apply operators in turn, each for its fraction of the time step.
 
     Attributes:
         dt: time step: a number, schedule or prefix tree.
-        mass: mass: a number, schedule or prefix tree.
+        mass: mass: a number, schedule, metric or prefix tree of those.
         operators: the different operators, each once.
         names: key of each operator in `state.memory`.
         sequence: which operator comes when, as pairs (place in `operators`, fraction of dt).
@@ -46,6 +48,7 @@ class Splitting(Dynamics):
         *,
         momentum: PyTree = None,
         kT: PyTree = None,
+        time: float = 0.0,
     ) -> State:
         """Return the state in which to start.
 
@@ -53,59 +56,64 @@ class Splitting(Dynamics):
             key: random key, kept in the state; all noise of the run is a function of it.
             position: any PyTree with at least one floating-point leaf.
             env: environment of the target.
-            momentum: momenta to start with, a tree like the position.
+            momentum: momenta to start with, a tree like the position; on a manifold their tangent part counts.
             kT: temperature at which to draw momenta where none are given; by default that of the thermostat, or 0,
                 at rest, where there is none.
+            time: the time at which to start.
 
         Raises:
             ValueError: an argument does not fit; the message says which and why.
         """
-        state = self.begin(key, position, env)
-        part = tree.moving(state.boxed)
-        mass = schedule.of_leaves(self.mass, state.step, part, "mass")
-        state = state.replace(mass=mass)
+        one_clock = _is_one(schedule.at(self.dt, jnp.int32(0)))
+        state = self.begin(key, position, env, time if one_clock else None)
+        state = state.replace(metric=self._metric(state))
         if self.inertial:
-            dof = jax.tree.map(degrees_of_leaf, part, mass)
+            state = state.replace(dof=metric_of.degrees(state.metric, state.moving))
             for operator in self.operators:
-                dof = operator.count(dof, mass, part)
-            state = state.replace(momentum=self._momentum(key, part, mass, momentum, kT), dof=dof)
+                state = state.replace(dof=operator.count(state))
+            state = state.replace(momentum=self._momentum(state, momentum, kT))
+            if momentum is None:
+                for operator in self.operators:
+                    state = operator.constrain(state)
         elif momentum is not None or kT is not None:
             raise ValueError("momentum, kT: this dynamics is overdamped and has no momenta to start with")
         return state.replace(memory={name: op.init(state) for name, op in zip(self.names, self.operators, strict=True)})
 
-    def _momentum(self, key: jax.Array, part: PyTree, mass: PyTree, momentum: PyTree, kT: PyTree) -> PyTree:
+    def _metric(self, state: State) -> PyTree:
+        return metric_of.of_leaves(self.mass, self.space, state.step, state.moving)
+
+    def _momentum(self, state: State, momentum: PyTree, kT: PyTree) -> PyTree:
         if momentum is not None and kT is not None:
             raise ValueError("momentum, kT: give one of the two, the momenta or the temperature at which to draw them")
         if momentum is not None:
-            return _like(momentum, part)
+            return space_of.project(self.space, state.moving, _like(momentum, state.moving))
         if kT is None:
             kT = next((kT for op in self.operators if (kT := getattr(op, "kT", None)) is not None), 0.0)
-        drawn = thermal(key, part, mass, schedule.numbers(kT, "kT", nonnegative=True))
-        for operator in self.operators:
-            drawn = operator.constrain(drawn, mass)
-        return drawn
+        return thermal(state, schedule.numbers(kT, "kT", nonnegative=True))
 
     def draw(self, state: State) -> tuple[PyTree, ...]:
         """Return the noise of the next step: an entry for every place in the sequence."""
         check_state(state, self.names)
         return tuple(
-            self.operators[index].draw(noise.at_step(state.key, state.step, place), state)
+            self.operators[index].draw(noise.at_step(state.stream, state.step, place), state)
             for place, (index, _) in enumerate(self.sequence)
         )
 
-    def apply(self, state: State, env: PyTree, noises: tuple[PyTree, ...]) -> State:
+    def apply(self, state: State, env: PyTree, noise: tuple[PyTree, ...]) -> State:
         """Return the state one step later, given its noise: a deterministic function."""
-        part = tree.moving(state.boxed)
-        state = state.replace(mass=schedule.of_leaves(self.mass, state.step, part, "mass"))
+        state = state.replace(metric=self._metric(state))
         dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), True
         before = state
-        for (index, fraction), xi in zip(self.sequence, noises, strict=True):
+        for (index, fraction), xi in zip(self.sequence, noise, strict=True):
             operator, name = self.operators[index], self.names[index]
             if operator.needs_force and not current:
                 state, current = self.evaluate(state, env), True
             h = jax.tree.map(lambda t, fraction=fraction: fraction * t, dt)
             state, memory[name] = operator.apply(state, h, xi, memory[name])
-            current = current and not operator.moves
+            if operator.moves:
+                current = False
+                if not operator.instant and state.clock is not None:
+                    state = state.replace(clock=state.clock.plus(jnp.asarray(h).astype(state.clock.dtype)))
         if not current:
             state = self.evaluate(state, env)
         state = state.replace(memory=memory)
@@ -114,9 +122,10 @@ class Splitting(Dynamics):
             state = state.replace(status=state.status | check_momenta(operators, before, state))
         return state.replace(step=state.step + 1)
 
-    def step(self, state: State, env: PyTree = None) -> State:
-        """Return the state one step later."""
-        return self.apply(state, env, self.draw(state))
+    def reverse(self, state: State) -> State:
+        """Return `state` with time reversed: momenta, and what the operators remember that changes its sign."""
+        memory = {name: op.reverse(state.memory[name]) for name, op in zip(self.names, self.operators, strict=True)}
+        return super().reverse(state).replace(memory=memory)
 
     def conserved(self, state: State) -> jax.Array:
         """Return the quantity that the exact dynamics conserves: energy, kinetic energy, and what the baths hold.
@@ -133,7 +142,7 @@ class Splitting(Dynamics):
             )
         if state.energy is None:
             raise ValueError("conserved: the target is a force and has no energy; use td.from_energy")
-        moving = kinetic(state.momentum, state.mass)
+        moving = kinetic(state)
         kind = tree.widest(moving.dtype, state.energy.dtype)
         bath = sum(
             (
@@ -164,7 +173,7 @@ def compose(
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
         operators: what to apply, in order; from `treedyn.operators` or your own.
         dt: time step, positive: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule or prefix tree; infinite for what does not move.
+        mass: mass, positive: a number, schedule, metric or prefix tree; infinite for what does not move.
         space: a space, or a prefix tree of spaces.
 
     Returns:
@@ -193,7 +202,7 @@ def compose(
         target=observing("target", target, "position"),
         space=as_space(space),
         dt=schedule.numbers(dt, "dt", positive=True, finite=True),
-        mass=schedule.numbers(mass, "mass", positive=True),
+        mass=metric_of.numbers(mass),
         operators=tuple(distinct),
         names=_unique([op.name for op in distinct]),
         sequence=tuple(
@@ -208,15 +217,16 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def thermal(key: jax.Array, part: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
-    """Draw momenta of the Maxwell-Boltzmann distribution; they belong to `key` and the paths of the leaves."""
-    xi = noise.normal(noise.at_path(key, "momentum"), part)
-    return thermal_momentum(xi, mass, schedule.of_leaves(kT, jnp.int32(0), part, "kT"))
+def thermal(state: State, kT: PyTree) -> PyTree:
+    """Draw momenta of the Maxwell-Boltzmann distribution; they belong to the key and the paths of the leaves."""
+    part = state.moving
+    xi = noise.normal(noise.at_path(state.key, "momentum"), part)
+    return metric_of.thermal(state.metric, part, xi, schedule.of_leaves(kT, jnp.int32(0), part, "kT"))
 
 
-def degrees_of_leaf(leaf: jax.Array, mass: jax.Array) -> jax.Array:
-    """Return the number of elements of a leaf that can move: those of finite mass."""
-    return jnp.sum(jnp.broadcast_to(jnp.isfinite(mass), leaf.shape)).astype(tree.dtype(leaf))
+def _is_one(dt: PyTree) -> bool:
+    """Tell whether all leaves have the same time step."""
+    return jax.tree_util.all_leaves([dt]) and not jnp.ndim(dt)
 
 
 def _like(momentum: PyTree, part: PyTree) -> PyTree:

@@ -1,25 +1,34 @@
 """The contract of every dynamics, and how a position becomes a state."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from treedyn import check, environment, tree
+from treedyn import space as space_of
 from treedyn import target as target_of
-from treedyn import tree
-from treedyn.space import of_leaves
+from treedyn.compensated import Compensated
 from treedyn.state import State
 from treedyn.struct import Struct, function
 from treedyn.tree import PyTree
 
 
 class Dynamics(Struct):
-    """Move a state step by step: integrators, thermostats and minimizers alike.
+    """What moves a state step by step: integrators, thermostats, samplers, minimizers and ensembles alike.
 
     A dynamics is a struct. Its numbers are leaves, so changing one does not retrace, `vmap` over kT is a temperature
-    ladder and `grad` goes through dt. Its target may be a bare function or a PyTree with parameters of its own.
+    ladder and `grad` goes through dt.
+
+    A step is `apply(state, env, draw(state))`. Given its noise it is a deterministic function, so every dynamics can be
+    certified, metropolized and replayed, whatever it is made of.
+
+    Attributes:
+        jumps: whether a step may lead anywhere, so that the position after the next one cannot be extrapolated. Such a
+            dynamics calls `environment.refresh` before it evaluates a position that it jumped to, or `explore`.
+        converges: whether it is to reach a fixed point: a run of it says so where its `until` was not met.
 
     Example:
         >>> import jax, treedyn as td
@@ -29,38 +38,159 @@ class Dynamics(Struct):
         0.995
     """
 
-    target: Callable[..., Any] = function()
-    space: PyTree
+    jumps: ClassVar[bool] = False
+    converges: ClassVar[bool] = False
 
     def init(self, key: jax.Array, position: PyTree, env: PyTree = None) -> State:
         """Return the state in which to start."""
         raise NotImplementedError
 
-    def step(self, state: State, env: PyTree = None) -> State:
-        """Return the state one step later."""
+    def draw(self, state: State) -> PyTree:
+        """Return the noise of the next step: a function of `state.stream` and `state.step` alone."""
         raise NotImplementedError
+
+    def apply(self, state: State, env: PyTree, noise: PyTree) -> State:
+        """Return the state one step later, given its noise.
+
+        Args:
+            state: where to start.
+            env: environment at the end of the step.
+            noise: what `draw` returned.
+        """
+        raise NotImplementedError
+
+    def evaluate(self, state: State, env: PyTree) -> State:
+        """Return `state` with force, energy and aux of its position, and the status of this evaluation added."""
+        raise NotImplementedError
+
+    def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
+        """Return where one more step like that from `old` to `new` would lead: the position, boxed, and the time."""
+        raise NotImplementedError
+
+    def reverse(self, state: State) -> State:
+        """Return `state` with time reversed: a reversible dynamics then goes back the way it came."""
+        raise NotImplementedError
+
+    def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
+        """Return what a user's function of one system says of a state: arrays.
+
+        Args:
+            function: `function(state)`, `function(state, env)`, or one that takes `rest` after both.
+            state: the state.
+            env: its environment; the function sees `Timed` parts as they are at the time of the state.
+            *rest: further trees, batched like the state.
+        """
+        raise NotImplementedError
+
+    @final
+    def step(self, state: State, env: PyTree = None) -> State:
+        """Return the state one step later.
+
+        Args:
+            state: where to start.
+            env: environment at the end of the step.
+        """
+        return self.apply(state, env, self.draw(state))
 
     def __iter__(self) -> Iterator[Callable[..., State]]:
         """Unpack as `init, step = dynamics`."""
         return iter((self.init, self.step))
 
+
+class Targeted(Dynamics):
+    """A dynamics of one system, which moves in a space under a target.
+
+    Attributes:
+        target: a `Target`, or a bare function that is resolved when it is traced; it may have parameters of its own.
+        space: how every leaf moves.
+    """
+
+    target: Callable[..., Any] = function()
+    space: PyTree
+
+    @final
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position, and the status of this evaluation added."""
-        result = target_of.evaluate(self.target, state.boxed, env, self.space)
+        result = target_of.evaluate(self.target, state.boxed, environment.at(env, state.time), self.space)
         return state.replace(
             force=result.force, energy=result.energy, aux=result.aux, status=state.status | result.status
         )
 
-    def begin(self, key: jax.Array, position: PyTree, env: PyTree) -> State:
-        """Check what a user passed to `init`, and return a state with position, force and energy."""
+    @final
+    def explore(self, state: State, env: PyTree) -> State:
+        """Return the same for a position that may be far from the one that `env` was made for.
+
+        A list that does not hold there is rebuilt for this one evaluation.
+        """
+
+        def near(state: State, env: PyTree) -> State:
+            return self.evaluate(state, tree.unbox(env))
+
+        def far(state: State, env: PyTree) -> State:
+            return self.evaluate(state, environment.rebuild(tree.unbox(env), state.position, state.time))
+
+        if not environment.refreshable(env):
+            return self.evaluate(state, env)
+        holds = environment.for_all(environment.valid(env, state.position, state.time))
+        return jax.lax.cond(holds, near, far, state, tree.traceable(env))
+
+    @final
+    def begin(self, key: jax.Array, position: PyTree, env: PyTree, time: Any = 0.0) -> State:
+        """Check what a user passed to `init`, and return a state with position, force and energy.
+
+        Args:
+            key: random key.
+            position: any PyTree with at least one floating-point leaf.
+            env: environment of the target.
+            time: the time of the position; `None` where there is none.
+        """
         boxed = tree.box(position, "position")
         check_position(boxed)
         check_key(key)
-        of_leaves(self.space, tree.moving(boxed))
+        part = tree.moving(boxed)
+        space_of.check_points(self.space, part)
+        space_of.check_flat(self.space, part)
         blank = State(
-            boxed=boxed, force=None, energy=None, aux=None, key=key, step=jnp.int32(0), status=jnp.uint32(0), memory={}
+            boxed=boxed,
+            force=None,
+            energy=None,
+            aux=None,
+            key=key,
+            step=jnp.int32(0),
+            clock=None if time is None else Compensated.of(_time(time, tree.dtype(part))),
+            status=jnp.uint32(0),
+            memory={},
         )
         return self.evaluate(blank, env)
+
+    @final
+    def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
+        """Return where one more step like that from `old` to `new` would lead: the position, boxed, and the time."""
+        if self.jumps:
+            return new.boxed, new.time
+        way = space_of.displacement(self.space, new.moving, old.moving)
+        way = space_of.transport(self.space, old.moving, way, way)
+        time = None if new.time is None or old.time is None else new.time + (new.time - old.time)
+        return tree.merge(space_of.shift(self.space, new.moving, way), new.boxed), time
+
+    @final
+    def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
+        """Return what a user's function says of a state."""
+        return seen(function, state, env, *rest)
+
+    def reverse(self, state: State) -> State:
+        """Return `state` with its momenta reversed."""
+        return state.replace(momentum=jax.tree.map(jnp.negative, state.momentum))
+
+
+def seen(function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
+    """Return `function(state)`, `function(state, env)` or `function(state, env, *rest)`; env is that of its time."""
+    now = tree.unbox(environment.at(env, state.time))
+    return function(state, now, *rest) if rest else target_of.call(function, state, now)
+
+
+def _time(time: Any, kind: Any) -> jax.Array:
+    return jnp.asarray(check.number("time", time)).astype(kind)
 
 
 def check_position(boxed: PyTree) -> None:

@@ -32,7 +32,7 @@ def check_momenta(operators: dict[str, Operator], before: State, after: State) -
         before: the state before the step, with momenta.
         after: the state after it.
     """
-    old, new = kinetic(before.momentum, before.mass), kinetic(after.momentum, after.mass)
+    old, new = kinetic(before), kinetic(after)
     status = word(Status.NONFINITE, ~jnp.isfinite(new))
     if before.energy is None or after.energy is None:
         return status  # a target that is a force tells nothing about its energy

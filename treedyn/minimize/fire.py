@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import check, schedule, tree
-from treedyn.minimize.gradient_descent import limit
-from treedyn.minimize.minimizer import Context, Minimizer, Rule, minimizer
+from treedyn.minimize.direction import Context, Direction
+from treedyn.minimize.length import limit
+from treedyn.minimize.minimizer import Minimizer, minimizer
 from treedyn.space import EUCLIDEAN
 from treedyn.struct import Struct, static
 from treedyn.tree import PyTree
@@ -30,14 +31,18 @@ class FireMemory(Struct):
     downhill: jax.Array
 
 
-class Fire(Rule):
-    """Follow the fast inertial relaxation engine in its second form, with semi-implicit Euler steps.
+class Fire(Direction):
+    r"""The fast inertial relaxation engine in its second form, with semi-implicit Euler steps.
+
+    $v \leftarrow v + dt\,F$, then $v \leftarrow (1-\alpha) v + \alpha |v| F/|F|$, $x \leftarrow x + dt\,v$. As long as
+    $F \cdot v > 0$ the time step grows and $\alpha$ shrinks; once it points uphill, go back half a step and start again
+    from rest.
 
     Attributes:
-        dt: time step to start with.
-        dt_max: largest time step.
-        dt_min: smallest time step.
-        max_step: largest change of any element in one step.
+        dt: time step to start with, positive; the one that molecular dynamics at unit mass would use.
+        dt_max: largest time step; 10 dt by default.
+        dt_min: smallest time step; 0.02 dt by default.
+        max_step: largest change of any element in one step, in units of the position.
         delay: downhill steps before the time step grows.
         grow: factor by which the time step grows.
         shrink: factor by which it shrinks uphill.
@@ -47,14 +52,42 @@ class Fire(Rule):
 
     name: ClassVar[str] = "fire"
     dt: jax.Array | float
-    dt_max: jax.Array | float
-    dt_min: jax.Array | float
-    max_step: jax.Array | float
+    dt_max: jax.Array | float | None = None
+    dt_min: jax.Array | float | None = None
+    max_step: jax.Array | float = float("inf")
     delay: int = static(default=20)
-    grow: float = 1.1
-    shrink: float = 0.5
-    alpha: float = 0.25
-    alpha_shrink: float = 0.99
+    grow: jax.Array | float = 1.1
+    shrink: jax.Array | float = 0.5
+    alpha: jax.Array | float = 0.25
+    alpha_shrink: jax.Array | float = 0.99
+
+    def __post_init__(self) -> None:
+        """Check the numbers, and set those that follow from dt."""
+        dt = schedule.number(self.dt, "dt", positive=True)
+        checked = {
+            "dt": dt,
+            "dt_max": schedule.number(10 * dt if self.dt_max is None else self.dt_max, "dt_max", positive=True),
+            "dt_min": schedule.number(0.02 * dt if self.dt_min is None else self.dt_min, "dt_min", positive=True),
+            "max_step": schedule.number(self.max_step, "max_step", positive=True),
+            "grow": schedule.number(self.grow, "grow", positive=True),
+            "shrink": schedule.number(self.shrink, "shrink", positive=True),
+            "alpha": schedule.number(self.alpha, "alpha", nonnegative=True),
+            "alpha_shrink": schedule.number(self.alpha_shrink, "alpha_shrink", positive=True),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        check.integer("delay", self.delay, 0)
+        for low, high in (
+            (("dt_min", self.dt_min), ("dt", dt)),
+            (("dt", dt), ("dt_max", self.dt_max)),
+            (("1", 1.0), ("grow", self.grow)),
+            (("shrink", self.shrink), ("1", 1.0)),
+            (("alpha", self.alpha), ("1", 1.0)),
+            (("alpha_shrink", self.alpha_shrink), ("1", 1.0)),
+        ):
+            small, large = tree.known(low[1]), tree.known(high[1])
+            if small is not None and large is not None and small > large:
+                raise ValueError(f"{low[0]} must be at most {high[0]}, got {low[0]}={small}, {high[0]}={large}")
 
     def init(self, part: PyTree) -> FireMemory:
         """Return the memory at rest."""
@@ -66,7 +99,7 @@ class Fire(Rule):
             downhill=jnp.int32(0),
         )
 
-    def update(self, force: PyTree, memory: FireMemory, context: Context) -> tuple[PyTree, FireMemory]:
+    def propose(self, force: PyTree, memory: FireMemory, context: Context) -> tuple[PyTree, FireMemory]:
         """Return the displacement and the memory."""
         v, dt, alpha = memory.velocity, memory.dt, memory.alpha
         downhill = tree.vdot(force, v) > 0
@@ -96,82 +129,27 @@ class Fire(Rule):
         way = limit(tree.add(tree.scale(dt, v), retreat), max_step)
         return way, FireMemory(velocity=v, dt=dt, alpha=alpha, downhill=count)
 
+    def carry(self, memory: FireMemory, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> FireMemory:
+        """Return the memory with the velocity carried along."""
+        return memory.replace(velocity=transport(memory.velocity))
+
     @staticmethod
     def _like(number: Any, like: jax.Array) -> jax.Array:
         return tree.cast(number, like)
 
 
-def fire_rule(
-    dt: float,
-    *,
-    dt_max: float | None = None,
-    dt_min: float | None = None,
-    max_step: float = float("inf"),
-    delay: int = 20,
-    grow: float = 1.1,
-    shrink: float = 0.5,
-    alpha: float = 0.25,
-    alpha_shrink: float = 0.99,
-) -> Fire:
-    """Return the rule of `fire`, for `as_optax` or `minimizer`; the arguments are those of `fire`."""
-    dt = schedule.number(dt, "dt", positive=True)
-    rule = Fire(
-        dt=dt,
-        dt_max=schedule.number(10 * dt if dt_max is None else dt_max, "dt_max", positive=True),
-        dt_min=schedule.number(0.02 * dt if dt_min is None else dt_min, "dt_min", positive=True),
-        max_step=schedule.number(max_step, "max_step", positive=True),
-        delay=check.integer("delay", delay, 0),
-        grow=schedule.number(grow, "grow", positive=True),
-        shrink=schedule.number(shrink, "shrink", positive=True),
-        alpha=schedule.number(alpha, "alpha", nonnegative=True),
-        alpha_shrink=schedule.number(alpha_shrink, "alpha_shrink", positive=True),
-    )
-    for low, high in (
-        (("dt_min", rule.dt_min), ("dt", rule.dt)),
-        (("dt", rule.dt), ("dt_max", rule.dt_max)),
-        (("1", 1.0), ("grow", rule.grow)),
-        (("shrink", rule.shrink), ("1", 1.0)),
-        (("alpha", rule.alpha), ("1", 1.0)),
-        (("alpha_shrink", rule.alpha_shrink), ("1", 1.0)),
-    ):
-        small, large = tree.known(low[1]), tree.known(high[1])
-        if small is not None and large is not None and small > large:
-            raise ValueError(f"{low[0]} must be at most {high[0]}, got {low[0]}={small}, {high[0]}={large}")
-    return rule
-
-
 def fire(
-    target: Callable[..., Any],
-    dt: float,
-    *,
-    dt_max: float | None = None,
-    dt_min: float | None = None,
-    max_step: float = float("inf"),
-    delay: int = 20,
-    grow: float = 1.1,
-    shrink: float = 0.5,
-    alpha: float = 0.25,
-    alpha_shrink: float = 0.99,
-    space: PyTree = EUCLIDEAN,
+    target: Callable[..., Any], dt: float, *, max_step: float = float("inf"), space: PyTree = EUCLIDEAN
 ) -> Minimizer:
-    r"""Minimize with the fast inertial relaxation engine (FIRE 2.0).
+    """Minimize with the fast inertial relaxation engine (FIRE 2.0).
 
-    $v \leftarrow v + dt\,F$, then $v \leftarrow (1-\alpha) v + \alpha |v| F/|F|$, $x \leftarrow x + dt\,v$. As long as
-    $F \cdot v > 0$ the time step grows and $\alpha$ shrinks; once it points uphill, go back half a step and start again
-    from rest.
+    Its other numbers are those of `treedyn.minimize.Fire`, which goes through `td.minimizer`.
 
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
         dt: time step to start with, positive; the one that molecular dynamics at unit mass would use.
-        dt_max: largest time step; 10 dt by default.
-        dt_min: smallest time step; 0.02 dt by default.
         max_step: largest change of any element in one step, in units of the position.
-        delay: downhill steps before the time step grows.
-        grow: factor by which the time step grows.
-        shrink: factor by which it shrinks uphill.
-        alpha: weight of the force direction to start with.
-        alpha_shrink: factor by which that weight shrinks downhill.
-        space: a space, or a prefix tree of spaces.
+        space: a space, or a prefix tree of spaces; on a manifold the velocity is carried along.
 
     Returns:
         A dynamics with `init` and `step`.
@@ -187,15 +165,4 @@ def fire(
         Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006), doi:10.1103/PhysRevLett.97.170201; Guénolé et al., Comput.
         Mater. Sci. 175, 109584 (2020), doi:10.1016/j.commatsci.2020.109584.
     """
-    rule = fire_rule(
-        dt,
-        dt_max=dt_max,
-        dt_min=dt_min,
-        max_step=max_step,
-        delay=delay,
-        grow=grow,
-        shrink=shrink,
-        alpha=alpha,
-        alpha_shrink=alpha_shrink,
-    )
-    return minimizer(target, rule, space=space)
+    return minimizer(target, Fire(dt=dt, max_step=max_step), space=space)

@@ -2,6 +2,8 @@
 
 from treedyn.operators.collide import Collide as Collide
 from treedyn.operators.collide import collide as collide
+from treedyn.operators.deform import Deform as Deform
+from treedyn.operators.deform import deform as deform
 from treedyn.operators.drift import Drift as Drift
 from treedyn.operators.drift import drift as drift
 from treedyn.operators.kick import Kick as Kick

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from treedyn import metric, schedule, tree
 from treedyn import noise as random
-from treedyn import schedule, tree
-from treedyn.operators.operator import Operator, thermal_momentum
+from treedyn.operators.operator import Operator
 from treedyn.space import Space, as_space, is_space
 from treedyn.state import State
 from treedyn.tree import PyTree
@@ -46,7 +46,7 @@ class Collide(Operator):
         kT = schedule.of_leaves(self.kT, state.step, momentum, "kT")
         rate = schedule.of_leaves(self.rate, state.step, momentum, "rate")
         time = tree.broadcast(h, momentum, "dt")
-        thermal = thermal_momentum(normal, state.mass, kT)
+        thermal = metric.thermal(state.metric, state.moving, normal, kT)
         mixed = jax.tree.map(
             lambda p, fresh, u, r, t: jnp.where(u < -jnp.expm1(-r * t), fresh, p),
             momentum,

@@ -11,7 +11,7 @@ from treedyn.tree import PyTree
 
 
 class Drift(Operator):
-    """Move positions freely, dx/dt = p/m, in their space.
+    """Move positions freely, dx/dt = v(p), in their space: along straight lines where that is flat, else geodesics.
 
     Attributes:
         space: how every leaf moves; a space or a prefix tree of spaces.
@@ -22,15 +22,15 @@ class Drift(Operator):
     space: PyTree
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
-        """Return the state with x moved by h p/m."""
-        part = tree.moving(state.boxed)
-        time = tree.broadcast(h, part, "dt")
-        way = tree.scale(time, tree.divide(state.momentum, state.mass))
-        return state.replace(boxed=tree.merge(space_of.shift(self.space, part, way), state.boxed)), memory
+        """Return the state with x moved by h v, and its momentum carried along."""
+        part = state.moving
+        way = tree.scale(tree.broadcast(h, part, "dt"), state.velocity)
+        moved = tree.merge(space_of.shift(self.space, part, way), state.boxed)
+        return state.replace(boxed=moved, momentum=space_of.transport(self.space, part, way, state.momentum)), memory
 
 
 def drift(space: PyTree) -> Drift:
-    """Return the operator A, the exact flow of dx/dt = p/m.
+    """Return the operator A, the exact flow of dx/dt = v(p).
 
     Args:
         space: a space, or a prefix tree of spaces.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from treedyn import noise, schedule, tree
+from treedyn import metric, noise, schedule, tree
 from treedyn.state import State
 from treedyn.tree import PyTree
 
@@ -106,10 +106,10 @@ def _placed(
 
 
 def twice_kinetic(state: State, groups: Groups) -> jax.Array:
-    """Return 2K = sum p^2/m of every group; `[groups]`."""
+    """Return 2K of every group; `[groups]`."""
     kind = tree.dtype(state.momentum)
-    squares = jax.tree.map(lambda p, m: jnp.sum(p * p / m, dtype=kind), state.momentum, state.mass)
-    return groups.sums(jax.tree.leaves(squares), kind)
+    squares = metric.twice_kinetic(state.metric, state.moving, state.momentum)
+    return groups.sums([jnp.sum(x, dtype=kind) for x in jax.tree.leaves(squares)], kind)
 
 
 def degrees(state: State, groups: Groups) -> jax.Array:

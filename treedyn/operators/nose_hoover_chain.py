@@ -140,6 +140,10 @@ class NoseHooverChain(Operator):
             links[k] = move(k, log_scale)
         return xi, jnp.stack(links, axis=1), log_scale
 
+    def reverse(self, memory: Chain) -> Chain:
+        """Return the chains with their momenta reversed."""
+        return memory.replace(momentum=-memory.momentum)
+
     def energy(self, state: State, memory: Chain) -> jax.Array:
         """Return sum p_k^2/2Q_k + kT (dof xi_1 + xi_2 + ...), the chains' part of the conserved quantity."""
         groups = self._groups(state)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from treedyn import tree
+from treedyn import metric, tree
 from treedyn.state import State
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
@@ -20,7 +20,8 @@ class Operator(Struct):
     Attributes:
         name: key of this operator's memory in `state.memory`.
         needs_force: whether `apply` reads `state.force`, which then is that of the current position.
-        moves: whether `apply` changes the position, so that forces have to be evaluated anew.
+        moves: whether `apply` changes the position, so that forces have to be evaluated again.
+        instant: whether it does so at an instant, as a change of the box does: the time of the position stays.
         inertial: whether `apply` knows momenta; a dynamics has them where one of its operators does.
         accounts: whether `energy` accounts for all that `apply` takes from the system or gives to it.
 
@@ -30,6 +31,7 @@ class Operator(Struct):
     name: ClassVar[str] = "operator"
     needs_force: ClassVar[bool] = False
     moves: ClassVar[bool] = False
+    instant: ClassVar[bool] = False
     inertial: ClassVar[bool] = True
     accounts: ClassVar[bool] = True
 
@@ -37,13 +39,13 @@ class Operator(Struct):
         """Return what this operator has to remember, or `None`."""
         return None
 
-    def constrain(self, momentum: PyTree, mass: PyTree) -> PyTree:
-        """Return the momenta that this operator admits: the initial ones are drawn, then constrained."""
-        return momentum
+    def constrain(self, state: State) -> State:
+        """Return the state with momenta that this operator admits: the initial ones are drawn, then constrained."""
+        return state
 
-    def count(self, dof: PyTree, mass: PyTree, part: PyTree) -> PyTree:
-        """Return the degrees of freedom of every leaf that are left under this operator."""
-        return dof
+    def count(self, state: State) -> PyTree:
+        """Return the degrees of freedom of every leaf that are left of `state.dof` under this operator."""
+        return state.dof
 
     def draw(self, key: jax.Array, state: State) -> PyTree:
         """Return the noise of one application, or `None`."""
@@ -60,29 +62,18 @@ class Operator(Struct):
         """
         raise NotImplementedError
 
+    def reverse(self, memory: Any) -> Any:
+        """Return what this operator remembers with time reversed."""
+        return memory
+
     def energy(self, state: State, memory: Any) -> jax.Array | float:
         """Return this operator's part of the conserved quantity."""
         return 0.0
 
 
-@jax.jit
-def thermal_momentum(noise: PyTree, mass: PyTree, kT: PyTree) -> PyTree:
-    """Return momenta of the Maxwell-Boltzmann distribution, p = sqrt(m kT) xi, from standard normal noise.
-
-    An infinite mass stands still: its momentum is zero, and so is its velocity p/m whatever pushes on it.
-    """
-
-    def one(xi: jax.Array, m: jax.Array, kT: jax.Array) -> jax.Array:
-        finite = jnp.isfinite(m)
-        return jnp.where(finite, jnp.sqrt(jnp.where(finite, m, 1) * kT) * xi, 0)
-
-    return jax.tree.map(one, noise, mass, kT)
-
-
-def kinetic(momentum: PyTree, mass: PyTree) -> jax.Array:
-    """Return the kinetic energy, sum p^2/2m."""
-    # p (p/2m): in half precision p^2 overflows where the energy is far from it
-    return tree.total(jax.tree.map(lambda p, m: p * (p / (2 * m)), momentum, mass))
+def kinetic(state: State) -> jax.Array:
+    """Return the kinetic energy."""
+    return metric.kinetic(state.metric, state.moving, state.momentum)
 
 
 def common_time(h: PyTree, name: str) -> jax.Array:

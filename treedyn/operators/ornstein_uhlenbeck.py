@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from treedyn import metric, schedule, tree
 from treedyn import noise as random
-from treedyn import schedule, tree
-from treedyn.operators.operator import Operator, thermal_momentum
+from treedyn.operators.operator import Operator
 from treedyn.state import State
 from treedyn.tree import PyTree
 
@@ -35,7 +35,7 @@ class OrnsteinUhlenbeck(Operator):
         kT = schedule.of_leaves(self.kT, state.step, momentum, "kT")
         gamma = schedule.of_leaves(self.gamma, state.step, momentum, "gamma")
         decay = jax.tree.map(jnp.multiply, gamma, tree.broadcast(h, momentum, "dt"))
-        thermal = thermal_momentum(noise, state.mass, kT)
+        thermal = metric.thermal(state.metric, state.moving, noise, kT)
         mixed = jax.tree.map(
             lambda p, xi, d: jnp.exp(-d) * p + jnp.sqrt(-jnp.expm1(-2 * d)) * xi, momentum, thermal, decay
         )

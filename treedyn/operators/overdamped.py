@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from treedyn import check, schedule, tree
+from treedyn import check, metric, schedule, tree
 from treedyn import noise as random
 from treedyn import space as space_of
 from treedyn.operators.operator import Operator
@@ -39,18 +39,20 @@ class Overdamped(Operator):
         """Return the noise of the step before the first."""
         if not self.averaged:
             return None
-        return random.normal(random.at_path(state.key, "overdamped"), tree.moving(state.boxed))
+        drawn = random.normal(random.at_path(state.key, "overdamped"), state.moving)
+        return space_of.project(self.space, state.moving, drawn)
 
     def draw(self, key: jax.Array, state: State) -> PyTree:
         """Return standard normal noise, one number per moving element."""
-        return random.normal(key, tree.moving(state.boxed))
+        return random.normal(key, state.moving)
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
         """Return the state with x moved by h F/(m gamma) and noise."""
-        part = tree.moving(state.boxed)
+        part = state.moving
         kT = schedule.of_leaves(self.kT, state.step, part, "kT")
         gamma = schedule.of_leaves(self.gamma, state.step, part, "gamma")
         time = tree.broadcast(h, part, "dt")
+        noise = space_of.project(self.space, part, noise)
         kicks = jax.tree.map(lambda a, b: (a + b) / 2, memory, noise) if self.averaged else noise
 
         def way(t: jax.Array, m: jax.Array, g: jax.Array, kT: jax.Array, F: jax.Array, xi: jax.Array) -> jax.Array:
@@ -58,9 +60,10 @@ class Overdamped(Operator):
             # two roots, so that the gradient with respect to t, m and g is finite at kT = 0
             return mobility * F + jnp.sqrt(2 * mobility) * jnp.sqrt(kT) * xi
 
-        moved = jax.tree.map(way, time, state.mass, gamma, kT, state.force, kicks)
-        position = space_of.shift(self.space, part, moved)
-        return state.replace(boxed=tree.merge(position, state.boxed)), noise if self.averaged else None
+        masses = metric.masses(state.metric, "overdamped")
+        moved = jax.tree.map(way, time, masses, gamma, kT, state.force, kicks)
+        state = state.replace(boxed=tree.merge(space_of.shift(self.space, part, moved), state.boxed))
+        return state, space_of.transport(self.space, part, moved, noise) if self.averaged else None
 
 
 def overdamped(kT: PyTree, gamma: PyTree, space: PyTree, *, averaged: bool = True) -> Overdamped:

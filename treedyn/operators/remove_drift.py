@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import check, tree
+from treedyn import check, metric, tree
 from treedyn import space as space_of
 from treedyn.operators.operator import Operator
 from treedyn.space import Space, as_space
@@ -42,10 +42,11 @@ class RemoveDrift(Operator):
             )
         return [d or None for d in found]
 
-    def _groups(self, part: PyTree, mass: PyTree) -> list[tuple[list[int], list[jax.Array], jax.Array]]:
+    def _groups(self, state: State) -> list[tuple[list[int], list[jax.Array], jax.Array]]:
         """Return (leaves, mass per leaf element, total mass) of every common centre of mass."""
+        part = state.moving
         dimensions = self._dimensions(part)
-        leaves, masses = jax.tree.leaves(part), jax.tree.leaves(mass)
+        leaves, masses = jax.tree.leaves(part), jax.tree.leaves(metric.masses(state.metric, "remove_drift"))
         kind = tree.dtype(part)
         groups = []
         for d in sorted({d for d in dimensions if d}):
@@ -55,23 +56,23 @@ class RemoveDrift(Operator):
             groups.append((members, full, total))
         return groups
 
-    def constrain(self, momentum: PyTree, mass: PyTree) -> PyTree:
-        """Return the momenta with p_i - m_i sum(p) / sum(m)."""
-        leaves, structure = jax.tree.flatten(momentum)
-        kind = tree.dtype(momentum)
-        for members, full, total in self._groups(momentum, mass):
+    def constrain(self, state: State) -> State:
+        """Return the state with momenta p_i - m_i sum(p) / sum(m)."""
+        leaves, structure = jax.tree.flatten(state.momentum)
+        kind = tree.dtype(state.momentum)
+        for members, full, total in self._groups(state):
             d = total.shape[0]
             zero = jnp.zeros(d, kind)
             flow = sum((jnp.sum(leaves[i].reshape(-1, d), axis=0).astype(kind) for i in members), start=zero)
             for i, m in zip(members, full, strict=True):
                 velocity = jnp.expand_dims((flow / total).astype(m.dtype), tuple(range(m.ndim - 1)))
                 leaves[i] = leaves[i] - m * velocity
-        return jax.tree.unflatten(structure, leaves)
+        return state.replace(momentum=jax.tree.unflatten(structure, leaves))
 
-    def count(self, dof: PyTree, mass: PyTree, part: PyTree) -> PyTree:
+    def count(self, state: State) -> PyTree:
         """Return the degrees of freedom less one for every direction, shared among the leaves by mass."""
-        counts, structure = jax.tree.flatten(dof)
-        for members, full, total in self._groups(part, mass):
+        counts, structure = jax.tree.flatten(state.dof)
+        for members, full, total in self._groups(state):
             if (known := tree.known(total)) is not None and not np.all(np.isfinite(known)):
                 raise ValueError(
                     "remove_drift: a leaf of infinite mass holds the centre of mass where it is, and what moves around "
@@ -85,7 +86,7 @@ class RemoveDrift(Operator):
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
         """Return the state with the drift taken out."""
-        return state.replace(momentum=self.constrain(state.momentum, state.mass)), memory
+        return self.constrain(state), memory
 
 
 def remove_drift(space: PyTree) -> RemoveDrift:

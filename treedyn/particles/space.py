@@ -28,6 +28,7 @@ class ParticleSpace(Space):
 
     point_ndim: ClassVar[int] = 1
     translation_invariant: ClassVar[bool] = True
+    flat: ClassVar[bool] = True
 
     def separation(self, a: Components, b: Components) -> Components:
         """Return the displacement from `b` to `a`, every component an array of its own."""

@@ -19,6 +19,9 @@ from treedyn.stream.histogram import HistogramResult as HistogramResult
 from treedyn.stream.histogram import histogram as histogram
 from treedyn.stream.mean import Mean as Mean
 from treedyn.stream.mean import mean as mean
+from treedyn.stream.pooled import Pooled as Pooled
+from treedyn.stream.pooled import pool as pool
+from treedyn.stream.pooled import pooled as pooled
 from treedyn.stream.quantiles import Quantiles as Quantiles
 from treedyn.stream.quantiles import QuantilesResult as QuantilesResult
 from treedyn.stream.quantiles import quantiles as quantiles

@@ -1,8 +1,8 @@
 r"""A running mean that does not stand still.
 
 The mean of n values follows from that of n - 1 by $m \leftarrow m + (x - m)/n$. In float32, for values near 10^4, the
-step is smaller than the spacing of numbers after a thousand observations, and the mean stops moving. Here it is held
-in two parts, the second being what the first was rounded by (Knuth's two-sum), which doubles the digits.
+step is smaller than the spacing of numbers after a thousand observations, and the mean stops moving. So it is a compensated
+sum.
 """
 
 from typing import Any, Self
@@ -10,18 +10,14 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
+from treedyn.compensated import Compensated
 from treedyn.stream.reducer import check_shape
-from treedyn.struct import Struct
 
 
-class Average(Struct):
+class Average(Compensated):
     """Hold a running mean in twice the precision of its dtype, elementwise.
 
     A value that is not finite makes it NaN.
-
-    Attributes:
-        high: the mean, rounded.
-        low: what was rounded off.
 
     Example:
         >>> import jax.numpy as jnp
@@ -33,23 +29,10 @@ class Average(Struct):
         3.0
     """
 
-    high: jax.Array
-    low: jax.Array
-
     @classmethod
     def zero(cls, shape: tuple[int, ...], dtype: Any) -> Self:
         """Return the mean of no values."""
-        return cls(high=jnp.zeros(shape, dtype), low=jnp.zeros(shape, dtype))
-
-    @property
-    def value(self) -> jax.Array:
-        """Return the mean."""
-        return self.high + self.low
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        """Return the dtype of the mean."""
-        return self.high.dtype
+        return cls.of(jnp.zeros(shape, dtype))
 
     def toward(self, x: jax.Array, n: jax.Array) -> Self:
         """Return the mean of n values, `x` being the last of them.
@@ -63,13 +46,6 @@ class Average(Struct):
         """
         x = check_shape(x, self.high.shape).astype(self.dtype)
         return self.plus(((x - self.high) - self.low) / n.astype(self.dtype))
-
-    def plus(self, step: jax.Array) -> Self:
-        """Return the mean moved by `step`."""
-        small = self.low + step
-        high = self.high + small
-        part = high - self.high
-        return self.replace(high=high, low=(self.high - (high - part)) + (small - part))
 
     def joined(self, other: "Average", part: jax.Array) -> Self:
         """Return the mean of two sets of values, where the fraction `part` of all is in the other."""

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 
 from treedyn import check, tree
 from treedyn.diagnostics.phase import flatten, unflatten
-from treedyn.dynamics.compose import Splitting
+from treedyn.dynamics.dynamics import Dynamics
 from treedyn.target import Target, from_energy, observing
 from treedyn.tree import PyTree
 
 
 def flat_difference(
-    make: Callable[[Target], Splitting],
+    make: Callable[[Target], Dynamics],
     energy: Callable[[PyTree], jax.Array],
     key: jax.Array,
     position: PyTree,
@@ -49,7 +49,7 @@ def flat_difference(
     observing("energy", energy, "position")
     boxed = tree.box(position, "position")
     part = tree.moving(boxed)
-    whole = check.instance("make", make(from_energy(energy)), Splitting, "a function that returns a td.compose(...)")
+    whole = check.instance("make", make(from_energy(energy)), Dynamics, "a function that returns a dynamics")
     flat = make(from_energy(lambda x: energy(tree.unbox(tree.merge(unflatten(x, part), boxed)))))
     state = whole.init(key, position)
     start = flat.init(key, flatten(part))

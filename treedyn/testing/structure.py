@@ -11,16 +11,14 @@ import numpy as np
 from treedyn import check, tree
 from treedyn.diagnostics import phase as phase_space
 from treedyn.driver.trajectory import trajectory
-from treedyn.dynamics.compose import Splitting
-from treedyn.dynamics.dynamics import check_state
-from treedyn.operators.nose_hoover_chain import Chain
+from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.tree import PyTree
 
 
 def convergence_order(
-    dynamics_of_dt: Callable[[float], Splitting],
-    init: Callable[[Splitting], State],
+    dynamics_of_dt: Callable[[float], Dynamics],
+    init: Callable[[Dynamics], State],
     *,
     time: float,
     dts: Sequence[float],
@@ -67,7 +65,7 @@ def convergence_order(
         ends = []
         for finer in (1, 2):
             dynamics = dynamics_of_dt(dt / finer)
-            check.instance("dynamics_of_dt", dynamics, Splitting, "a function that returns a dynamics")
+            check.instance("dynamics_of_dt", dynamics, Dynamics, "a function that returns a dynamics")
             state = check.instance("init", init(dynamics), State, "a function that returns a state")
             state = _steps(dynamics, state, None, jnp.int32(round(count) * finer))
             ends.append((state.boxed, state.momentum))
@@ -76,10 +74,10 @@ def convergence_order(
     return float(slope)
 
 
-def reversal_error(dynamics: Splitting, state: State, env: PyTree = None, *, steps: int) -> float:
+def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, steps: int) -> float:
     """Return how far from its start a trajectory ends that went forward, was reversed, and went back.
 
-    Momenta of particles and of Nosé-Hoover chains are reversed. What remains for a reversible method is round-off.
+    Time is reversed by `dynamics.reverse`. What remains for a reversible method is round-off.
 
     Args:
         dynamics: a deterministic dynamics.
@@ -97,21 +95,20 @@ def reversal_error(dynamics: Splitting, state: State, env: PyTree = None, *, ste
         >>> reversal_error(dynamics, dynamics.init(jax.random.key(0), 1.0), steps=100) < 1e-4
         True
     """
-    check.instance("dynamics", dynamics, Splitting, "a dynamics with momenta like td.nve(...)")
-    check_state(state, dynamics.names)
+    check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.nve(...)")
     count = jnp.int32(check.integer("steps", steps, 0, 2**31))
-    end = _reverse(_steps(dynamics, _reverse(_steps(dynamics, state, env, count)), env, count))
+    end = dynamics.reverse(_steps(dynamics, dynamics.reverse(_steps(dynamics, state, env, count)), env, count))
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
 
 
-def log_volume(dynamics: Splitting, state: State, env: PyTree = None) -> float:
+def log_volume(dynamics: Dynamics, state: State, env: PyTree = None) -> float:
     """Return the logarithm of the factor by which one step changes volume in phase space, log |det J|.
 
     J is the Jacobian of the step with respect to positions, momenta and what the operators remember, its noise being
     held. It is 0 for a symplectic method.
 
     Args:
-        dynamics: any splitting.
+        dynamics: any dynamics.
         state: where to take the step.
         env: environment of the target.
 
@@ -125,18 +122,17 @@ def log_volume(dynamics: Splitting, state: State, env: PyTree = None) -> float:
         >>> abs(log_volume(dynamics, dynamics.init(jax.random.key(0), 1.0))) < 1e-6
         True
     """
-    check.instance("dynamics", dynamics, Splitting, "a dynamics like td.nve(...)")
-    check_state(state, dynamics.names)
+    check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.nve(...)")
     return float(np.linalg.slogdet(np.asarray(_jacobian(dynamics, state, env), dtype=float))[1])
 
 
 @jax.jit
-def _steps(dynamics: Splitting, state: State, env: PyTree, steps: jax.Array) -> State:
+def _steps(dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array) -> State:
     return jax.lax.fori_loop(0, steps, lambda _, s: trajectory(dynamics, s, env, steps=1).state, state)
 
 
 @jax.jit
-def _jacobian(dynamics: Splitting, state: State, env: PyTree) -> jax.Array:
+def _jacobian(dynamics: Dynamics, state: State, env: PyTree) -> jax.Array:
     here, noise = phase_space.phase(state), dynamics.draw(state)
 
     def step(point: jax.Array) -> jax.Array:
@@ -144,13 +140,3 @@ def _jacobian(dynamics: Splitting, state: State, env: PyTree) -> jax.Array:
         return phase_space.flatten(phase_space.phase(dynamics.apply(start, env, noise)))
 
     return jax.jacfwd(step)(phase_space.flatten(here))
-
-
-def _reverse(state: State) -> State:
-    def chain(x: Any) -> Any:
-        return x.replace(momentum=-x.momentum) if isinstance(x, Chain) else x
-
-    return state.replace(
-        momentum=jax.tree.map(jnp.negative, state.momentum),
-        memory=jax.tree.map(chain, state.memory, is_leaf=lambda x: isinstance(x, Chain)),
-    )

@@ -14,7 +14,7 @@ def frame(state: State) -> dict[str, jax.Array]:
             tree, write a function of your own that returns such a dict.
 
     Returns:
-        `position`, `force` and, where the state has them, `velocity` (momentum over mass) and `energy`.
+        `position`, `force` and, where the state has them, `velocity` and `energy`.
 
     Raises:
         ValueError: the position is not `[N, d]`.
@@ -27,7 +27,7 @@ def frame(state: State) -> dict[str, jax.Array]:
         )
     out = {"position": position, "force": state.force}
     if state.momentum is not None:
-        out["velocity"] = state.momentum / state.mass
+        out["velocity"] = state.velocity
     if state.energy is not None:
         out["energy"] = state.energy
     return out

@@ -1,0 +1,96 @@
+"""Which way to go: the `Direction` contract, and steepest descent."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+
+from treedyn import schedule, tree
+from treedyn.struct import Struct
+from treedyn.tree import PyTree
+
+
+class Context(Struct):
+    """What a direction may look at besides the force.
+
+    Attributes:
+        part: moving part of the position.
+        step: step counter.
+        energy: energy at the position, or `None`.
+        energy_at: the energy as a function of a displacement from the position; `None` where there is none.
+    """
+
+    part: PyTree
+    step: jax.Array
+    energy: jax.Array | None = None
+    energy_at: Callable[[PyTree], jax.Array] | None = None
+
+
+class Direction(Struct):
+    """A rule that turns the force at a position into a displacement; a `Length` says how much of it is taken.
+
+    Attributes:
+        name: key of its memory in `state.memory`.
+        carries: whether its memory holds vectors that it can carry along a manifold.
+    """
+
+    name: ClassVar[str] = "direction"
+    carries: ClassVar[bool] = True
+
+    def init(self, part: PyTree) -> Any:
+        """Return what is to be remembered; `part` is the moving part of the position."""
+        raise NotImplementedError
+
+    def propose(self, force: PyTree, memory: Any, context: Context) -> tuple[PyTree, Any]:
+        """Return a displacement, a tree like `force`, and the memory."""
+        raise NotImplementedError
+
+    def carry(self, memory: Any, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> Any:
+        """Return the memory after the step.
+
+        Args:
+            memory: what `propose` returned.
+            taken: the displacement that was taken, as a vector at the new position.
+            transport: carries a vector from the old position to the new one.
+        """
+        return memory
+
+
+class Steepest(Direction):
+    """Follow the force, dx = rate F.
+
+    Attributes:
+        rate: length of a step per force, positive: a number, schedule or prefix tree.
+    """
+
+    name: ClassVar[str] = "steepest"
+    rate: PyTree
+
+    def __post_init__(self) -> None:
+        """Check the rate."""
+        object.__setattr__(self, "rate", schedule.numbers(self.rate, "rate", positive=True))
+
+    def init(self, part: PyTree) -> None:
+        """Return nothing: there is nothing to remember."""
+        return
+
+    def propose(self, force: PyTree, memory: Any, context: Context) -> tuple[PyTree, Any]:
+        """Return the displacement."""
+        return tree.scale(schedule.of_leaves(self.rate, context.step, force, "rate"), force), memory
+
+
+def check_direction(direction: Any) -> Direction:
+    """Return `direction`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(direction, Direction):
+        raise ValueError(
+            f"direction: expected one of treedyn.minimize, like Fire(dt=0.1), got {direction!r}; an optax transformation "
+            "goes through td.from_optax"
+        )
+    return direction
+
+
+__all__ = ["Context", "Direction", "Steepest"]
