@@ -159,7 +159,6 @@ WITHOUT_COVARIANCE = {
     "nve": (lambda: td.nve(harmonic, dt=0.1), "spectral radius 1"),
     "unstable": (lambda: td.langevin(harmonic, dt=3.0, kT=1.0), "spectral radius"),
     "free": (lambda: td.brownian(lambda x: 0 * jnp.sum(x), dt=0.1, kT=1.0), "spectral radius 1"),
-    "minimizer": (lambda: td.gradient_descent(harmonic, rate=0.1), "GradientDescent|Minimizer"),
 }
 
 

@@ -31,10 +31,12 @@ class Direction(Struct):
 
     Attributes:
         name: key of its memory in `state.memory`.
-        carries: whether its memory holds vectors that it can carry along a manifold.
+        jumps: whether what it proposes may lead far, as after a search of its own.
+        carries: whether it can carry the vectors in its memory along a manifold.
     """
 
     name: ClassVar[str] = "direction"
+    jumps: ClassVar[bool] = False
     carries: ClassVar[bool] = True
 
     def init(self, part: PyTree) -> Any:

@@ -35,7 +35,7 @@ class Minimizer(Targeted):
     @property
     def jumps(self) -> bool:  # type: ignore[override]
         """Tell whether a step may lead anywhere: a search does."""
-        return self.length.searches
+        return self.length.searches or self.direction.jumps
 
     def init(self, key: jax.Array, position: PyTree, env: PyTree = None, *, time: float = 0.0) -> State:
         """Return the state in which to start.
@@ -92,7 +92,7 @@ class Minimizer(Targeted):
         def at(length: jax.Array) -> State:
             moved = space_of.shift(self.space, part, tree.scale(length, way))
             new = state.replace(boxed=tree.merge(moved, state.boxed))
-            return self.explore(new, env) if self.length.searches else self.evaluate(new, env)
+            return self.explore(new, env) if self.jumps else self.evaluate(new, env)
 
         def slope(there: State, length: jax.Array) -> jax.Array:
             along = space_of.transport(self.space, part, tree.scale(length, way), way)

@@ -39,6 +39,7 @@ class Optax(Direction):
     """
 
     name: ClassVar[str] = "optax"
+    jumps: ClassVar[bool] = True
     carries: ClassVar[bool] = False
     init_function: Callable[..., Any] = function()
     update_function: Callable[..., Any] = function()

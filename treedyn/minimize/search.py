@@ -109,6 +109,7 @@ class _Search(Struct):
         low: the lower end.
         high: the upper end; of infinite length as long as there is none.
         best: the state at the lower end, or the one that was accepted.
+        length: its length.
         evaluations: how many there were.
         found: whether a length was accepted.
     """
@@ -117,6 +118,7 @@ class _Search(Struct):
     low: _End
     high: _End
     best: State
+    length: jax.Array
     evaluations: jax.Array
     found: jax.Array
 
@@ -164,6 +166,7 @@ def search(
             low=low,
             high=high,
             best=carry.best.select(found | falls, state),
+            length=jnp.where(found | falls, a, carry.length),
             evaluations=carry.evaluations + 1,
             found=found,
         )
@@ -173,12 +176,12 @@ def search(
         low=zero,
         high=_End(length=jnp.full((), jnp.inf, kind), energy=jnp.zeros((), kind), slope=jnp.zeros((), kind)),
         best=start,
+        length=jnp.zeros((), kind),
         evaluations=jnp.int32(0),
         found=jnp.asarray(False),
     )
     end = jax.lax.while_loop(on, one, carry)
-    length = jnp.where(end.found, end.trial, end.low.length)
-    return end.best, Descent(evaluations=end.evaluations, length=length, found=end.found)
+    return end.best, Descent(evaluations=end.evaluations, length=end.length.astype(longest.dtype), found=end.found)
 
 
 def _next(low: _End, high: _End, before: _End, furthest: jax.Array, noise: jax.Array) -> jax.Array:

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from treedyn import check, tree
+from treedyn import space as space_of
 from treedyn.diagnostics import phase as phase_space
 from treedyn.driver.trajectory import trajectory
-from treedyn.dynamics.dynamics import Dynamics
+from treedyn.dynamics.dynamics import Dynamics, Targeted
 from treedyn.state import State
 from treedyn.tree import PyTree
 
@@ -105,10 +106,11 @@ def log_volume(dynamics: Dynamics, state: State, env: PyTree = None) -> float:
     """Return the logarithm of the factor by which one step changes volume in phase space, log |det J|.
 
     J is the Jacobian of the step with respect to positions, momenta and what the operators remember, its noise being
-    held. It is 0 for a symplectic method.
+    held. It is 0 for a symplectic method. On a manifold it is that of the tangent directions: a position moves along a
+    geodesic, and its momentum is carried along.
 
     Args:
-        dynamics: any dynamics.
+        dynamics: any dynamics of one system.
         state: where to take the step.
         env: environment of the target.
 
@@ -122,8 +124,15 @@ def log_volume(dynamics: Dynamics, state: State, env: PyTree = None) -> float:
         >>> abs(log_volume(dynamics, dynamics.init(jax.random.key(0), 1.0))) < 1e-6
         True
     """
-    check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.nve(...)")
-    return float(np.linalg.slogdet(np.asarray(_jacobian(dynamics, state, env), dtype=float))[1])
+    check.instance("dynamics", dynamics, Targeted, "a dynamics like td.nve(...)")
+    jacobian, start, end = (np.asarray(x, dtype=float) for x in _jacobian(dynamics, state, env))
+    return float(np.linalg.slogdet(_tangent(end).T @ jacobian @ _tangent(start))[1])
+
+
+def _tangent(projection: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis of the space that a matrix projects on, one vector a column."""
+    values, vectors = np.linalg.eigh((projection + projection.T) / 2)
+    return vectors[:, values > 0.5]
 
 
 @jax.jit
@@ -132,11 +141,35 @@ def _steps(dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array) -> S
 
 
 @jax.jit
-def _jacobian(dynamics: Dynamics, state: State, env: PyTree) -> jax.Array:
-    here, noise = phase_space.phase(state), dynamics.draw(state)
+def _jacobian(dynamics: Targeted, state: State, env: PyTree) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the Jacobian of a step in displacements of its start, and what is tangent there and at its end."""
+    here, noise, space = phase_space.phase(state), dynamics.draw(state), dynamics.space
 
-    def step(point: jax.Array) -> jax.Array:
-        start = phase_space.at_phase(dynamics, state, env, phase_space.unflatten(point, here))
-        return phase_space.flatten(phase_space.phase(dynamics.apply(start, env, noise)))
+    def moved(away: jax.Array) -> phase_space.Phase:
+        """Return the point of phase space at a displacement, its momentum carried along."""
+        by = phase_space.unflatten(away, here)
+        momentum = here.momentum
+        if momentum is not None:
+            momentum = tree.add(space_of.transport(space, here.position, by.position, momentum), by.momentum)
+        return phase_space.Phase(
+            position=space_of.shift(space, here.position, by.position),
+            momentum=momentum,
+            memory=tree.add(here.memory, by.memory),
+        )
 
-    return jax.jacfwd(step)(phase_space.flatten(here))
+    def step(away: jax.Array) -> tuple[jax.Array, jax.Array]:
+        start = phase_space.at_phase(dynamics, state, env, moved(away))
+        end = phase_space.phase(dynamics.apply(start, env, noise))
+        return phase_space.flatten(end), phase_space.flatten(end)
+
+    def tangent(point: phase_space.Phase) -> jax.Array:
+        def projected(vector: jax.Array) -> jax.Array:
+            part = phase_space.unflatten(vector, here)
+            momentum = None if part.momentum is None else space_of.project(space, point.position, part.momentum)
+            position = space_of.project(space, point.position, part.position)
+            return phase_space.flatten(part.replace(position=position, momentum=momentum))
+
+        return jax.jacfwd(projected)(phase_space.flatten(here))
+
+    jacobian, end = jax.jacfwd(step, has_aux=True)(jnp.zeros_like(phase_space.flatten(here)))
+    return jacobian, tangent(here), tangent(phase_space.unflatten(end, here))

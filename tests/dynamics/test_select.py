@@ -1,0 +1,184 @@
+"""One stochastic step: drawing apart from applying, rejection, and noise that belongs to a slot."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.driver.environments import energy, near_list, start_position
+from tests.helpers import METHODS, TREES, assert_same_bits, make
+from treedyn import environment, noise, tree
+from treedyn.status import Status
+
+KEY = jax.random.key(3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_is_apply_of_draw(method):
+    dynamics = make(method)
+    state = dynamics.init(KEY, TREES["zero_d_leaf"](jnp.float64))
+    assert_same_bits(dynamics.step(state), dynamics.apply(state, None, dynamics.draw(state)))
+
+
+def test_a_step_cannot_be_overridden_without_being_seen():
+    assert getattr(td.Dynamics.step, "__final__", False)
+    assert "step" not in {name for kind in (td.Splitting, td.Minimizer, td.Ensemble) for name in vars(kind)}
+
+
+# --- rejection --------------------------------------------------------------------------------------------------------
+
+
+def proposal(bits, **changes):
+    dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, 0.1, 1.0)
+    state = dynamics.init(KEY, jnp.ones(3))
+    new = dynamics.step(state).replace(info=jnp.asarray(0.3), **changes)
+    return state.replace(info=jnp.asarray(0.0)), new.replace(status=jnp.uint32(int(bits)))
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_what_counts_and_reports_is_the_proposals_and_the_rest_that_of_the_choice(accept):
+    state, new = proposal(Status.OK)
+    out = jax.jit(lambda a, s, n: s.select(a, n))(jnp.asarray(accept), state, new)
+    chosen = new if accept else state
+    for name in ("boxed", "momentum", "force", "energy", "memory", "clock"):
+        assert_same_bits(getattr(out, name), getattr(chosen, name))
+    assert out.step == 1 and out.info == 0.3
+    assert_same_bits(out.key, new.key)
+
+
+@pytest.mark.parametrize("bit", list(Status.STALE | Status.OVERFLOW | Status.BOX))
+def test_an_invalid_list_survives_rejection(bit):
+    state, new = proposal(bit)
+    for accept in (True, False):
+        assert Status(int(state.select(jnp.asarray(accept), new).status)) == bit
+
+
+@pytest.mark.parametrize("bit", list(Status.NONFINITE | Status.EXPLODING | Status.TOO_FAR))
+def test_what_is_wrong_with_values_is_rejected_with_them(bit):
+    state, new = proposal(bit | Status.STALE, energy=jnp.asarray(jnp.nan))
+    out = state.select(new.energy < state.energy, new)
+    assert Status(int(out.status)) == Status.STALE and np.isfinite(out.energy)
+    assert Status(int(state.select(jnp.asarray(True), new).status)) == bit | Status.STALE
+
+
+class Walk(td.Targeted):
+    """Random-walk Metropolis, as a user would write it."""
+
+    jumps = True
+    kT: float
+    length: float
+
+    def init(self, key, position, env=None):
+        return self.begin(key, position, env, None).replace(info=jnp.asarray(False))
+
+    def draw(self, state):
+        key = noise.at_step(state.stream, state.step)
+        return noise.normal(key, state.moving), jax.random.uniform(noise.at_path(key, "accept"))
+
+    def apply(self, state, env, noise):
+        way, chance = noise
+        moved = tree.merge(tree.axpy(self.length, way, state.moving), state.boxed)
+        new = self.explore(state.replace(boxed=moved, step=state.step + 1), env)
+        accept = chance < jnp.exp((state.energy - new.energy) / self.kT)
+        return state.select(accept, new.replace(info=accept))
+
+
+def test_a_metropolis_walk_of_twenty_lines_samples():
+    walk = Walk(target=lambda x: jnp.sum(x**4), space=td.euclidean(), kT=0.5, length=0.8)
+    many = td.ensemble(walk, 2000)
+    state = many.init(KEY, jnp.zeros(2))
+    out = td.run(many, state, steps=300, record=lambda s: s.info, every=300)
+    # <x^4> = kT/4 by the virial theorem
+    from treedyn.testing import sigmas
+
+    assert abs(sigmas(np.mean(np.asarray(out.state.position) ** 4, axis=1), 0.125)) < 5
+    assert 0.2 < np.mean(out.records) < 0.8
+
+
+def test_energies_that_are_not_finite_are_rejections():
+    walk = Walk(target=lambda x: -jnp.sum(jnp.log(x)) + jnp.sum(x), space=td.euclidean(), kT=1.0, length=1.5)
+    out = td.run(walk, walk.init(KEY, jnp.ones(2)), steps=500, record=lambda s: s.info)
+    assert out.failure is None and 0.1 < np.mean(out.records) < 0.9 and np.all(np.asarray(out.state.position) > 0)
+
+
+class Careless(Walk):
+    """The same with a list that it never refreshes."""
+
+    def apply(self, state, env, noise):
+        way, chance = noise
+        moved = tree.merge(tree.axpy(self.length, way, state.moving), state.boxed)
+        new = self.evaluate(state.replace(boxed=moved, step=state.step + 1), env)
+        accept = chance < jnp.exp((state.energy - new.energy) / self.kT)
+        return state.select(accept, new.replace(info=accept))
+
+
+def test_a_decision_on_a_stale_list_fails_the_step_instead_of_being_believed():
+    x = start_position()
+    for kind, fails in ((Walk, False), (Careless, True)):
+        walk = kind(target=energy, space=td.euclidean(), kT=0.2, length=0.5)
+        env = near_list(x, skin=0.4)
+        out = td.run(walk, walk.init(KEY, x, env), env, steps=200, on_failure="return")
+        assert (out.failure is not None) == fails
+        if fails:
+            assert out.failure.status == Status.TOO_FAR
+            assert Status(int(walk.step(walk.init(KEY, x, env), env).status)) == Status.STALE
+        else:
+            assert out.steps == 200 and out.rebuilds > 2
+
+
+def test_a_walk_with_a_list_is_the_walk_with_all_pairs():
+    from tests.driver.environments import energy_of_all_pairs
+
+    x = start_position()
+    a, b = (Walk(target=f, space=td.euclidean(), kT=0.2, length=0.15) for f in (energy, energy_of_all_pairs))
+    env = near_list(x, skin=0.2)
+    out = td.run(a, a.init(KEY, x, env), env, steps=200, record=lambda s: s.info)
+    other = td.run(b, b.init(KEY, x), steps=200, record=lambda s: s.info)
+    np.testing.assert_array_equal(out.records, other.records)
+    np.testing.assert_allclose(out.state.position, other.state.position, rtol=1e-12)
+    assert out.rebuilds > 3 and 0.1 < np.mean(out.records) < 0.9
+
+
+def test_refresh_rebuilds_what_does_not_hold_and_nothing_else():
+    x = start_position()
+    env = {"near": near_list(x, skin=0.4), "data": jnp.arange(3)}
+    still = jax.jit(environment.refresh)(env, x.at[0, 0].add(0.19))
+    np.testing.assert_array_equal(still["near"].reference, x)
+    far = x.at[0, 0].add(0.3)
+    np.testing.assert_array_equal(jax.jit(environment.refresh)(env, far)["near"].reference, far)
+
+
+# --- noise belongs to a slot ------------------------------------------------------------------------------------------
+
+
+def noises(dynamics, state):
+    return np.asarray(jax.tree.leaves(dynamics.draw(state))[0])
+
+
+def test_two_members_with_one_position_move_apart():
+    many = td.ensemble(td.langevin(lambda x: jnp.sum(x**2) / 2, 0.1, 1.0), 3)
+    state = td.run(many, many.init(KEY, jnp.ones(2), momentum=jnp.zeros(2)), steps=1).state
+    assert len(np.unique(state.position[:, 0])) == 3
+
+
+def test_whatever_is_copied_into_a_slot_has_the_noise_of_that_slot():
+    dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, 0.1, 1.0)
+    many = td.ensemble(dynamics, 4)
+    state = many.init(KEY, td.per_member(jnp.arange(8.0).reshape(4, 2)))
+    own = noises(many, state)
+    for order in ([1, 1, 3, 3], [3, 2, 1, 0], [2, 2, 2, 2]):
+        gathered = jax.tree.map(lambda x, order=order: x[jnp.array(order)], state)
+        drawn = noises(many, gathered)
+        assert len(np.unique(drawn[:, 0])) == 4
+        moved = many.step(gathered)
+        np.testing.assert_array_equal(moved.slot, np.arange(4))
+    # broadcast: one state for all, split by slot
+    one = dynamics.init(KEY, jnp.ones(2))
+    spread = many.adopt(one)
+    assert len(np.unique(noises(many, spread)[:, 0])) == 4
+    np.testing.assert_array_equal(spread.position, np.ones((4, 2)))
+    # the same state in another slot
+    swapped = jax.tree.map(lambda x: x[jnp.array([1, 0, 2, 3])], spread)
+    assert not np.any(noises(many, spread)[0] == noises(many, spread)[1])
+    np.testing.assert_array_equal(noises(many, swapped), noises(many, spread))
