@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import tree
-from treedyn.member import is_per_member, stack
+from treedyn.member import PerMember, is_per_member, stack
+from treedyn.member import member as member
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
@@ -75,14 +76,17 @@ class Refreshable(Struct):
     def allocate_members(self, position: PyTree) -> Self:
         """Return a batch made for a batch of positions: on the host; `self` is what the members of an ensemble have.
 
-        By default member by member, which works as long as all come out with the same shapes.
+        By default member by member; where sizes differ, all are made as large as the largest.
 
         Raises:
-            ValueError: they do not.
+            ValueError: they do not come out with the same shapes.
         """
-        count = jax.tree.leaves(position)[0].shape[0]
-        pick = lambda k, x: jax.tree.map(lambda leaf: leaf[k], x)  # noqa: E731
-        made = [pick(k, self).allocate(pick(k, position)) for k in range(count)]
+        own = [member(PerMember(values=self), k) for k in range(len(jax.tree.leaves(position)[0]))]
+        places = [member(PerMember(values=position), k) for k in range(len(own))]
+        made = [node.allocate(x) for node, x in zip(own, places, strict=True)]
+        if len({tuple(map(jnp.shape, jax.tree.leaves(node))) for node in made}) > 1:
+            largest = max(range(len(made)), key=lambda k: sum(map(jnp.size, jax.tree.leaves(made[k]))))
+            made = [node.allocate(places[largest]).rebuild(x) for node, x in zip(own, places, strict=True)]
         return stack(made).values
 
     def tuned(self, position: PyTree, pace: "Pace") -> Self:
@@ -260,7 +264,7 @@ def allocate(env: PyTree, position: PyTree, time: jax.Array | None = None) -> Py
         if is_per_member(node):
             return node.replace(
                 values=_replaced(
-                    _is_refreshable, lambda inner: _then(inner, time).allocate_members(position), node.values
+                    _is_refreshable, lambda inner: jax.vmap(_then)(inner, time).allocate_members(position), node.values
                 )
             )
         return _then(tree.unbox(node), time).allocate(position) if _is_refreshable(node) else node

@@ -12,14 +12,17 @@ import numpy as np
 
 from treedyn import environment, tree
 from treedyn.driver import advance as compiled
-from treedyn.driver import reduction
+from treedyn.driver import narrow, reduction
+from treedyn.driver.checkpoint import Moment
 from treedyn.driver.output import OutputError, Outputs
 from treedyn.driver.recorder import Recorder
 from treedyn.dynamics.dynamics import Dynamics
+from treedyn.dynamics.ensemble import Ensemble, is_joint
 from treedyn.state import State
 from treedyn.status import SimulationError, Status
 from treedyn.tree import PyTree
 
+_MOMENT = ("state", "env", "ahead", "sums", "failed", "finished")
 _BUFFER_BYTES = 2**26
 _CHUNK_SECONDS = 0.5
 _TUNE_AFTER = 2.0  # seconds that are measured before lists are tuned
@@ -68,6 +71,8 @@ class Host:
         self.memory, self.reduce, self.every, self.until = memory, reduce, every, until
         self.outputs, self.origin = outputs, int(np.max(state.step))
         self.recorders = [*([] if memory is None else [memory]), *outputs.recorders]
+        watching = [until, *(recorder.record for recorder in self.recorders)]
+        self.joint = any(map(is_joint, watching)) or reduction.any_joint(reduce)
         self.sums = reduction.init(dynamics, reduce, state, self.env)
         self.taken, self.rebuilds, self.allocations = 0, 0, 0
         # of every member of an ensemble
@@ -105,7 +110,6 @@ class Host:
         progress = self._chunk(todo)
         self.taken += int(progress.steps)
         self.rebuilds += int(progress.rebuilds)
-        self.failed, self.finished = progress.failed, progress.finished
         self._deliver(before)
         self._time(time.perf_counter() - began, self.taken - before)
         if np.any(progress.trouble):
@@ -138,42 +142,82 @@ class Host:
             self.pace = min(now, 8 * self.pace) if self.pace else now
         self.cold = False
 
+    @property
+    def moment(self) -> Moment:
+        """Return all that the run has to remember to go on; setting it is going on from there."""
+        return Moment(**{name: getattr(self, name) for name in _MOMENT})
+
+    @moment.setter
+    def moment(self, moment: Moment) -> None:
+        for name in _MOMENT:
+            setattr(self, name, getattr(moment, name))
+
     def _chunk(self, todo: int) -> compiled.Progress:
-        """Run one chunk on the device."""
-        begun = (self.ahead, self.failed, self.finished)
+        """Run one chunk on the device, with those members that go on."""
+        active = (self.failed == 0) & ~self.finished
+        members = None if self.joint else narrow.chosen(self.dynamics, active)
+        for recorder in self.recorders:
+            recorder.narrow(members)
+        if members is None:
+            self.moment, progress = self._loop(self.dynamics, self.moment, todo)
+            return progress
+        assert isinstance(self.dynamics, Ensemble)
+        before = self.moment
+        some, progress = self._loop(
+            self.dynamics.some(members), narrow.take(before, members, self.reduce), todo
+        )
+        self.moment = narrow.put(before, members, some, self.reduce)
+        whole = np.zeros_like(before.failed)
+        whole[members] = progress.trouble
+        return progress.replace(trouble=whole)
+
+    def _loop(self, dynamics: Dynamics, moment: Moment, todo: int) -> tuple[Moment, compiled.Progress]:
+        """Run the compiled loop."""
+        begun = (moment.ahead, moment.failed, moment.finished)
+        boxed, state, env, sums = tree.traceable(dynamics), moment.state, moment.env, moment.sums
         if not self.recorders and self.reduce is None:
-            out = _advance(tree.traceable(self.dynamics), self.state, self.env, begun, jnp.int32(todo), self.until)
-            self.state, self.env, progress = out
+            state, env, progress = _advance(boxed, state, env, begun, jnp.int32(todo), self.until)
         else:
             todo = min([todo, *(recorder.capacity * recorder.every for recorder in self.recorders)])
             every = np.array([*(recorder.every for recorder in self.recorders), self.every], np.int32)
             every = every if self.reduce is not None else every[:-1]
-            self.state, self.env, progress, (buffers, self.sums) = _blocks(
-                tree.traceable(self.dynamics),
-                self.state,
-                self.env,
+            state, env, progress, (buffers, sums) = _blocks(
+                boxed,
+                state,
+                env,
                 begun,
                 (np.int32(todo), every, (self.taken % every).astype(np.int32)),
                 tuple(recorder.buffer for recorder in self.recorders),
-                self.sums,
+                sums,
                 tuple(recorder.record for recorder in self.recorders),
                 self.reduce,
                 self.until,
             )
             for recorder, buffer in zip(self.recorders, buffers, strict=True):
                 recorder.buffer = buffer
-        self.ahead = progress.ahead
-        return jax.device_get(progress.replace(ahead=None))
+        ahead, progress = progress.ahead, jax.device_get(progress.replace(ahead=None))
+        after = Moment(
+            state=state, env=env, ahead=ahead, sums=sums, failed=progress.failed, finished=progress.finished
+        )
+        return after, progress
 
     def _deliver(self, before: int) -> None:
         """Keep what was recorded since the step `before`, and hand it to the writers."""
         if self.memory is not None:
-            self.chunks.append(self.memory.take(before, self.taken)[1])
+            self.chunks.append(self._records(self.memory, before)[1])
         for k, recorder in enumerate(self.outputs.recorders):
-            steps, records = recorder.take(before, self.taken)
+            steps, records = self._records(recorder, before)
             if len(steps):
                 with self.saving(f"outputs[{k}]"):
                     self.outputs.write(k, self.origin + steps, tree.unbox(records))
+
+    def _records(self, recorder: Recorder, before: int) -> tuple[np.ndarray, PyTree]:
+        """Return the steps at which something was recorded since the step `before`, and the records, boxed."""
+        steps, records = recorder.take(before, self.taken)
+        if recorder.members is not None:
+            last = tree.box(self.dynamics.observe(recorder.record, self.state, self.env))
+            records = narrow.put_records(records, recorder.members, last)
+        return steps, records
 
     @contextlib.contextmanager
     def saving(self, what: str) -> Iterator[None]:

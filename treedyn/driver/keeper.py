@@ -7,13 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from treedyn.driver.checkpoint import Folder, Moment
+from treedyn.driver.checkpoint import Folder
 from treedyn.driver.fingerprint import computations, inputs
 from treedyn.driver.host import Host
 from treedyn.driver.stop import Stop
 
 _COUNTS = ("taken", "rebuilds", "allocations", "untuned")  # of the host, kept beside its trees
-_TREES = ("state", "env", "ahead", "sums", "failed", "finished")
 _SECONDS = 60.0  # between two checkpoints, where nobody said otherwise
 
 
@@ -38,13 +37,10 @@ class Keeper:
             self.written = None
             self.write()
 
-    def _moment(self) -> Moment:
-        return Moment(**{name: getattr(self.host, name) for name in _TREES})
-
     def _resumed(self, resume: str, steps: int) -> set[str] | None:
         """Fill the host from the folder; return the names of its outputs, `None` where it is empty."""
         host = self.host
-        like = self._moment()
+        like = host.moment
         found = None
         if resume == "never":
             self.folder.forget()
@@ -62,8 +58,7 @@ class Keeper:
                 f"steps: {self.folder.path} holds this run after {note['counts']['taken']} steps, more than {steps}; "
                 "ask for as many or more, or use another folder"
             )
-        for name in _TREES:
-            setattr(host, name, getattr(moment, name))
+        host.moment = moment
         for name in _COUNTS:
             setattr(host, name, note["counts"][name])
         if host.memory is not None:
@@ -129,7 +124,7 @@ class Keeper:
         host = self.host
         if host.taken == self.written:
             return
-        moment = self._moment()
+        moment = host.moment
         counts = {name: getattr(host, name) for name in _COUNTS}
         chunks = host.chunks[self.stacked :]
         fresh = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks) if chunks else None

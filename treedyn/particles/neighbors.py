@@ -39,6 +39,7 @@ from treedyn.status import Status, word
 from treedyn.struct import Struct, function, static
 from treedyn.tree import PyTree
 
+_REGRIDS = 4  # how many times a batch may be divided into other cells, for the sake of another of its boxes
 _POINTS = "points [N, d], or neighbor_list(..., select=lambda position: ...) that picks them out of the position"
 
 
@@ -194,6 +195,18 @@ class NeighborList(Recipe, Refreshable):
         recipe = self if space is None else self.replace(space=as_space(space))
         return cast(Self, make_list(recipe, position, self))
 
+    def allocate_members(self, position: PyTree) -> Self:
+        """Return lists for all members of an ensemble, of sizes that are large enough for each: on the host.
+
+        Args:
+            position: the positions, every leaf with the members in front.
+
+        Raises:
+            ValueError: as for the `allocate` that made the lists.
+        """
+        first = jax.tree.map(lambda leaf: leaf[0], self)
+        return cast(Self, make_batch(first, position, self.space, first))
+
     def tuned(self, position: PyTree, pace: Pace) -> Self:
         """Return a list with the skin at which a run is fastest, where it was left open (`skin="auto"`): on the host.
 
@@ -305,6 +318,46 @@ def make_list(
     )
 
 
+def make_batch(
+    recipe: Recipe, position: PyTree, space: Space | None = None, old: NeighborList | None = None
+) -> NeighborList:
+    """Make a list for every system of a batch, of sizes that are large enough for all: on the host.
+
+    Args:
+        recipe: how they are to be made.
+        position: the positions, every leaf with one more axis in front.
+        space: the spaces, likewise, where the systems have boxes of their own.
+        old: a list whose sizes are enough as far as they go.
+
+    Raises:
+        ValueError: as for `make_list`; the leaves have no first axis in common, or the boxes are too different.
+    """
+    tree.box((position, space), "position, space: what is at ")
+    count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space))}
+    if len(count) != 1 or count <= {(), (0,)}:
+        raise ValueError(f"position, space: expected one first axis for all leaves, the batch; got {sorted(count)}")
+
+    def member(k: int) -> tuple[PyTree, Space]:
+        here, box = jax.tree.map(lambda leaf: jnp.asarray(leaf)[k], (position, space))
+        return here, recipe.space if space is None else box
+
+    lists, grid, regrids, worst = old, None, 0, 0
+    while regrids < _REGRIDS:
+        here, box = member(worst)
+        # Cells that fit all boxes stay, and sizes only ever grow, so this ends.
+        lists = make_list(recipe.replace(space=box), here, lists, grid)
+        batch = jax.jit(jax.vmap(lists.rebuild))(position, space)
+        word = np.asarray(batch.word)
+        if not np.any(word):
+            return batch
+        worst = int(np.argmax(word))
+        fits = word[worst] == int(Status.OVERFLOW)
+        grid, regrids = (lists.grid if fits else None), regrids + (not fits)
+    raise ValueError(
+        "space: no one grid of cells fits all boxes of the batch, they are too different in shape; divide the batch"
+    )
+
+
 def _spread(recipe: Recipe, kind: Any, dimension: int) -> jax.Array | None:
     skin = float(recipe.skin)
     if recipe.tolerance == 0 or skin == 0:
@@ -316,4 +369,4 @@ def _like(new: Any, old: Any) -> jax.Array:
     return jnp.broadcast_to(jnp.asarray(new).astype(old.dtype), old.shape)
 
 
-__all__ = ["NeighborList", "Recipe", "make_list"]
+__all__ = ["NeighborList", "Recipe", "make_batch", "make_list"]

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from treedyn import check, tree
-from treedyn.particles.neighbors import NeighborList, Recipe, make_list
+from treedyn.particles.neighbors import NeighborList, Recipe, make_batch, make_list
 from treedyn.particles.space import free
 from treedyn.space import Euclidean, Space, as_space
 from treedyn.status import Status
 from treedyn.tree import PyTree
 
 _MOST_TOLERANCE = 0.1  # with fewer pairs forces are another model's
-_REGRIDS = 4  # how many times a batch may be divided into cells anew, for the sake of another of its boxes
 DEFAULT_SKIN = 0.12  # of the cutoff: 0.3 sigma for a Lennard-Jones cutoff of 2.5 sigma
 
 
@@ -58,32 +57,7 @@ class NeighborLists(Recipe):
             >>> jax.vmap(lambda env: env.filled)(lists).tolist()
             [1, 2]
         """
-        tree.box((position, space), "position, space: what is at ")
-        count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space))}
-        if len(count) != 1 or count <= {(), (0,)}:
-            raise ValueError(f"position, space: expected one first axis for all leaves, the batch; got {sorted(count)}")
-
-        def member(k: int) -> tuple[PyTree, Space]:
-            here, box = jax.tree.map(lambda leaf: jnp.asarray(leaf)[k], (position, space))
-            return here, self.space if space is None else box
-
-        lists, grid, regrids = None, None, 0
-        worst = 0
-        while regrids < _REGRIDS:
-            here, box = member(worst)
-            recipe = self.replace(space=box)
-            # Cells that fit all boxes stay, and sizes only ever grow, so this ends.
-            lists = make_list(recipe, here, lists, grid)
-            batch = jax.jit(jax.vmap(lists.rebuild))(position, space)
-            word = np.asarray(batch.word)
-            if not np.any(word):
-                return batch
-            worst = int(np.argmax(word))
-            fits = word[worst] == int(Status.OVERFLOW)
-            grid, regrids = (lists.grid if fits else None), regrids + (not fits)
-        raise ValueError(
-            "space: no one grid of cells fits all boxes of the batch, they are too different in shape; divide the batch"
-        )
+        return make_batch(self, position, space)
 
 
 def neighbor_list(

@@ -1,0 +1,164 @@
+"""A member that fails stands still and is named; runs of ensembles are killed, resumed and sharded like any other."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.helpers import KEY, assert_same_bits
+from treedyn.status import Status
+
+ROOT = Path(__file__).parents[2]
+
+
+def trapped(x, env):
+    """An energy that is NaN where the environment of a member says so."""
+    broken = jnp.where(env["fuse"] & (jnp.sum(x**2) > env["limit"]), jnp.nan, 0.0)
+    return jnp.sum(x**2) / 2 + broken
+
+
+def system(members=64, bad=(17,)):
+    fuse = jnp.zeros(members, bool).at[jnp.array(bad, int)].set(True) if bad else jnp.zeros(members, bool)
+    env = {"fuse": td.per_member(fuse), "limit": jnp.asarray(6.0)}
+    many = td.ensemble(td.langevin(trapped, 0.1, 1.0, 1.0), members)
+    return many, many.init(KEY, jnp.ones(3), env), env
+
+
+OPTIONS = {
+    "every": 5,
+    "record": lambda s: s.position,
+    "reduce": {"each": td.stream.mean(lambda s: s.position), "all": td.stream.pooled(td.stream.mean(lambda s: s.energy))},
+}
+
+
+@pytest.mark.parametrize("chunk", [None, 7])
+def test_one_of_64_fails_and_63_are_as_if_nothing_had_happened(chunk):
+    many, state, env = system()
+    out = td.run(many, state, env, steps=200, chunk=chunk, on_failure="return", **OPTIONS)
+    right = td.run(*system(bad=()), steps=200, **OPTIONS)
+    assert out.failure is not None and out.failure.members == {17: Status.NONFINITE}
+    assert "member 17 failed and stands still (NONFINITE)" in str(out.failure)
+    others = np.arange(64) != 17
+    for found, expected in ((out.state.position, right.state.position), (out.reduced["each"], right.reduced["each"])):
+        np.testing.assert_array_equal(np.asarray(found)[others], np.asarray(expected)[others])
+    np.testing.assert_array_equal(out.records[:, others], right.records[:, others])
+    # it stands at its last good state
+    step = int(out.state.step[17])
+    assert 0 < step < 200 and np.isfinite(out.state.position[17]).all() and out.state.status[17] == 0
+    np.testing.assert_array_equal(out.records[: step // 5, 17], right.records[: step // 5, 17])
+    assert np.all(out.records[step // 5 :, 17] == np.asarray(out.state.position[17]))
+
+
+def test_the_error_comes_when_the_others_are_done_and_has_all_of_it():
+    many, state, env = system(8, bad=(3, 5))
+    with pytest.raises(td.SimulationError, match="members 3, 5 failed and stand still") as caught:
+        td.run(many, state, env, steps=2000, **OPTIONS)
+    error = caught.value
+    assert error.step == 2000 and len(error.records) == 400 and list(error.members) == [3, 5]
+    assert np.sum(np.asarray(error.state.step) == 2000) == 6
+
+
+def test_a_run_ends_where_all_members_failed():
+    many, state, env = system(4, bad=(0, 1, 2, 3))
+    out = td.run(many, state, env, steps=100_000, on_failure="return")
+    assert out.steps < 5000 and len(out.failure.members) == 4
+
+
+def test_a_member_that_starts_in_trouble_is_named_and_the_others_run():
+    many, state, env = system(4, bad=(1,))
+    env = env | {"limit": jnp.asarray(0.0)}
+    state = many.init(KEY, jnp.ones(3), env)
+    out = td.run(many, state, env, steps=20, on_failure="return")
+    assert out.failure.members == {1: Status.NONFINITE}
+    np.testing.assert_array_equal(out.state.step, [20, 0, 20, 20])
+
+
+def test_a_run_in_pieces_ends_in_the_same_bits_with_members_that_failed_and_finished(tmp_path):
+    until = lambda s: jnp.sum(s.position**2) < 0.05  # noqa: E731
+
+    def go(steps, **more):
+        return td.run(*system(), steps=steps, until=until, on_failure="return", **OPTIONS, **more)
+
+    whole = go(300)
+    assert 5 < np.sum(whole.finished) < 63
+    for steps in (0, 13, 60, 61, 299, 300):
+        out = go(steps, checkpoint=tmp_path, checkpoint_every=9)
+    assert_same_bits((out.state, out.records, out.reduced), (whole.state, whole.records, whole.reduced))
+    np.testing.assert_array_equal(out.finished, whole.finished)
+    assert out.failure.members == whole.failure.members
+
+
+def test_outputs_have_the_members_in_every_frame_or_what_they_have_in_common(tmp_path):
+    many, state, env = system(4, bad=())
+    mean = td.jointly(lambda s: {"energy": jnp.mean(s.energy)})
+    with td.files.CSVWriter(tmp_path / "run.csv") as csv, td.files.ZarrWriter(tmp_path / "run.zarr") as zarr:
+        outputs = [td.Output(csv, mean, 10), td.Output(zarr, lambda s: {"energy": s.energy}, 5)]
+        td.run(many, state, env, steps=20, outputs=outputs)
+    assert len((tmp_path / "run.csv").read_text().splitlines()) == 3
+    assert td.files.read_zarr(tmp_path / "run.zarr")[:]["energy"].shape == (4, 4)
+
+
+PROGRAM = """
+import sys, numpy as np, jax, jax.numpy as jnp, treedyn as td
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+def energy(x): return jnp.sum(x["a"] ** 4) / 4 + jnp.sum(jnp.cos(x["b"]))
+many = td.ensemble(td.langevin(energy, dt=0.1, kT=1.0, gamma=1.0), 64)
+state = many.init(jax.random.key(1), {"a": jnp.ones(7), "b": jnp.zeros((3, 1))})
+folder, steps = sys.argv[1], int(sys.argv[2])
+if len(jax.devices()) > 1:
+    spread = NamedSharding(Mesh(np.array(jax.devices()), ("members",)), PartitionSpec("members"))
+    state = jax.device_put(state, spread)
+    assert len(state.position["a"].sharding.device_set) == 4
+print("ready", flush=True)
+options = {} if folder == "-" else dict(checkpoint=folder, checkpoint_every=5)
+out = td.run(many, state, steps=steps, every=3, record=lambda s: s.position["b"][0], until=lambda s: jnp.all(s.position["a"] < -0.5), **options)
+numbers = [out.state.position["a"], out.state.momentum["b"], out.records, out.finished]
+import hashlib
+print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in numbers)).hexdigest(), int(out.finished.sum()))
+"""
+
+
+def start(folder, steps, devices=1):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(steps)]
+    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment)
+
+
+def said(process):
+    out, error = process.communicate()
+    assert process.returncode == 0, error
+    return out.removeprefix("ready\n")
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+    return said(start("-", 3000))
+
+
+@pytest.mark.slow
+def test_an_ensemble_that_is_killed_while_it_writes_ends_in_the_same_bits(tmp_path, unbroken):
+    rng = random.Random(0)
+    for _ in range(8):
+        process = start(tmp_path, 3000)
+        assert process.stdout.readline() == "ready\n"
+        before = len(list(tmp_path.glob("records-*")))
+        while len(list(tmp_path.glob("records-*"))) <= before and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.2))
+        process.kill()
+        process.communicate()
+    assert said(start(tmp_path, 3000)) == unbroken
+
+
+@pytest.mark.slow
+def test_members_that_are_spread_over_four_devices_are_the_same_bits(unbroken):
+    assert said(start("-", 3000, devices=4)) == unbroken

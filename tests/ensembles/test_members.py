@@ -1,0 +1,272 @@
+"""A member of an ensemble is as if it were alone: its steps, its noise, its lists, what is recorded and reduced of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import treedyn as td
+from tests.driver.environments import Projectile, energy, near_list, start_position
+from tests.helpers import KEY, METHODS, TREES, assert_close, assert_same_bits, by_method, make
+from treedyn import environment
+from treedyn import particles as tp
+
+MEMBERS = 5
+
+
+def pick(tree, k):
+    return jax.tree.map(lambda x: x[k], tree)
+
+
+def harmonic(x):
+    return jnp.sum(x**2) / 2
+
+
+@by_method("langevin_baoab", "nose_hoover", "fire", among=METHODS)
+def test_a_member_of_every_method_is_the_method_alone(method):
+    position = TREES["zero_d_leaf"](jnp.float64)
+    starts = jax.tree.map(lambda x: jnp.stack([x * (1 + 0.1 * k) for k in range(MEMBERS)]), position)
+    dynamics = make(method)
+    many = td.ensemble(dynamics, MEMBERS)
+    state = many.init(KEY, td.per_member(starts))
+    out = td.run(many, state, steps=10, every=2, record=lambda s: s.position)
+    for k in (0, 3):
+        alone = td.run(many.member(k), pick(state, k), steps=10, every=2, record=lambda s: s.position)
+        assert_close(pick(out.state, k), alone.state)
+        assert_close(jax.tree.map(lambda x, k=k: x[:, k], out.records), alone.records)
+
+
+def test_numbers_that_differ_are_those_of_the_members_and_the_rest_is_held_once():
+    class Spring(td.Struct):
+        stiffness: float
+        data: jax.Array
+
+        def __call__(self, x):
+            return self.stiffness * jnp.sum((x - self.data) ** 2) / 2
+
+    data = jnp.arange(3.0)
+    members = [
+        td.langevin(Spring(stiffness=k, data=data), dt=0.1, kT=kT, gamma=1.0) for k, kT in ((1.0, 0.5), (2.0, 2.0))
+    ]
+    many = td.ensemble(members)
+    found = jax.tree.leaves(many.inner, is_leaf=lambda x: isinstance(x, td.PerMember))
+    assert sum(isinstance(x, td.PerMember) for x in found) == 2 and any(x is data for x in found)
+    state = many.init(KEY, jnp.zeros(3))
+    end = td.run(many, state, steps=20).state
+    for k, dynamics in enumerate(members):
+        assert_close(pick(end, k), td.run(dynamics, pick(state, k), steps=20).state)
+
+
+def test_noise_and_path_of_a_member_do_not_depend_on_how_many_there_are():
+    def path(members, chunk=None):
+        many = td.ensemble(td.langevin(harmonic, 0.1, 1.0, 1.0), members)
+        return td.run(many, many.init(KEY, jnp.ones(3)), steps=30, chunk=chunk, record=lambda s: s.position).records
+
+    few = path(3)
+    for other in (path(1), path(16), path(64, chunk=7)):
+        n = min(3, other.shape[1])
+        assert_same_bits(other[:, :n], few[:, :n])
+
+
+def test_the_environment_is_shared_or_per_member():
+    def pull(x, env):
+        return jnp.sum((x - env["centre"] * env["scale"]) ** 2) / 2
+
+    many = td.ensemble(td.nve(pull, 0.1), 3)
+    env = {"centre": jnp.ones(2), "scale": td.per_member(jnp.array([1.0, 2.0, 3.0]))}
+    state = many.init(KEY, jnp.zeros(2), env)
+    out = td.run(many, state, env, steps=10, record=lambda s, env: env["scale"] * s.position)
+    for k in range(3):
+        own = environment.member(env, k)
+        assert own["scale"] == k + 1
+        alone = td.run(many.member(k), pick(state, k), own, steps=10, record=lambda s, env: env["scale"] * s.position)
+        assert_close(out.records[:, k], alone.records)
+    pure = td.trajectory(many, state, env, steps=10)
+    assert_close(pure.state, out.state)
+
+
+def test_what_moves_on_moves_once_for_all_or_once_for_each():
+    class Counter(td.Advancing):
+        count: jax.Array
+
+        def advance(self, state):
+            return self.replace(count=self.count + jnp.ones_like(self.count))
+
+    class Ramp(td.Timed):
+        slope: jax.Array
+
+        def at(self, time):
+            return self.slope * time
+
+    env = {
+        "all": Counter(count=jnp.asarray(0.0)),
+        "each": td.per_member(Counter(count=jnp.arange(3.0))),
+        "timed": td.per_member(Ramp(slope=jnp.arange(3.0))),
+    }
+
+    def push(x, env):
+        return -(env["all"].count + 10 * env["each"].count + env["timed"]) + 0 * x
+
+    many = td.ensemble(td.nve(td.from_force(push), 0.1), 3)
+    state = many.init(KEY, 0.0, env)
+    look = lambda s, env: (env["all"].count, env["each"].count, env["timed"])  # noqa: E731
+    out = td.run(many, state, env, steps=4, record=look)
+    np.testing.assert_array_equal(out.records[0], [[1] * 3, [2] * 3, [3] * 3, [4] * 3])
+    np.testing.assert_array_equal(out.records[1][-1], [4, 5, 6])
+    np.testing.assert_allclose(out.records[2][-1], [0, 0.4, 0.8], rtol=1e-14)
+    np.testing.assert_allclose(out.state.force, -(4 + 10 * np.array([4, 5, 6]) + np.array([0, 0.4, 0.8])))
+    assert out.env["all"].count == 4
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_lists_of_members_are_rebuilt_grown_and_used_together():
+    x = start_position()
+    starts = jnp.stack([x, 0.9 * x, 1.1 * x])
+    lists = td.stack([near_list(one, capacity=24) for one in starts])
+    env = {"near": lists, "shot": Projectile(position=jnp.array([-4.0, 0.3]), velocity=jnp.array([0.1, 0.0]))}
+    many = td.ensemble(td.langevin(energy, dt=0.05, kT=0.3, gamma=1.0), 3)
+    state = many.init(KEY, td.per_member(starts), env)
+    out = td.run(many, state, env, steps=60, every=4, record=lambda s: s.position)
+    assert out.rebuilds > 2 and out.allocations > 0 and not np.any(out.state.status)
+    for k in range(3):
+        alone = td.run(many.member(k), pick(state, k), environment.member(env, k), steps=60)
+        np.testing.assert_allclose(out.state.position[k], alone.state.position, rtol=1e-11, atol=1e-11)
+    cut = td.run(many, state, env, steps=60, every=4, chunk=7, record=lambda s: s.position)
+    assert_same_bits((cut.state, cut.records), (out.state, out.records))
+
+
+@pytest.mark.slow
+def test_boxes_of_their_own_with_neighbor_lists_of_their_own():
+    crystals = [tp.fcc(3, density=density) for density in (0.7, 0.8, 0.9)]
+    pair = tp.smooth(tp.lennard_jones(), onset=1.5, cutoff=1.9)
+    starts = td.stack([c.position for c in crystals])
+    many = td.ensemble(
+        [
+            td.langevin(tp.pair_energy(pair, c.space), dt=5e-3, kT=kT, gamma=1.0, space=c.space)
+            for c, kT in zip(crystals, (0.5, 1.0, 2.0), strict=True)
+        ]
+    )
+    spaces = td.stack([c.space for c in crystals]).values
+    lists = tp.neighbor_list(crystals[0].space, 1.9, skin=0.3, headroom=1.0).allocate_batch(starts.values, spaces)
+    env = td.per_member(lists)
+    state = many.init(KEY, starts, env)
+    out = td.run(many, state, env, steps=300, every=50, record=td.temperature, reduce=td.stream.mean(td.temperature))
+    assert out.rebuilds > 3 and out.records.shape == (6, 3) and out.failure is None
+    for k, crystal in enumerate(crystals):
+        all_pairs = tp.pair_energy(pair, crystal.space)(out.state.position[k])
+        np.testing.assert_allclose(out.state.energy[k], all_pairs, rtol=1e-10)
+        own = environment.member(env, k)
+        early = td.run(many, state, env, steps=30).state
+        alone = td.run(many.member(k), pick(state, k), own, steps=30).state
+        np.testing.assert_allclose(early.position[k], alone.position, rtol=0, atol=1e-9)
+
+
+# --- what is said of members ------------------------------------------------------------------------------------------
+
+
+def test_reducers_see_every_member_and_are_merged_where_that_is_asked_for():
+    many = td.ensemble(td.langevin(harmonic, 0.2, 1.0, 1.0), 6)
+    x = lambda s: s.position[0]  # noqa: E731
+    variance = td.stream.variance(x)
+    reduce = {"each": variance, "all": td.stream.pooled(variance), "joint": td.stream.mean(td.jointly(lambda s: jnp.max(s.position)))}
+    out = td.run(many, many.init(KEY, jnp.ones(2)), steps=50, record=lambda s: s.position, reduce=reduce)
+    series = np.asarray(out.records)[:, :, 0]
+    np.testing.assert_allclose(out.reduced["each"].variance, np.var(series, axis=0, ddof=1), rtol=1e-12)
+    np.testing.assert_allclose(out.reduced["all"].variance, np.var(series, ddof=1), rtol=1e-12)
+    assert out.reduced["all"].count == 300
+    np.testing.assert_allclose(out.reduced["joint"], np.mean(np.max(np.asarray(out.records), axis=(1, 2))), rtol=1e-12)
+    with pytest.raises(ValueError, match="reducer: the carries of a Autocorrelation cannot be merged"):
+        td.stream.pooled(td.stream.autocorrelation(x, lags=4))
+    one = td.langevin(harmonic, 0.2, 1.0, 1.0)
+    single = td.run(one, one.init(KEY, jnp.ones(2)), steps=50, reduce={"a": variance, "b": td.stream.pooled(variance)})
+    assert_same_bits(single.reduced["a"], single.reduced["b"])
+
+
+def test_members_stop_where_their_condition_holds_and_all_stop_where_it_holds_for_all():
+    many = td.ensemble(td.langevin(harmonic, 0.1, 1.0, 1.0), 32)
+    starts = td.per_member(jnp.linspace(0.5, 8, 32)[:, None] * jnp.ones((32, 2)))
+    state = many.init(KEY, starts)
+
+    def near(state):
+        return jnp.sum(state.position**2) < 0.5
+
+    square = td.stream.variance(lambda s: s.position)
+    options = {"every": 3, "record": lambda s: s.position, "reduce": {"each": square, "all": td.stream.pooled(square)}}
+    out = td.run(many, state, steps=2000, until=near, **options)
+    taken = np.asarray(out.state.step)
+    assert out.finished.all() and out.steps == max(taken) < 2000 and len(set(taken)) > 10
+    for k in (0, 7, 31):
+        alone = td.run(many.member(k), pick(state, k), steps=2000, until=near, **options)
+        assert alone.finished is True and alone.steps == taken[k]
+        assert_close(pick(out.state, k), alone.state)
+        assert_close(pick(out.reduced["each"], k), alone.reduced["each"])
+        assert_close(out.records[: len(alone.records), k], alone.records)
+    # how it is cut decides when members are left out, and changes nothing
+    cut = td.run(many, state, steps=2000, until=near, chunk=5, **options)
+    assert_same_bits((cut.state, cut.records, cut.reduced), (out.state, out.records, out.reduced))
+    together = td.run(many, state, steps=2000, until=td.jointly(lambda s: jnp.mean(s.position**2) < 1.0))
+    assert together.finished.all() and np.all(together.state.step == together.steps)
+
+
+def test_members_that_are_done_are_not_computed_any_more():
+    calls = []
+
+    def watched(x):
+        jax.debug.callback(lambda: calls.append(1))
+        return jnp.sum(x**2) / 2
+
+    many = td.ensemble(td.gradient_descent(watched, 0.1), 8)
+    starts = td.per_member(jnp.array([1e-3] * 7 + [1e8])[:, None])
+    state = many.init(KEY, starts)
+    calls.clear()
+    out = td.run(many, state, steps=400, until=td.converged(force=1e-2), chunk=10)
+    jax.effects_barrier()
+    assert out.steps > 200
+    # eight in the first chunk, then one alone: never eight all the time
+    assert len(calls) < 8 * 10 + 2 * out.steps + 50
+
+
+def test_an_optimizer_trains_many_networks_at_once():
+    x = jnp.linspace(-1, 1, 20)
+    loss = lambda w: jnp.mean((jnp.tanh(x[:, None] * w["a"][None] + w["b"][None]) @ w["c"] - jnp.sin(3 * x)) ** 2)  # noqa: E731
+    many = td.ensemble(td.from_optax(loss, optax.adam(1e-2)), 4)
+    keys = jax.random.split(KEY, 4)
+    starts = jax.vmap(lambda k: {"a": jax.random.normal(k, (8,)), "b": jnp.zeros(8), "c": jnp.zeros(8)})(keys)
+    out = td.run(many, many.init(KEY, td.per_member(starts)), steps=500)
+    assert np.all(np.asarray(out.state.energy) < 0.05) and len(np.unique(out.state.energy)) == 4
+
+
+# --- wrong use --------------------------------------------------------------------------------------------------------
+
+LANGEVIN = td.langevin(harmonic, 0.1, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong, match",
+    [
+        (lambda: td.ensemble(LANGEVIN), "members: expected their number"),
+        (lambda: td.ensemble(LANGEVIN, 0), "members: expected an integer of at least 1"),
+        (lambda: td.ensemble([]), "dynamics: expected a dynamics"),
+        (lambda: td.ensemble([LANGEVIN], 2), "members: expected 1"),
+        (lambda: td.ensemble([LANGEVIN, td.nve(harmonic, 0.1)]), "dynamics: all members need the same functions"),
+        (lambda: td.ensemble([td.nve(lambda x: x, 0.1), td.nve(lambda x: x, 0.1)]), "defined in a loop is another"),
+        (lambda: td.ensemble(td.ensemble(LANGEVIN, 2), 2), "dynamics: expected that of one member"),
+        (lambda: td.ensemble(LANGEVIN, 2).init(KEY, td.per_member(jnp.ones((3, 2)))), "position: expected values for 2 members"),
+        (lambda: td.ensemble(LANGEVIN, 2).init(KEY, td.per_member(jnp.full((2, 2), jnp.nan))), "NaN or infinite elements out of 4"),
+        (lambda: td.ensemble(td.nve(energy, 0.1), 2).init(KEY, start_position(), near_list(start_position())), "env: a Near holds for the positions of one member"),
+        (lambda: td.per_member(1.0), "values: expected leaves with one first axis"),
+        (lambda: td.per_member({"a": jnp.ones(2), "b": jnp.ones(3)}), "values: expected leaves with one first axis"),
+        (lambda: td.stack([jnp.ones(2), jnp.ones(3)]), "trees: all members need the same structure"),
+        (lambda: td.stack([]), "trees: expected a list"),
+        (lambda: td.run(td.ensemble(LANGEVIN, 2), LANGEVIN.init(KEY, jnp.ones(2)), steps=1), "state: expected the states of 2 members"),
+        (lambda: td.run(LANGEVIN, td.ensemble(LANGEVIN, 2).init(KEY, jnp.ones(2)), steps=1), "state: expected the state of one system"),
+        (lambda: td.ensemble(LANGEVIN, 2).step(LANGEVIN.init(KEY, jnp.ones(2))), r"state: expected the states of 2 members.*adopt"),
+        (lambda: td.ensemble(LANGEVIN, 2).member(2), "k: expected an integer below 2"),
+    ],
+)
+def test_wrong_use_is_an_error_that_says_what_to_do(wrong, match):
+    with pytest.raises(ValueError, match=rf"(?s){match}"):
+        wrong()
