@@ -233,11 +233,16 @@ def test_a_torque_is_the_derivative_by_the_angle_of_rotation():
 
 
 def test_points_live_beside_everything_else_in_one_tree():
-    space = {"spins": td.sphere(), "rest": {"w": td.euclidean(), "angle": (lambda a, b: a - b, lambda x, d: (x + d) % 1.0)}}
+    space = {
+        "spins": td.sphere(),
+        "rest": {"w": td.euclidean(), "angle": (lambda a, b: a - b, lambda x, d: (x + d) % 1.0)},
+    }
     x = {"spins": unit(KEY, 2, 3, dtype=jnp.float32), "rest": {"w": jnp.ones(2), "angle": jnp.array(0.3)}}
 
     def energy(x):
-        return height(x["spins"]).astype(float) + jnp.sum(x["rest"]["w"] ** 2) + jnp.cos(2 * jnp.pi * x["rest"]["angle"])
+        return (
+            height(x["spins"]).astype(float) + jnp.sum(x["rest"]["w"] ** 2) + jnp.cos(2 * jnp.pi * x["rest"]["angle"])
+        )
 
     dynamics = td.langevin(energy, 0.1, 1.0, 1.0, space=space, mass={"spins": jnp.array([1.0, 2.0]), "rest": 1.0})
     state = dynamics.init(KEY, x)
@@ -303,12 +308,27 @@ def test_flat_spaces_of_ones_own_are_taken():
 @pytest.mark.parametrize(
     "wrong, match",
     [
-        (lambda: td.nve(height, 0.1, space=td.sphere()).init(KEY, 2 * unit(KEY, 2, 3)), "position: expected points at distance 1"),
-        (lambda: td.nve(height, 0.1, space=td.sphere()).init(KEY, jnp.array(1.0)), r"position: expected points \[..., d\]"),
-        (lambda: td.nve(jnp.sum, 0.1, space=td.rotations()).init(KEY, unit(KEY, 2, 3)), "position: expected unit quaternions"),
-        (lambda: td.nve(height, 0.1, mass=jnp.ones((2, 3)), space=td.sphere()).init(KEY, unit(KEY, 2, 3)), "mass: expected one number per point"),
+        (
+            lambda: td.nve(height, 0.1, space=td.sphere()).init(KEY, 2 * unit(KEY, 2, 3)),
+            "position: expected points at distance 1",
+        ),
+        (
+            lambda: td.nve(height, 0.1, space=td.sphere()).init(KEY, jnp.array(1.0)),
+            r"position: expected points \[..., d\]",
+        ),
+        (
+            lambda: td.nve(jnp.sum, 0.1, space=td.rotations()).init(KEY, unit(KEY, 2, 3)),
+            "position: expected unit quaternions",
+        ),
+        (
+            lambda: td.nve(height, 0.1, mass=jnp.ones((2, 3)), space=td.sphere()).init(KEY, unit(KEY, 2, 3)),
+            "mass: expected one number per point",
+        ),
         (lambda: td.sphere(-1.0), "radius: expected one number, positive"),
-        (lambda: td.nve(lambda x: height(x["a"]), 0.1, space={"a": td.sphere()}).init(KEY, {"a": jnp.ones((2, 3))}), r"position\['a'\]: expected points at distance"),
+        (
+            lambda: td.nve(lambda x: height(x["a"]), 0.1, space={"a": td.sphere()}).init(KEY, {"a": jnp.ones((2, 3))}),
+            r"position\['a'\]: expected points at distance",
+        ),
     ],
 )
 def test_what_is_not_on_the_sphere_is_refused(wrong, match):

@@ -1,7 +1,7 @@
 r"""A sum that keeps what its dtype rounds off.
 
-A clock in float32 that counts steps of 0.001 stops at 16,384: the step is smaller than half the spacing of numbers there.
-Held in two parts, the second being what the first was rounded by (Knuth's two-sum), a sum has twice the digits.
+A clock in float32 that counts steps of 0.001 stops at 16,384: the step is smaller than half the spacing of numbers
+there. Held in two parts, the second being what the first was rounded by (Knuth's two-sum), a sum has twice the digits.
 """
 
 from typing import Any, Self

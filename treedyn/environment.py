@@ -1,7 +1,7 @@
 """What a target needs besides the position: neighbor lists, minibatches, a projectile.
 
-The environment `env` is any PyTree. Most of it is plain data. Three kinds of node are looked after, wherever in the tree
-they stand:
+The environment `env` is any PyTree. Most of it is plain data. Three kinds of node are looked after, wherever in the
+tree they stand:
 
 - a `Refreshable` holds for some positions only (a neighbor list): it can say whether it is `valid`, `rebuild` itself
   under jit, and `allocate` itself on the host when it ran out of room;
@@ -214,8 +214,8 @@ def at(env: PyTree, time: jax.Array | None) -> PyTree:
     timed = [x for x in jax.tree.leaves(env, is_leaf=_is_timed) if _is_timed(x)]
     if timed and time is None:
         raise ValueError(
-            f"env: {type(timed[0]).__name__} is a function of time, but the leaves of this dynamics have a dt each and so "
-            "no time in common; give one dt, and scale the masses instead"
+            f"env: {type(timed[0]).__name__} is a function of time, but the leaves of this dynamics have a dt each and "
+            "so no time in common; give one dt, and scale the masses instead"
         )
     return _each(_is_timed, lambda node, time: node.at(time), env, time) if timed else env
 
@@ -349,7 +349,7 @@ def _replaced(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree)
 
 
 def _each(kind: Callable[[Any], bool], f: Callable[..., Any], env: PyTree, *context: PyTree) -> PyTree:
-    """Return `env` with `f(node, *context)` for its nodes of a kind; what members have of their own sees their context."""
+    """Return `env` with `f(node, *context)` for its nodes of a kind; those of members see the context of theirs."""
 
     def one(x: Any) -> Any:
         if is_per_member(x):

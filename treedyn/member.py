@@ -53,8 +53,8 @@ def per_member(values: PyTree) -> PerMember:
     if len(lengths) != 1 or lengths <= {(), (0,)}:
         found = ", ".join(str(n[0]) if n else "none" for n in sorted(lengths)) or "no array"
         raise ValueError(
-            f"values: expected leaves with one first axis for all, the members, got {found}; stack what each member has "
-            "with td.stack([first, second, ...])"
+            f"values: expected leaves with one first axis for all, the members, got {found}; stack what each member "
+            "has with td.stack([first, second, ...])"
         )
     return PerMember(values=values)
 
@@ -110,7 +110,9 @@ def unmarked(value: PyTree) -> PyTree:
 
 def each(value: PyTree, f: Callable[[PyTree], PyTree]) -> PyTree:
     """Return `value` with `f` applied to what its marked nodes hold."""
-    return jax.tree.map(lambda x: x.replace(values=f(x.values)) if is_per_member(x) else x, value, is_leaf=is_per_member)
+    return jax.tree.map(
+        lambda x: x.replace(values=f(x.values)) if is_per_member(x) else x, value, is_leaf=is_per_member
+    )
 
 
 def over_members(f: Callable[..., Any], shared: PyTree, *batched: PyTree) -> Any:
@@ -137,9 +139,9 @@ def over_members(f: Callable[..., Any], shared: PyTree, *batched: PyTree) -> Any
 def member(value: PyTree, k: int) -> PyTree:
     """Return what member `k` sees of a dynamics or an environment: its own values in place of the marked nodes."""
     return jax.tree.map(
-        lambda x: jax.tree.map(lambda leaf: leaf[k] if tree.is_array(leaf) else leaf, x.values)
-        if is_per_member(x)
-        else x,
+        lambda x: (
+            jax.tree.map(lambda leaf: leaf[k] if tree.is_array(leaf) else leaf, x.values) if is_per_member(x) else x
+        ),
         value,
         is_leaf=is_per_member,
     )

@@ -1,8 +1,8 @@
 r"""What a momentum means: the `Metric` contract, the diagonal one that `mass=` stands for, and metrics by prefix tree.
 
 A metric acts on one leaf. It says how fast a momentum moves the position, $v = M^{-1} p$, what kinetic energy it has,
-$K = \frac12 p \cdot M^{-1} p$, how it is distributed in a heat bath, $p \sim N(0, kT M)$, and which elements can move at
-all. Like spaces, metrics compose: `mass={"a": 2.0, "b": my_metric}`.
+$K = \frac12 p \cdot M^{-1} p$, how it is distributed in a heat bath, $p \sim N(0, kT M)$, and which elements can move
+at all. Like spaces, metrics compose: `mass={"a": 2.0, "b": my_metric}`.
 """
 
 from typing import Any
@@ -145,8 +145,8 @@ def of_leaves(mass: PyTree, space: PyTree, step: jax.Array, part: PyTree) -> PyT
         coordinates = metric.mass.shape[max(metric.mass.ndim - space.point_ndim, 0) :]
         if any(n != 1 for n in coordinates):
             raise ValueError(
-                f"mass: expected one number per point of a manifold, of shape {leaf.shape[: leaf.ndim - space.point_ndim]}"
-                f", got shape {metric.mass.shape}"
+                "mass: expected one number per point of a manifold, of shape "
+                f"{leaf.shape[: leaf.ndim - space.point_ndim]}, got shape {metric.mass.shape}"
             )
         return PointMass(masses=metric, space=space)
 

@@ -170,10 +170,10 @@ def check_points(space: PyTree, part: PyTree) -> None:
     Raises:
         ValueError: one is not, or the tree of spaces does not fit.
     """
-    for space, path, leaf in _placed(space, part):
-        if isinstance(space, Manifold):
+    for own, path, leaf in _placed(space, part):
+        if isinstance(own, Manifold):
             try:
-                space.check(leaf)
+                own.check(leaf)
             except ValueError as error:
                 raise ValueError(f"position{path}: {error}") from error
 
@@ -188,12 +188,12 @@ def check_flat(space: PyTree, part: PyTree) -> None:
     Raises:
         ValueError: one is neither flat nor a `Manifold`.
     """
-    for space, path, leaf in _placed(space, part):
-        if not isinstance(space, Manifold) and not space.flat and _is_curved(space, leaf):
+    for own, path, leaf in _placed(space, part):
+        if not isinstance(own, Manifold) and not own.flat and _is_curved(own, leaf):
             raise ValueError(
                 f"space: that of position{path} is not flat: moving by a and then by b is not moving by b and then by "
-                "a, so a momentum does not mean the same everywhere. Derive it from td.Manifold, which says how vectors "
-                "travel; td.sphere() is one"
+                "a, so a momentum does not mean the same everywhere. Derive it from td.Manifold, which says how "
+                "vectors travel; td.sphere() is one"
             )
 
 

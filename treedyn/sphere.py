@@ -4,9 +4,9 @@ A point moves along a great circle. With $\theta = |d|/R$ and the unit vectors $
 
 $$ x' = |x| (n \cos\theta + e \sin\theta), \qquad v' = v + (v \cdot e) [(\cos\theta - 1)\, e - \sin\theta\, n]. $$
 
-A unit quaternion q is a point on the unit sphere in four dimensions, and turns by twice the angle that it moves on it, so
-rotations are that sphere with R = 2: lengths are then angles of rotation, velocities angular velocities, forces torques,
-momenta angular momenta, and masses moments of inertia.
+A unit quaternion q is a point on the unit sphere in four dimensions, and turns by twice the angle that it moves on it,
+so rotations are that sphere with R = 2: lengths are then angles of rotation, velocities angular velocities, forces
+torques, momenta angular momenta, and masses moments of inertia.
 """
 
 from typing import Any, ClassVar
@@ -106,8 +106,8 @@ class Sphere(Manifold):
 def sphere(radius: Any = 1.0) -> Sphere:
     """Return the surface of a sphere: a circle for `d = 2`, in any dimension.
 
-    Positions are `[..., d]`, at the distance `radius` from the origin; momenta and forces are tangent vectors in the same
-    coordinates, and every point has d - 1 degrees of freedom.
+    Positions are `[..., d]`, at the distance `radius` from the origin; momenta and forces are tangent vectors in the
+    same coordinates, and every point has d - 1 degrees of freedom.
 
     Args:
         radius: its radius, positive; length units.
@@ -132,8 +132,8 @@ def rotations() -> Sphere:
     r"""Return the space of rotations in three dimensions, as unit quaternions `[..., 4]`.
 
     A displacement has the length of the angle of rotation, so masses are moments of inertia (one per body: a spherical
-    top), and the angular momentum in the laboratory is the vector part of $p \bar q$. As q and -q are the same rotation,
-    an energy has to be the same for both.
+    top), and the angular momentum in the laboratory is the vector part of $p \bar q$. As q and -q are the same
+    rotation, an energy has to be the same for both.
 
     Returns:
         A space.

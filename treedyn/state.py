@@ -30,8 +30,8 @@ class State(Struct):
         key: the random key given at `init`; it never changes, noise is a function of it, `slot` and `step`.
         slot: place of the state in an ensemble, int32; `None` outside of one.
         step: how many steps were taken, int32.
-        clock: the time of the position, in twice the precision of its dtype; read `time` instead. `None` where the leaves
-            have a dt each, and so no time in common.
+        clock: the time of the position, in twice the precision of its dtype; read `time` instead. `None` where the
+            leaves have a dt each, and so no time in common.
         status: the status word (see `Status`); bits are only ever set.
         memory: what the operators of the method have to remember, by name.
         info: what the method reports of its last step.

@@ -104,7 +104,7 @@ class SimulationError(RuntimeError):
         self.records = records
         self.step = step
         self.reduced = reduced
-        self.members = {int(k): bits for k, bits in (members or {}).items()}
+        self.members = dict(members or {})
         what = f"run stopped after step {step}"
         if self.members:
             numbers = ", ".join(map(str, list(self.members)[:8])) + (", ..." if len(self.members) > 8 else "")

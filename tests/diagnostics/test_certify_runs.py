@@ -34,7 +34,9 @@ def three(splitting="BAOAB", kT=1.5):
     dynamics = td.langevin(
         coupled, dt=0.4, kT=kT, gamma={"a": 0.5, "b": 2.0}, mass={"a": 1.0, "b": 4.0}, splitting=splitting
     )
-    return dynamics, dynamics.init(KEY, {"a": jnp.array([1.0, -1.0]), "b": jnp.array(2.0)}, momentum={"a": jnp.ones(2), "b": jnp.array(0.0)})
+    return dynamics, dynamics.init(
+        KEY, {"a": jnp.array([1.0, -1.0]), "b": jnp.array(2.0)}, momentum={"a": jnp.ones(2), "b": jnp.array(0.0)}
+    )
 
 
 def rows(matrix):

@@ -166,7 +166,6 @@ def test_whatever_is_copied_into_a_slot_has_the_noise_of_that_slot():
     dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, 0.1, 1.0)
     many = td.ensemble(dynamics, 4)
     state = many.init(KEY, td.per_member(jnp.arange(8.0).reshape(4, 2)))
-    own = noises(many, state)
     for order in ([1, 1, 3, 3], [3, 2, 1, 0], [2, 2, 2, 2]):
         gathered = jax.tree.map(lambda x, order=order: x[jnp.array(order)], state)
         drawn = noises(many, gathered)

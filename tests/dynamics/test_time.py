@@ -105,7 +105,9 @@ def order(make, gamma, target, environment, go):
     return np.polyfit(np.log(STEPS), -np.log(errors), 1)[0]
 
 
-@pytest.mark.parametrize("method", [m if m in ("verlet", "ABOBA", "yoshida") else pytest.param(m, marks=pytest.mark.slow) for m in METHODS])
+@pytest.mark.parametrize(
+    "method", [m if m in ("verlet", "ABOBA", "yoshida") else pytest.param(m, marks=pytest.mark.slow) for m in METHODS]
+)
 def test_a_function_of_time_keeps_the_order_of_every_method(method):
     make, gamma = METHODS[method]
     found = order(make, gamma, timed, lambda dt: Timed(frequency=jnp.asarray(2.0)), by_trajectory)
@@ -113,10 +115,13 @@ def test_a_function_of_time_keeps_the_order_of_every_method(method):
 
 
 @pytest.mark.parametrize("go", [by_run, by_trajectory, by_hand])
-@pytest.mark.parametrize("target, environment", [
-    (timed, lambda dt: Timed(frequency=jnp.asarray(2.0))),
-    (advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0))),
-])
+@pytest.mark.parametrize(
+    "target, environment",
+    [
+        (timed, lambda dt: Timed(frequency=jnp.asarray(2.0))),
+        (advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0))),
+    ],
+)
 def test_a_drive_keeps_order_two_in_every_kind_of_loop(go, target, environment):
     np.testing.assert_allclose(order(*METHODS["verlet"], target, environment, go), 2, atol=0.1)
 
@@ -124,13 +129,17 @@ def test_a_drive_keeps_order_two_in_every_kind_of_loop(go, target, environment):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [m for m in METHODS if m not in ("yoshida", "ABOBA", "OABAO")])
 def test_what_moves_on_once_a_step_keeps_order_two_where_forces_belong_to_the_ends_of_steps(method):
-    found = order(*METHODS[method], advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0)), by_trajectory)
+    found = order(
+        *METHODS[method], advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0)), by_trajectory
+    )
     np.testing.assert_allclose(found, 2, atol=0.1)
 
 
 def test_forces_within_a_step_need_a_function_of_time():
     # so that the test of orders is known to be able to fail
-    found = order(*METHODS["ABOBA"], advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0)), by_trajectory)
+    found = order(
+        *METHODS["ABOBA"], advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0)), by_trajectory
+    )
     np.testing.assert_allclose(found, 1, atol=0.2)
 
 
@@ -224,7 +233,8 @@ def test_a_box_that_shrinks_does_work_on_what_interacts_at_order_two():
         state = dynamics.init(KEY, start, Box(), momentum=jnp.array([1.0, -0.5, 0.2]))
         return td.trajectory(dynamics, state, Box(), steps=steps).state
 
-    # the same in fractions of the box, s = x/L and p_s = L p: H = p_s^2/2L^2 + U(s), integrated by an independent program
+    # the same in fractions of the box, s = x/L and p_s = L p: H = p_s^2/2L^2 + U(s), integrated by an independent
+    # program
     def motion(t, z):
         s, p = np.split(z, 2)
         return np.append(p / float(Box().at(t)) ** 2, 2 * np.pi * np.sin(2 * np.pi * s))
@@ -234,9 +244,7 @@ def test_a_box_that_shrinks_does_work_on_what_interacts_at_order_two():
         motion, (0, END), np.append(start / before, np.array([1.0, -0.5, 0.2]) * before), rtol=1e-12, atol=1e-12
     ).y[:, -1]
     right = np.append(z[:3] * after, z[3:] / after)
-    errors = [
-        np.linalg.norm(np.append(state.position, state.momentum) - right) for state in map(end, (100, 200, 400))
-    ]
+    errors = [np.linalg.norm(np.append(state.position, state.momentum) - right) for state in map(end, (100, 200, 400))]
     np.testing.assert_allclose(np.polyfit(np.log([100, 200, 400]), -np.log(errors), 1)[0], 2, atol=0.1)
 
 

@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -35,7 +34,10 @@ def system(members=64, bad=(17,)):
 OPTIONS = {
     "every": 5,
     "record": lambda s: s.position,
-    "reduce": {"each": td.stream.mean(lambda s: s.position), "all": td.stream.pooled(td.stream.mean(lambda s: s.energy))},
+    "reduce": {
+        "each": td.stream.mean(lambda s: s.position),
+        "all": td.stream.pooled(td.stream.mean(lambda s: s.energy)),
+    },
 }
 
 
@@ -119,7 +121,8 @@ if len(jax.devices()) > 1:
     assert len(state.position["a"].sharding.device_set) == 4
 print("ready", flush=True)
 options = {} if folder == "-" else dict(checkpoint=folder, checkpoint_every=5)
-out = td.run(many, state, steps=steps, every=3, record=lambda s: s.position["b"][0], until=lambda s: jnp.all(s.position["a"] < -0.5), **options)
+until = lambda s: jnp.all(s.position["a"] < -0.5)
+out = td.run(many, state, steps=steps, every=3, record=lambda s: s.position["b"][0], until=until, **options)
 numbers = [out.state.position["a"], out.state.momentum["b"], out.records, out.finished]
 import hashlib
 print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in numbers)).hexdigest(), int(out.finished.sum()))

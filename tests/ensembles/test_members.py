@@ -1,4 +1,4 @@
-"""A member of an ensemble is as if it were alone: its steps, its noise, its lists, what is recorded and reduced of it."""
+"""A member of an ensemble is as if it were alone: steps, noise, lists, and what is recorded and reduced of it."""
 
 import jax
 import jax.numpy as jnp
@@ -171,7 +171,11 @@ def test_reducers_see_every_member_and_are_merged_where_that_is_asked_for():
     many = td.ensemble(td.langevin(harmonic, 0.2, 1.0, 1.0), 6)
     x = lambda s: s.position[0]  # noqa: E731
     variance = td.stream.variance(x)
-    reduce = {"each": variance, "all": td.stream.pooled(variance), "joint": td.stream.mean(td.jointly(lambda s: jnp.max(s.position)))}
+    reduce = {
+        "each": variance,
+        "all": td.stream.pooled(variance),
+        "joint": td.stream.mean(td.jointly(lambda s: jnp.max(s.position))),
+    }
     out = td.run(many, many.init(KEY, jnp.ones(2)), steps=50, record=lambda s: s.position, reduce=reduce)
     series = np.asarray(out.records)[:, :, 0]
     np.testing.assert_allclose(out.reduced["each"].variance, np.var(series, axis=0, ddof=1), rtol=1e-12)
@@ -254,16 +258,34 @@ LANGEVIN = td.langevin(harmonic, 0.1, 1.0, 1.0)
         (lambda: td.ensemble([LANGEVIN, td.nve(harmonic, 0.1)]), "dynamics: all members need the same functions"),
         (lambda: td.ensemble([td.nve(lambda x: x, 0.1), td.nve(lambda x: x, 0.1)]), "defined in a loop is another"),
         (lambda: td.ensemble(td.ensemble(LANGEVIN, 2), 2), "dynamics: expected that of one member"),
-        (lambda: td.ensemble(LANGEVIN, 2).init(KEY, td.per_member(jnp.ones((3, 2)))), "position: expected values for 2 members"),
-        (lambda: td.ensemble(LANGEVIN, 2).init(KEY, td.per_member(jnp.full((2, 2), jnp.nan))), "NaN or infinite elements out of 4"),
-        (lambda: td.ensemble(td.nve(energy, 0.1), 2).init(KEY, start_position(), near_list(start_position())), "env: a Near holds for the positions of one member"),
+        (
+            lambda: td.ensemble(LANGEVIN, 2).init(KEY, td.per_member(jnp.ones((3, 2)))),
+            "position: expected values for 2 members",
+        ),
+        (
+            lambda: td.ensemble(LANGEVIN, 2).init(KEY, td.per_member(jnp.full((2, 2), jnp.nan))),
+            "NaN or infinite elements out of 4",
+        ),
+        (
+            lambda: td.ensemble(td.nve(energy, 0.1), 2).init(KEY, start_position(), near_list(start_position())),
+            "env: a Near holds for the positions of one member",
+        ),
         (lambda: td.per_member(1.0), "values: expected leaves with one first axis"),
         (lambda: td.per_member({"a": jnp.ones(2), "b": jnp.ones(3)}), "values: expected leaves with one first axis"),
         (lambda: td.stack([jnp.ones(2), jnp.ones(3)]), "trees: all members need the same structure"),
         (lambda: td.stack([]), "trees: expected a list"),
-        (lambda: td.run(td.ensemble(LANGEVIN, 2), LANGEVIN.init(KEY, jnp.ones(2)), steps=1), "state: expected the states of 2 members"),
-        (lambda: td.run(LANGEVIN, td.ensemble(LANGEVIN, 2).init(KEY, jnp.ones(2)), steps=1), "state: expected the state of one system"),
-        (lambda: td.ensemble(LANGEVIN, 2).step(LANGEVIN.init(KEY, jnp.ones(2))), r"state: expected the states of 2 members.*adopt"),
+        (
+            lambda: td.run(td.ensemble(LANGEVIN, 2), LANGEVIN.init(KEY, jnp.ones(2)), steps=1),
+            "state: expected the states of 2 members",
+        ),
+        (
+            lambda: td.run(LANGEVIN, td.ensemble(LANGEVIN, 2).init(KEY, jnp.ones(2)), steps=1),
+            "state: expected the state of one system",
+        ),
+        (
+            lambda: td.ensemble(LANGEVIN, 2).step(LANGEVIN.init(KEY, jnp.ones(2))),
+            r"state: expected the states of 2 members.*adopt",
+        ),
         (lambda: td.ensemble(LANGEVIN, 2).member(2), "k: expected an integer below 2"),
     ],
 )

@@ -68,8 +68,8 @@ def certify(
     no Monte Carlo, and no second implementation that could be right where the first is wrong. Compare $C$ with
     $kT\,(\nabla^2 U)^{-1}$ and $m\,kT$ for the error at a finite time step.
 
-    That the noise has zero mean, unit variance and no correlations, within a step and from one to the next, is checked on
-    4096 draws. In single precision the result is as good as the Jacobians.
+    That the noise has zero mean, unit variance and no correlations, within a step and from one to the next, is checked
+    on 4096 draws. In single precision the result is as good as the Jacobians.
 
     Args:
         dynamics: a Langevin or Brownian dynamics, or any other that is linear on a quadratic target.

@@ -10,8 +10,8 @@ and so lives a step longer. Whether it is rebuilt follows from the step alone, s
 into chunks.
 
 The members of an ensemble step together, and their lists are rebuilt together. What is a scalar for one system is an
-array over the members: the status words, and whether a member goes on. One that failed, or for which `until` held, stands
-still.
+array over the members: the status words, and whether a member goes on. One that failed, or for which `until` held,
+stands still.
 """
 
 from collections.abc import Callable

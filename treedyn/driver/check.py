@@ -55,9 +55,9 @@ def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until:
         )
     if jnp.shape(state.status) != shape or (shape and state.slot is None):
         raise ValueError(
-            f"state: expected {f'the states of {shape[0]} members' if shape else 'the state of one system'}, got a status "
-            f"of shape {jnp.shape(state.status)}; td.ensemble(dynamics, members) is a dynamics of many, and its init and "
-            "adopt make their states"
+            f"state: expected {f'the states of {shape[0]} members' if shape else 'the state of one system'}, got a "
+            f"status of shape {jnp.shape(state.status)}; td.ensemble(dynamics, members) is a dynamics of many, and its "
+            "init and adopt make their states"
         )
     first = int(np.max(state.step))
     if first + steps >= 2**31:
@@ -72,7 +72,9 @@ def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until:
     observing("until", until)
     found = jax.eval_shape(lambda s, e: _boolean(dynamics.observe(until, s, e)), state, tree.traceable(env))
     if found.shape not in {shape, ()}:
-        raise ValueError(f"until: expected one boolean for every member, got shape {found.shape}; reduce it, as with .all()")
+        raise ValueError(
+            f"until: expected one boolean for every member, got shape {found.shape}; reduce it, as with .all()"
+        )
 
 
 def _boolean(found: Any) -> Any:

@@ -67,7 +67,12 @@ class Host:
         until: Any,
         outputs: Outputs,
     ) -> None:
-        self.dynamics, self.state, self.env, self.ahead = dynamics, state, tree.traceable(env), (state.boxed, state.time)
+        self.dynamics, self.state, self.env, self.ahead = (
+            dynamics,
+            state,
+            tree.traceable(env),
+            (state.boxed, state.time),
+        )
         self.memory, self.reduce, self.every, self.until = memory, reduce, every, until
         self.outputs, self.origin = outputs, int(np.max(state.step))
         self.recorders = [*([] if memory is None else [memory]), *outputs.recorders]
@@ -93,9 +98,7 @@ class Host:
         self.outputs.begin(self.origin)
         if _word(self.state.status) & (Status.STALE | Status.OVERFLOW) and self.origin == 0:
             self.env = environment.allocate(self.env, self.state.position, self.state.time)
-            self.state = self.dynamics.evaluate(
-                self.state.replace(status=jnp.zeros_like(self.state.status)), self.env
-            )
+            self.state = self.dynamics.evaluate(self.state.replace(status=jnp.zeros_like(self.state.status)), self.env)
         self.failed = np.array(self.state.status)
         self.check()
 
@@ -113,7 +116,7 @@ class Host:
         self._deliver(before)
         self._time(time.perf_counter() - began, self.taken - before)
         if np.any(progress.trouble):
-            self._repair(progress.trouble)
+            self._repair(np.asarray(progress.trouble))
         self.check()
         self._tune(steps - self.taken)
         return self.taken - before
@@ -163,9 +166,7 @@ class Host:
             return progress
         assert isinstance(self.dynamics, Ensemble)
         before = self.moment
-        some, progress = self._loop(
-            self.dynamics.some(members), narrow.take(before, members, self.reduce), todo
-        )
+        some, progress = self._loop(self.dynamics.some(members), narrow.take(before, members, self.reduce), todo)
         self.moment = narrow.put(before, members, some, self.reduce)
         whole = np.zeros_like(before.failed)
         whole[members] = progress.trouble
@@ -196,9 +197,7 @@ class Host:
             for recorder, buffer in zip(self.recorders, buffers, strict=True):
                 recorder.buffer = buffer
         ahead, progress = progress.ahead, jax.device_get(progress.replace(ahead=None))
-        after = Moment(
-            state=state, env=env, ahead=ahead, sums=sums, failed=progress.failed, finished=progress.finished
-        )
+        after = Moment(state=state, env=env, ahead=ahead, sums=sums, failed=progress.failed, finished=progress.finished)
         return after, progress
 
     def _deliver(self, before: int) -> None:
@@ -283,7 +282,8 @@ class Host:
 
     def error(self) -> SimulationError:
         """Return the error that ends the run, with everything that is good attached."""
-        members = {k: Status(int(self.failed[k])) for k in np.flatnonzero(self.failed)} if self.failed.ndim else {}
+        failed = np.flatnonzero(self.failed).tolist() if self.failed.ndim else []
+        members = {k: Status(int(self.failed[k])) for k in failed}
         return SimulationError(
             _word(self.failed), self.state, tree.unbox(self.env), self.records(), self.taken, self.reduced(), members
         )

@@ -58,9 +58,7 @@ def put(moment: Moment, members: np.ndarray, some: Moment, reduce: PyTree) -> Mo
         state=member.put(moment.state, members, some.state),
         env=member.each(some.env, widened),
         ahead=member.put(moment.ahead, members, some.ahead),
-        sums=reduction.of_members(
-            reduce, moment.sums, lambda sums, new: member.put(sums, members, new), some.sums
-        ),
+        sums=reduction.of_members(reduce, moment.sums, lambda sums, new: member.put(sums, members, new), some.sums),
         failed=whole[0],
         finished=whole[1],
     )

@@ -7,7 +7,6 @@ observable is `td.jointly(...)` sees all members at once and has one carry.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from treedyn import stream, tree
 from treedyn.dynamics.dynamics import Dynamics, seen

@@ -19,7 +19,8 @@ class Ensemble(Dynamics):
     """Step many members at once, each as if it were alone.
 
     All leaves of its states have one more axis in front, the members. A member has its own step counter, time, status
-    word and noise. Noise belongs to the slot: whatever state is copied into one, it goes on with the noise of that slot.
+    word and noise. Noise belongs to the slot: whatever state is copied into one, it goes on with the noise of that
+    slot.
 
     Attributes:
         inner: the dynamics of one member; what differs from member to member is marked.
@@ -113,8 +114,12 @@ class Ensemble(Dynamics):
 
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return the states with force, energy and aux of their positions."""
-        shared = tree.traceable((self.inner, env))
-        return over_members(lambda shared, s: _evaluated(*tree.unbox(shared), s), shared, state)
+
+        def one(shared: PyTree, state: State) -> State:
+            inner, env = tree.unbox(shared)
+            return inner.evaluate(state, env)
+
+        return over_members(one, tree.traceable((self.inner, env)), state)
 
     def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
         """Return where one more step would lead every member."""
@@ -166,7 +171,7 @@ class Ensemble(Dynamics):
         for node in marked(value):
             if node.members != self.members:
                 raise ValueError(
-                    f"{name}: expected values for {self.members} members, got them for {node.members}; give each member one"
+                    f"{name}: expected values for {self.members} members, got them for {node.members}; give one to each"
                 )
 
     def _check_state(self, state: Any) -> None:
@@ -272,8 +277,8 @@ def _common(dynamics: Any) -> Dynamics:
         if structure != structures[0]:
             raise ValueError(
                 f"dynamics: all members need the same functions and operators, and may differ in numbers only; that of "
-                f"member {k} is\n    {structure}\nand that of member 0\n    {structures[0]}\nA function that is defined "
-                "in a loop is another one each time: define it once, with what differs as fields of a td.Struct"
+                f"member {k} is\n    {structure}\nand that of member 0\n    {structures[0]}\nA function that is "
+                "defined in a loop is another one each time: define it once, with what differs as fields of a td.Struct"
             )
     columns = zip(*map(jax.tree.leaves, boxed), strict=True)
     return tree.unbox(jax.tree.unflatten(structures[0], [_column(list(column)) for column in columns]))
@@ -283,14 +288,10 @@ def _column(values: list[Any]) -> Any:
     first = values[0]
     if all(value is first for value in values):
         return first
-    known = [tree.known(value) for value in values]
-    if all(x is not None and x.dtype == known[0].dtype and np.array_equal(x, known[0]) for x in known):
+    known = [x for value in values if (x := tree.known(value)) is not None]
+    if len(known) == len(values) and all(x.dtype == known[0].dtype and np.array_equal(x, known[0]) for x in known):
         return first
     return stack(values)
-
-
-def _evaluated(inner: Dynamics, env: PyTree, state: State) -> State:
-    return inner.evaluate(state, env)
 
 
 __all__ = ["Ensemble", "ensemble", "jointly"]

@@ -21,8 +21,8 @@ class Conjugate(Struct):
     Attributes:
         force: the force at the last position; zero at first.
         direction: the last direction.
-        gain: part of the last direction that was taken, times the force along it: what the energy went down by, to first
-            order.
+        gain: part of the last direction that was taken, times the force along it: what the energy went down by, to
+            first order.
     """
 
     force: PyTree

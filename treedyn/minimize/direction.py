@@ -89,8 +89,8 @@ def check_direction(direction: Any) -> Direction:
     """
     if not isinstance(direction, Direction):
         raise ValueError(
-            f"direction: expected one of treedyn.minimize, like Fire(dt=0.1), got {direction!r}; an optax transformation "
-            "goes through td.from_optax"
+            f"direction: expected one of treedyn.minimize, like Fire(dt=0.1), got {direction!r}; an optax "
+            "transformation goes through td.from_optax"
         )
     return direction
 

@@ -20,8 +20,8 @@ from treedyn.tree import PyTree
 class Minimizer(Targeted):
     """Move downhill, through the same `init` and `step` as every dynamics.
 
-    All is done in displacements from where the state is: a direction sees forces with respect to them, a line search the
-    energy E(shift(x, d)). So a minimizer takes the same path in whatever coordinates positions are stored.
+    All is done in displacements from where the state is: a direction sees forces with respect to them, a line search
+    the energy E(shift(x, d)). So a minimizer takes the same path in whatever coordinates positions are stored.
 
     Attributes:
         direction: which way to go.
@@ -100,7 +100,7 @@ class Minimizer(Targeted):
 
         return Line(start=state, way=way, at=at, slope=slope)
 
-    def _energy(self, state: State, env: PyTree, way: PyTree) -> jax.Array:
+    def _energy(self, state: State, env: PyTree, way: PyTree) -> Any:
         """Return the energy at a displacement; differentiable, with a list that holds there."""
         now = environment.at(env, state.time)
         target = target_of.resolve(self.target, state.boxed, now)
@@ -118,7 +118,8 @@ def minimizer(
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
         direction: which way to go: `Steepest`, `Fire`, `ConjugateGradient`, `LBFGS` of `treedyn.minimize`, or your own.
-        length: how far: `Whole`, `Limited`, `Armijo`, `StrongWolfe`, or your own; by default all that the direction proposes.
+        length: how far: `Whole`, `Limited`, `Armijo`, `StrongWolfe`, or your own; by default all that the direction
+            proposes.
         space: a space, or a prefix tree of spaces.
 
     Returns:

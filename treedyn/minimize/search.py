@@ -2,11 +2,13 @@ r"""Line searches: a length that lowers the energy enough, and one at which the 
 
 With $\varphi(a) = E(\mathrm{shift}(x, a d))$, a length satisfies the condition of Armijo where
 $\varphi(a) \le \varphi(0) + c_1 a \varphi'(0)$, and the strong conditions of Wolfe where also
-$|\varphi'(a)| \le c_2 |\varphi'(0)|$. Near a minimum, energies differ by less than their rounding while forces are still
-known well; there the first condition is replaced by $\varphi'(a) \le (2 c_1 - 1) \varphi'(0)$, as Hager and Zhang do.
+$|\varphi'(a)| \le c_2 |\varphi'(0)|$. Near a minimum, energies differ by less than their rounding while forces are
+still known well; there the first condition is replaced by $\varphi'(a) \le (2 c_1 - 1) \varphi'(0)$, as Hager and Zhang
+do.
 
-The search keeps two ends: at the lower one the energy is low enough and falls, at the upper one it is too high or rises. A
-length in between, from the cubic through both or by bisection where one of them is not finite, replaces one of the ends.
+The search keeps two ends: at the lower one the energy is low enough and falls, at the upper one it is too high or
+rises. A length in between, from the cubic through both or by bisection where one of them is not finite, replaces one of
+the ends.
 """
 
 from typing import ClassVar
@@ -15,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import check, schedule, tree
-from treedyn.minimize.length import Descent, Length, Line, within
+from treedyn.minimize.length import Descent, Length, Line
 from treedyn.state import State
 from treedyn.struct import Struct, static
 
@@ -126,19 +128,19 @@ class _Search(Struct):
 def search(
     line: Line, max_step: jax.Array | float, decrease: jax.Array | float, curvature: jax.Array | float | None, most: int
 ) -> tuple[State, Descent]:
-    """Return a state along a line that satisfies the condition of Armijo, and those of Wolfe where `curvature` is given.
+    """Return a state along a line that satisfies the condition of Armijo, or those of Wolfe for a `curvature`.
 
     Raises:
         ValueError: the target is a force, so there are no energies to compare.
     """
-    if line.start.energy is None:
+    longest, start = tree.max_abs(line.way), line.start
+    if start.energy is None:
         raise ValueError("target: a line search compares energies, but the target is a force; use td.from_energy")
-    longest = tree.max_abs(line.way)
-    start = line.start
     slope = line.slope(start, jnp.zeros_like(longest))
     kind = tree.widest(start.energy.dtype, slope.dtype)
     zero = _End(length=jnp.zeros((), kind), energy=start.energy.astype(kind), slope=slope.astype(kind))
-    c1, c2 = (None if c is None else jnp.asarray(c).astype(kind) for c in (decrease, curvature))
+    c1 = jnp.asarray(decrease).astype(kind)
+    c2 = jnp.asarray(0.0 if curvature is None else curvature).astype(kind)
     noise = _ROUNDING * jnp.finfo(start.energy.dtype).eps * jnp.abs(zero.energy)
     moves = longest > 0
     furthest = jnp.asarray(max_step).astype(kind) / jnp.where(moves, longest, 1).astype(kind)
@@ -150,13 +152,14 @@ def search(
     def one(carry: _Search) -> _Search:
         a = carry.trial
         state = line.at(a.astype(longest.dtype))
-        here = _End(length=a, energy=state.energy.astype(kind), slope=line.slope(state, a).astype(kind))
+        energy = jnp.asarray(state.energy).astype(kind)
+        here = _End(length=a, energy=energy, slope=line.slope(state, a).astype(kind))
         finite = jnp.isfinite(here.energy) & jnp.isfinite(here.slope)
         lower = here.energy <= zero.energy + c1 * a * zero.slope
         level = (here.energy <= zero.energy + noise) & (here.slope <= (2 * c1 - 1) * zero.slope)
         low_enough = finite & (lower | level)
         end_of_line = (a >= furthest) & (here.slope <= 0)
-        flat = end_of_line | (True if c2 is None else jnp.abs(here.slope) <= -c2 * zero.slope)
+        flat = end_of_line | (curvature is None) | (jnp.abs(here.slope) <= -c2 * zero.slope)
         found = low_enough & flat
         falls = low_enough & (here.slope < 0)
         low = tree.where(falls, here, carry.low)

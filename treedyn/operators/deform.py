@@ -43,10 +43,10 @@ class Deform(Operator):
 def deform(length: Callable[[jax.Array], Any]) -> Deform:
     """Return the operator S, the exact flow of a box whose sides are a given function of time.
 
-    Placed once in the middle of a symmetric sequence, as in B A S A B, it does the work of the box on what is inside, to
-    second order in dt. The time of the position is that of the drifts around it, so S acts around its middle. Positions
-    are real coordinates that are not wrapped (`td.euclidean()`); an energy reads the box from a `Timed` part of the
-    environment.
+    Placed once in the middle of a symmetric sequence, as in B A S A B, it does the work of the box on what is inside,
+    to second order in dt. The time of the position is that of the drifts around it, so S acts around its middle.
+    Positions are real coordinates that are not wrapped (`td.euclidean()`); an energy reads the box from a `Timed` part
+    of the environment.
 
     Args:
         length: `length(time)`, positive: a number, `[d]` for sides that change apart, or a prefix tree of those.

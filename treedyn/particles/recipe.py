@@ -4,14 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from treedyn import check, tree
+from treedyn import check
 from treedyn.particles.neighbors import NeighborList, Recipe, make_batch, make_list
 from treedyn.particles.space import free
 from treedyn.space import Euclidean, Space, as_space
-from treedyn.status import Status
 from treedyn.tree import PyTree
 
 _MOST_TOLERANCE = 0.1  # with fewer pairs forces are another model's

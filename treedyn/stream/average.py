@@ -1,8 +1,8 @@
 r"""A running mean that does not stand still.
 
 The mean of n values follows from that of n - 1 by $m \leftarrow m + (x - m)/n$. In float32, for values near 10^4, the
-step is smaller than the spacing of numbers after a thousand observations, and the mean stops moving. So it is a compensated
-sum.
+step is smaller than the spacing of numbers after a thousand observations, and the mean stops moving. So it is a
+compensated sum.
 """
 
 from typing import Any, Self

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +101,7 @@ def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, step
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
 
 
-def log_volume(dynamics: Dynamics, state: State, env: PyTree = None) -> float:
+def log_volume(dynamics: Targeted, state: State, env: PyTree = None) -> float:
     """Return the logarithm of the factor by which one step changes volume in phase space, log |det J|.
 
     J is the Jacobian of the step with respect to positions, momenta and what the operators remember, its noise being
