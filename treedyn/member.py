@@ -83,8 +83,8 @@ def stack(trees: Sequence[PyTree]) -> PerMember:
     for k, one in enumerate(boxed):
         if _form(one) != _form(boxed[0]):
             raise ValueError(
-                f"trees: all members need the same structure, shapes and dtypes; that of member {k} is\n    "
-                f"{_form(one)}\nand that of member 0\n    {_form(boxed[0])}"
+                f"trees: expected the same structure, shapes and dtypes for all members, got for member {k}\n    "
+                f"{_form(one)}\nand for member 0\n    {_form(boxed[0])}"
             )
     return PerMember(values=tree.unbox(jax.tree.map(lambda *leaves: jnp.stack(leaves), *boxed)))
 

@@ -82,13 +82,13 @@ def numbers(
     return jax.tree.map(convert, value, is_leaf=lambda x: is_schedule(x) or is_bare_function(x))
 
 
-def number(value: Any, name: str, *, positive: bool = False, nonnegative: bool = False) -> Any:
+def number(value: Any, name: str, *, positive: bool = False, nonnegative: bool = False, finite: bool = False) -> Any:
     """Check and return one constant.
 
     Raises:
         ValueError: it is no number, has the wrong sign, or is a schedule, an array or a tree.
     """
-    one = numbers(value, name, positive=positive, nonnegative=nonnegative)
+    one = numbers(value, name, positive=positive, nonnegative=nonnegative, finite=finite)
     if not jax.tree_util.all_leaves([one]) or jnp.ndim(one):
         raise ValueError(f"{name}: expected one number, the same for all leaves and steps, got {value!r}")
     return one

@@ -36,11 +36,13 @@ ADVICE = re.compile(
     re.IGNORECASE,
 )
 MODULES = (
-    *("treedyn", "treedyn.stream", "treedyn.operators", "treedyn.tree", "treedyn.environment", "treedyn.files"),
+    *("treedyn", "treedyn.stream", "treedyn.operators", "treedyn.minimize", "treedyn.tree", "treedyn.environment"),
+    "treedyn.files",
     *("treedyn.view", "treedyn.particles", "treedyn.particles.files", "treedyn.particles.ase", "treedyn.testing"),
 )
 EXEMPT = {
-    "takes no argument": "treedyn.euclidean treedyn.operators.kick treedyn.particles.free",
+    "takes no argument": "treedyn.euclidean treedyn.rotations treedyn.operators.kick treedyn.particles.free",
+    "a pure function of carries that a run made": "treedyn.stream.pool",
     "declares a field of a class, with any default": "treedyn.function treedyn.static",
     "arithmetic on numbers, called for every pair": """treedyn.particles.arithmetic_mean treedyn.particles.reciprocal
         treedyn.particles.geometric_mean""",
@@ -48,7 +50,8 @@ EXEMPT = {
         treedyn.tree.traceable treedyn.tree.boxed treedyn.environment.plain treedyn.environment.either
         treedyn.tree.is_moving treedyn.tree.describe treedyn.tree.paths treedyn.tree.known treedyn.tree.moving
         treedyn.environment.refreshable treedyn.environment.valid treedyn.environment.status
-        treedyn.environment.update treedyn.environment.rebuild
+        treedyn.environment.update treedyn.environment.rebuild treedyn.environment.refresh treedyn.environment.at
+        treedyn.environment.member
         treedyn.environment.allocate treedyn.environment.tuned treedyn.environment.advance treedyn.environment.advancing
         treedyn.environment.for_all""",
     "arithmetic inside of compiled steps, on trees that were looked at where they came in": """treedyn.tree.strong

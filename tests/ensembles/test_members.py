@@ -272,7 +272,7 @@ LANGEVIN = td.langevin(harmonic, 0.1, 1.0, 1.0)
         ),
         (lambda: td.per_member(1.0), "values: expected leaves with one first axis"),
         (lambda: td.per_member({"a": jnp.ones(2), "b": jnp.ones(3)}), "values: expected leaves with one first axis"),
-        (lambda: td.stack([jnp.ones(2), jnp.ones(3)]), "trees: all members need the same structure"),
+        (lambda: td.stack([jnp.ones(2), jnp.ones(3)]), "trees: expected the same structure"),
         (lambda: td.stack([]), "trees: expected a list"),
         (
             lambda: td.run(td.ensemble(LANGEVIN, 2), LANGEVIN.init(KEY, jnp.ones(2)), steps=1),

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from treedyn import check, tree
+from treedyn import check, schedule, tree
 from treedyn.dynamics.nve import nve
 from treedyn.operators.operator import kinetic
 from treedyn.operators.remove_drift import remove_drift
@@ -79,6 +79,7 @@ def thermal_momentum(
         >>> round(float(jnp.sum(p**2)), 4)
         60.0
     """
+    kT = schedule.numbers(kT, "kT", nonnegative=True)
     resting = nve(from_energy(_nothing), 1.0, mass=mass, space=EUCLIDEAN if space is None else space)
     state = resting.init(key, position, kT=kT)
     spaces = jax.tree.leaves(resting.space, is_leaf=is_space)

@@ -12,6 +12,7 @@ from treedyn import space as space_of
 from treedyn.dynamics.dynamics import Dynamics, Targeted, check_key, check_position, seen
 from treedyn.member import each, is_per_member, marked, member, over_members, stack, unmarked
 from treedyn.state import State
+from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -218,7 +219,7 @@ def jointly(function: Callable[..., Any]) -> Joint:
         >>> td.run(chains, state, steps=20, every=10, record=spread).records.shape
         (2, 3)
     """
-    return Joint(check.function("function", function, "state or (state, env)", 1) if callable(function) else function)
+    return Joint(observing("function", function))
 
 
 def is_joint(function: Any) -> bool:

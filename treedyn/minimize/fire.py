@@ -63,7 +63,7 @@ class Fire(Direction):
 
     def __post_init__(self) -> None:
         """Check the numbers, and set those that follow from dt."""
-        dt = schedule.number(self.dt, "dt", positive=True)
+        dt = schedule.number(self.dt, "dt", positive=True, finite=True)
         checked = {
             "dt": dt,
             "dt_max": schedule.number(10 * dt if self.dt_max is None else self.dt_max, "dt_max", positive=True),

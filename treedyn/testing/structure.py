@@ -96,6 +96,7 @@ def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, step
         True
     """
     check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.nve(...)")
+    check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     count = jnp.int32(check.integer("steps", steps, 0, 2**31))
     end = dynamics.reverse(_steps(dynamics, dynamics.reverse(_steps(dynamics, state, env, count)), env, count))
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
@@ -124,6 +125,7 @@ def log_volume(dynamics: Targeted, state: State, env: PyTree = None) -> float:
         True
     """
     check.instance("dynamics", dynamics, Targeted, "a dynamics like td.nve(...)")
+    check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     jacobian, start, end = (np.asarray(x, dtype=float) for x in _jacobian(dynamics, state, env))
     return float(np.linalg.slogdet(_tangent(end).T @ jacobian @ _tangent(start))[1])
 

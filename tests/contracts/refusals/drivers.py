@@ -10,7 +10,7 @@ import treedyn as td
 from tests.contracts.refusals.kinds import INF, NAN, THING, In, X, arg, f4, file, row
 from tests.contracts.refusals.samples import langevin, nve, spring, state
 from tests.helpers import KEY
-from treedyn import environment, files, testing, tree
+from treedyn import environment, files, minimize, testing, tree
 
 FLAG = arg(False, "flag")
 STATE = arg(state(), "struct", more={"position": X, "batch": jax.tree.map(lambda x: jnp.stack([x, x]), state("fire"))})
@@ -31,7 +31,7 @@ _SAVED |= {"array": X, "none": None, "thing": THING, "list": [X]}
 DRIVERS = [
     row(
         td.run,
-        dynamics=arg(nve(), "struct", more={"rule": td.fire_rule(0.1), "target": td.from_energy(spring)}),
+        dynamics=arg(nve(), "struct", more={"rule": minimize.Fire(dt=0.1), "target": td.from_energy(spring)}),
         state=arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")}),
         steps=STEPS,
         every=arg(1, "natural counting", more={"huge": 2**40}),
@@ -73,7 +73,7 @@ DRIVERS = [
     ),
     row(
         td.trajectory,
-        dynamics=arg(nve(), "struct", more={"rule": td.fire_rule(0.1)}),
+        dynamics=arg(nve(), "struct", more={"rule": minimize.Fire(dt=0.1)}),
         state=arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")}),
         steps=STEPS,
         every=arg(1, "natural counting", more={"huge": 2**40}),
@@ -107,7 +107,7 @@ DRIVERS = [
 DIAGNOSTICS = [
     row(
         td.certify,
-        dynamics=arg(langevin(), "struct", more={"minimizer": td.fire(spring, 0.1)}),
+        dynamics=arg(langevin(), "struct", more={"force": td.nve(lambda x: -x, 0.1)}),
         state=arg(state("langevin"), "struct", more={"position": X, "of_a_minimizer": state("fire")}),
     ),
     *(row(f, state=MOMENTA) for f in (td.kinetic_energy, td.temperature, td.degrees_of_freedom)),

@@ -8,10 +8,10 @@ import numpy as np
 import optax
 
 import treedyn as td
-from tests.contracts.refusals.kinds import INF, NAN, THING, X, arg, f0, row
+from tests.contracts.refusals.kinds import INF, NAN, THING, X, arg, f0, f4, row
 from tests.contracts.refusals.samples import nve, spring, state
 from tests.helpers import KEY
-from treedyn import operators
+from treedyn import minimize, operators
 
 # --- what many have in common ----------------------------------------------------------------------------------------
 
@@ -28,6 +28,7 @@ STATE = arg(state(), "struct", more={"position": X, "batch": jax.tree.map(lambda
 MOMENTA = arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")})
 FUNCTION = arg(spring, "function arity")
 STEPS = arg(2, "natural")
+PART = arg(1e-4, "number positive one constant", more={"half": 0.5, "nan": NAN})
 RULE = {
     "dt": arg(0.1, "number positive one constant finite"),
     "dt_max": arg(1.0, "number positive one constant", "none", {"below_dt": 0.05}),
@@ -138,21 +139,40 @@ METHODS = [
         space=SPACE,
     ),
     row(td.gradient_descent, target=TARGET, rate=POSITIVE, max_step=ONE, space=SPACE),
-    row(td.fire, target=TARGET, **RULE, space=SPACE),
-    row(td.fire_rule, **RULE),
+    row(td.fire, target=TARGET, dt=RULE["dt"], max_step=ONE, space=SPACE),
+    row(minimize.Fire, **RULE),
+    row(minimize.Steepest, rate=POSITIVE),
+    row(minimize.LBFGS, history=arg(10, "natural counting")),
+    row(minimize.Limited, max_step=ONE),
+    row(minimize.Armijo, max_step=ONE, decrease=PART, most=arg(20, "natural counting")),
     row(
-        td.minimizer, target=TARGET, rule=arg(td.fire_rule(0.1), "struct", more={"optax": optax.adam(0.1)}), space=SPACE
+        minimize.StrongWolfe,
+        **{"max_step": ONE, "decrease": PART, "most": arg(20, "natural counting")},
+        curvature=arg(
+            0.9, "number positive one constant", more={"one": 1.0, "below_decrease": 1e-5}, named="curvature|decrease"
+        ),
     ),
-    row(td.as_optax, rule=arg(td.fire_rule(0.1), "struct")),
+    row(td.lbfgs, target=TARGET, history=arg(10, "natural counting"), max_step=ONE, space=SPACE),
+    row(td.conjugate_gradient, target=TARGET, max_step=ONE, space=SPACE),
+    row(td.converged, force=arg(1e-3, "number positive finite one constant")),
+    row(
+        td.minimizer,
+        target=TARGET,
+        direction=arg(minimize.Fire(dt=0.1), "struct", more={"optax": optax.adam(0.1)}),
+        length=arg(minimize.Whole(), "struct", "none"),
+        space=SPACE,
+    ),
+    row(td.as_optax, direction=arg(minimize.Fire(dt=0.1), "struct")),
     row(
         td.from_optax,
         target=TARGET,
-        transformation=arg(optax.adam(0.1), "struct", more={"rule": td.fire_rule(0.1)}),
+        transformation=arg(optax.adam(0.1), "struct", more={"direction": minimize.Fire(dt=0.1)}),
         space=SPACE,
     ),
 ]
 OPERATORS = [
     row(operators.drift, space=SPACE),
+    row(operators.deform, length=arg(lambda time: 1.0 + time, "function", more={"of_nothing": f0, "of_four": f4})),
     row(operators.remove_drift, space=SPACE),
     row(operators.ornstein_uhlenbeck, kT=THERMAL, gamma=RATE),
     row(operators.overdamped, kT=THERMAL, gamma=POSITIVE, space=SPACE, averaged=FLAG),
@@ -218,4 +238,25 @@ STARTS = [
         exact=FLAG,
     ),
 ]
-ROWS = [*METHODS, *OPERATORS, *STARTS]
+MEMBERS = {
+    "dynamics": arg(nve(), "struct", more={"nothing": [], "mixed": [nve(), None], "other": [nve(), state("fire")]}),
+    "members": arg(3, "natural counting"),
+}
+ENSEMBLES = [
+    row(td.ensemble, **MEMBERS),
+    row(
+        td.per_member,
+        values=arg(X, "", more={"number": 1.0, "none": None, "ragged": [X, X[:2]], "text": "a", "empty": X[:0]}),
+    ),
+    row(td.stack, trees=arg([X, X], "struct", more={"nothing": [], "ragged": [X, X[:2]], "other": [X, {"a": X}]})),
+    row(td.jointly, function=arg(spring, "function arity")),
+    row(
+        init,
+        called="ensemble.init",
+        dynamics=arg(td.ensemble(nve(), 3), ""),
+        key=arg(KEY, "key"),
+        position=arg(X, "position", more={"members": td.per_member(jnp.ones((2, 3)))}),
+    ),
+    row(td.sphere, radius=arg(1.0, "number positive finite one constant")),
+]
+ROWS = [*METHODS, *OPERATORS, *STARTS, *ENSEMBLES]

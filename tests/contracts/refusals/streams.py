@@ -68,6 +68,14 @@ ROWS = [
         size=arg(256, "natural counting", more={"one": 1, "no_power": 100}),
         capacity=arg(2**20, "natural counting", more={"huge": 2**63}),
     ),
+    row(
+        stream.pooled,
+        reducer=arg(
+            stream.mean(identity),
+            "struct",
+            more={"unmerged": stream.autocorrelation(identity, lags=3), "class": stream.Mean},
+        ),
+    ),
     row(observed, called="stream.mean(of).init", of=arg(identity, "", more=OBSERVED)),
     row(
         spread,
