@@ -211,6 +211,7 @@ def _brownian(method: str) -> Method:
 
 
 _MINIMIZER: dict[str, Any] = {"inertial": False, "numbers": ("dt",)}
+_SEARCH: dict[str, Any] = {"inertial": False, "numbers": ()}
 
 METHODS: dict[str, Method] = {
     "nve": Method(lambda f, dt, kT, mass: td.nve(f, dt, mass=mass), numbers=("dt",)),
@@ -233,6 +234,10 @@ METHODS: dict[str, Method] = {
     "composed": Method(composed, noisy=True),
     "gradient_descent": Method(lambda f, dt, kT, mass: td.gradient_descent(f, dt, max_step=0.5), **_MINIMIZER),
     "fire": Method(lambda f, dt, kT, mass: td.fire(f, dt), coupled=True, **_MINIMIZER),
+    "conjugate_gradient": Method(
+        lambda f, dt, kT, mass: td.conjugate_gradient(f, max_step=0.5), coupled=True, **_SEARCH
+    ),
+    "lbfgs": Method(lambda f, dt, kT, mass: td.lbfgs(f, max_step=0.5), coupled=True, **_SEARCH),
     "adam": Method(lambda f, dt, kT, mass: td.from_optax(f, optax.adam(dt)), **_MINIMIZER),
 }
 

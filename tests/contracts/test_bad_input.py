@@ -182,7 +182,7 @@ RUNS = {
     "a batch of states": (
         lambda: td.run(langevin(), jax.tree.map(lambda x: jnp.stack([x, x]), start(langevin(), X)), steps=1),
         "state",
-        "td.trajectory",
+        "td.ensemble",
     ),
     "run under jit": (
         lambda: jax.jit(lambda s: td.run(langevin(), s, steps=1).state)(start(langevin())),

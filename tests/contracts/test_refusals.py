@@ -43,6 +43,7 @@ MODULES = (
 EXEMPT = {
     "takes no argument": "treedyn.euclidean treedyn.rotations treedyn.operators.kick treedyn.particles.free",
     "a pure function of carries that a run made": "treedyn.stream.pool",
+    "made by a function, which looks at its number": "treedyn.minimize.Converged",
     "declares a field of a class, with any default": "treedyn.function treedyn.static",
     "arithmetic on numbers, called for every pair": """treedyn.particles.arithmetic_mean treedyn.particles.reciprocal
         treedyn.particles.geometric_mean""",

@@ -107,7 +107,7 @@ DRIVERS = [
 DIAGNOSTICS = [
     row(
         td.certify,
-        dynamics=arg(langevin(), "struct", more={"force": td.nve(lambda x: -x, 0.1)}),
+        dynamics=arg(langevin(), "struct", more={"target": td.from_energy(spring)}),
         state=arg(state("langevin"), "struct", more={"position": X, "of_a_minimizer": state("fire")}),
     ),
     *(row(f, state=MOMENTA) for f in (td.kinetic_energy, td.temperature, td.degrees_of_freedom)),

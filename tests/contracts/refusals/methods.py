@@ -149,7 +149,7 @@ METHODS = [
         minimize.StrongWolfe,
         **{"max_step": ONE, "decrease": PART, "most": arg(20, "natural counting")},
         curvature=arg(
-            0.9, "number positive one constant", more={"one": 1.0, "below_decrease": 1e-5}, named="curvature|decrease"
+            0.9, "number positive one constant", more={"one": 1.0, "below": 1e-5}, named="curvature|decrease"
         ),
     ),
     row(td.lbfgs, target=TARGET, history=arg(10, "natural counting"), max_step=ONE, space=SPACE),
