@@ -27,7 +27,7 @@ RADIUS = 4.0
 DT = 0.005
 
 
-# An `Advancing` is a part of the environment that changes by itself: after every step, `advance` says into what.
+# An `Advancing` is a part of the environment that changes by itself: for every step, `advance` says into what.
 # Its fields are arrays, so it is compiled with everything else; `space` lets it wrap around the box as the grains do.
 class Ball(td.Advancing):
     position: jax.Array

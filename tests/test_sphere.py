@@ -385,5 +385,7 @@ def test_a_metric_stands_beside_masses_and_thermostats_of_other_leaves():
         end = td.run(dynamics, state, steps=200).state
         np.testing.assert_allclose(dynamics.conserved(end), dynamics.conserved(state), atol=0.02)
         assert td.degrees_of_freedom(end) == 6
+    with pytest.raises(ValueError, match=r"mass: a Dense on a Sphere would not move freely.*give one mass per point"):
+        td.nve(height, 0.1, mass=M, space=td.sphere()).init(KEY, unit(KEY, 2, 3))
     with pytest.raises(ValueError, match="remove_drift: needs a mass for every element, got a Dense"):
         td.nve(energy, 0.1, mass={"a": M, "b": 1.0}, space=free(), remove_drift=True).init(KEY, x)

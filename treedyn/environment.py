@@ -73,6 +73,13 @@ class Refreshable(Struct):
         """Return one made for `position`, with shapes that are large enough: on the host, never under jit."""
         raise NotImplementedError
 
+    def enlarged(self) -> Self:
+        """Return one with more room, where it is known to lack some and not for which position: on the host.
+
+        That happens where a step tries positions that are not in its result. By default it stays as it is.
+        """
+        return self
+
     def allocate_members(self, position: PyTree) -> Self:
         """Return a batch made for a batch of positions: on the host; `self` is what the members of an ensemble have.
 
@@ -270,6 +277,15 @@ def allocate(env: PyTree, position: PyTree, time: jax.Array | None = None) -> Py
         return _then(tree.unbox(node), time).allocate(position) if _is_refreshable(node) else node
 
     return jax.tree.map(one, env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x))
+
+
+def enlarged(env: PyTree) -> PyTree:
+    """Return `env` with more room in every refreshable part, on the host; lists of members stay as they are."""
+    return jax.tree.map(
+        lambda node: node.enlarged() if _is_refreshable(node) else node,
+        env,
+        is_leaf=lambda x: _is_refreshable(x) or is_per_member(x),
+    )
 
 
 def tuned(env: PyTree, position: PyTree, pace: Pace) -> PyTree:

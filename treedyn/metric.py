@@ -140,8 +140,13 @@ def of_leaves(mass: PyTree, space: PyTree, step: jax.Array, part: PyTree) -> PyT
         return mass if is_metric(mass) else Diagonal(mass=tree.align(mass, leaf, "mass"))
 
     def placed(metric: Metric, space: Space, leaf: jax.Array) -> Metric:
-        if not isinstance(metric, Diagonal) or not isinstance(space, Manifold):
+        if not isinstance(space, Manifold):
             return metric
+        if not isinstance(metric, Diagonal):
+            raise ValueError(
+                f"mass: a {type(metric).__name__} on a {type(space).__name__} would not move freely along its "
+                "geodesics, as the drift does; give one mass per point"
+            )
         coordinates = metric.mass.shape[max(metric.mass.ndim - space.point_ndim, 0) :]
         if any(n != 1 for n in coordinates):
             raise ValueError(

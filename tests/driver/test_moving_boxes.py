@@ -63,6 +63,41 @@ class Followed(td.Refreshable, td.Advancing):
         return self.replace(cell=self.cell * self.factor)
 
 
+class Timed(td.Refreshable, td.Timed):
+    """A box that is a function of time, and a list that is asked, and made, in the box of then."""
+
+    start: jax.Array
+    rate: jax.Array
+    cell: jax.Array
+    lists: tp.NeighborList
+
+    def at(self, time):
+        return self.replace(cell=self.start * jnp.exp(self.rate * time))
+
+    @property
+    def status(self):
+        return self.lists.status
+
+    def valid(self, position, margin=1.0):
+        return self.lists.valid(position, margin, space_of(self.cell))
+
+    def rebuild(self, position):
+        return self.replace(lists=self.lists.rebuild(position, space_of(self.cell)))
+
+    def allocate(self, position):
+        return self.replace(lists=self.lists.allocate(position, space_of(self.cell)))
+
+
+class Cell(td.Timed):
+    """The box alone."""
+
+    start: jax.Array
+    rate: jax.Array
+
+    def at(self, time):
+        return self.start * jnp.exp(self.rate * time)
+
+
 def beside(position, env):
     return tp.pair_energy(PAIR, space_of(env["box"].cell))(position, env["lists"])
 
@@ -150,6 +185,29 @@ def test_a_list_that_follows_its_box_finds_every_pair(shape, factor):
     ):  # the others have one cell from the start; where several become too narrow, the run makes fewer
         before, after = (lists.grid.counts for lists in (system[2].lists, out.env.lists))
         assert (out.allocations > 0 and after < before) == (factor < 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.parametrize("run", [td.run, td.trajectory])
+def test_a_list_in_a_box_that_is_a_function_of_time_finds_every_pair_at_the_time_of_every_force(order, run):
+    _, state, followed = start("cuboid", 1.0, follows=True)
+    rate = np.log(SHRINK) / DT
+    env = Timed(start=followed.cell, rate=jnp.asarray(rate), cell=followed.cell, lists=followed.lists)
+    dynamics = td.nve(inside, dt=DT, order=order)
+    state = dynamics.init(KEY, state.position, env, kT=0.02)
+    out = run(dynamics, state, env, steps=60, record=observe)
+    for k, (position, energy, force) in enumerate(zip(*out.records, strict=True)):
+        expected, pull = of_all_pairs(position, followed.cell * np.exp(rate * DT * (k + 1)))
+        np.testing.assert_allclose(energy, expected, rtol=1e-10)
+        np.testing.assert_allclose(force, pull, rtol=0, atol=1e-10 * np.max(np.abs(pull)))
+    assert int(out.state.status) == 0
+    if run is td.run:
+        assert out.rebuilds > 5
+    # the same with all pairs
+    all_pairs = td.nve(lambda x, cell: tp.pair_energy(PAIR, space_of(cell))(x), dt=DT, order=order)
+    pure = td.trajectory(all_pairs, state, Cell(start=env.start, rate=env.rate), steps=60)
+    np.testing.assert_allclose(out.state.position, pure.state.position, rtol=0, atol=1e-9)
 
 
 @pytest.mark.slow

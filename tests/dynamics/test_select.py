@@ -9,6 +9,7 @@ import treedyn as td
 from tests.driver.environments import energy, near_list, start_position
 from tests.helpers import METHODS, TREES, assert_same_bits, make
 from treedyn import environment, noise, tree
+from treedyn import particles as tp
 from treedyn.status import Status
 
 KEY = jax.random.key(3)
@@ -138,6 +139,27 @@ def test_a_walk_with_a_list_is_the_walk_with_all_pairs():
     np.testing.assert_array_equal(out.records, other.records)
     np.testing.assert_allclose(out.state.position, other.state.position, rtol=1e-12)
     assert out.rebuilds > 3 and 0.1 < np.mean(out.records) < 0.9
+
+
+@pytest.mark.slow
+def test_a_list_that_lacks_room_for_a_proposal_grows_until_there_is_enough():
+    pair = tp.pair_energy(tp.shifted(tp.lennard_jones(), 1.6), tp.free())
+
+    class Squeeze(Walk):
+        """Proposes to bring all particles together by half, which only a list of all pairs has room for."""
+
+        def apply(self, state, env, noise):
+            moved = jax.tree.map(lambda x: x * jnp.where(state.step % 3 == 2, 0.2, 1.0), state.moving)
+            new = self.explore(state.replace(boxed=moved, step=state.step + 1), env)
+            return state.select(jnp.asarray(False), new.replace(info=new.energy))
+
+    x = 1.2 * jnp.stack(jnp.meshgrid(*[jnp.arange(4.0)] * 3), axis=-1).reshape(-1, 3)
+    env = tp.neighbor_list(tp.free(), 1.6, skin=0.1, headroom=1.0).allocate(x)
+    walk = Squeeze(target=pair, space=tp.free(), kT=1.0, length=0.1)
+    out = td.run(walk, walk.init(KEY, x, env), env, steps=9, record=lambda s: s.info)
+    assert out.failure is None and out.allocations > 2 and out.env.capacity >= 63
+    np.testing.assert_allclose(out.records[2::3], pair(0.2 * x), rtol=1e-10)
+    np.testing.assert_allclose(out.records[1::3], pair(x), rtol=1e-10)
 
 
 def test_refresh_rebuilds_what_does_not_hold_and_nothing_else():

@@ -236,7 +236,8 @@ class Host:
     def _repair(self, trouble: np.ndarray) -> None:
         # What came of an incomplete list says nothing, so a repair comes first; what was repaired at this very step and
         # is in trouble again cannot be repaired.
-        if self.repaired == self.taken or not self._grow():
+        again = self.repaired == self.taken
+        if not (self._enlarge() if again else self._grow()):
             self.failed, self.repaired = self.failed | trouble, -1
         else:
             # Every accepted force stood on a valid list, so nothing has to be undone: the refused step is taken again.
@@ -263,6 +264,17 @@ class Host:
         self.allocations += 1
         self._reshaped()
         return True
+
+    def _enlarge(self) -> bool:
+        """Make room for positions that a step only tried; return whether there is more than before."""
+        if not self.dynamics.jumps:
+            return False
+        before, self.env = self.env, environment.enlarged(self.env)
+        more = sum(map(jnp.size, jax.tree.leaves(self.env))) > sum(map(jnp.size, jax.tree.leaves(before)))
+        if more:
+            self.allocations += 1
+            self._reshaped()
+        return more
 
     def _reshaped(self) -> None:
         self.cold = True

@@ -6,6 +6,7 @@ Formats that know what a particle is are in `treedyn.particles.files`. Nothing o
 from treedyn.files.background import Background as Background
 from treedyn.files.background import background as background
 from treedyn.files.frames import Frames as Frames
+from treedyn.files.growing import GrowingWriter as GrowingWriter
 from treedyn.files.lines import CSVWriter as CSVWriter
 from treedyn.files.lines import JSONLinesWriter as JSONLinesWriter
 from treedyn.files.lines import read_table as read_table

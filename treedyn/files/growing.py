@@ -1,88 +1,66 @@
-"""A file that only ever grows at its end, and is cut back to where it was when something goes wrong."""
+"""Files that only ever grow at their end, frame by frame, and are cut back to whole frames when something goes wrong."""
 
 import contextlib
 import errno
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
+from typing import BinaryIO, ClassVar
 
-from treedyn.files.writer import FileWriter, check_path
+import numpy as np
 
-# what a terminal, a pipe or a device answers when asked to put data on a disk, or to be shorter
+from treedyn.files.writer import FileWriter, check_steps
+from treedyn.tree import PyTree
+
+# what a terminal, a pipe or a device answers when asked to put data on a disk
 _NO_DISK = {errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.ESPIPE}
 
 
-class GrowingFile:
-    """Append bytes to a file, all or nothing.
+class GrowingWriter(FileWriter):
+    """Write a file in which every frame is a block of bytes, such as a line of text.
+
+    A subclass defines `encode` and `read_step`. This class appends frames as a whole or not at all, continues a file,
+    drops what a process that died left incomplete at its end, and rewinds.
 
     Attributes:
-        size: number of bytes in it.
+        kind: what such a file is called in error messages.
+
+    Example:
+        >>> import numpy as np, tempfile, pathlib
+        >>> from treedyn import files
+        >>> class Lines(files.GrowingWriter):
+        ...     def encode(self, steps, frames):
+        ...         return "".join(f"{step} {x}\\n" for step, x in zip(steps, frames)).encode()
+        ...     def read_step(self, file):
+        ...         line = file.readline()
+        ...         return int(line.split()[0]) if line.endswith(b"\\n") else None
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "energy.txt"
+        >>> with Lines(path) as writer:
+        ...     writer.write(np.array([10, 20]), np.array([-1.5, -1.25]))
+        ...     writer.rewind(10)
+        >>> print(path.read_text())
+        10 -1.5
     """
 
-    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
-        where = check_path(path, mode)
-        if where.is_dir():
-            raise IsADirectoryError(f"path: expected the name of a file, but {str(where)!r} is a directory")
-        exists = mode == "a" and where.exists()
-        # Unbuffered: what was written is with the operating system, and nothing is left behind that fails later.
-        self._file = open(where, "r+b" if exists else f"{'w' if mode == 'w' else 'x'}+b", buffering=0)  # noqa: SIM115
-        self.size = os.fstat(self._file.fileno()).st_size
+    kind: ClassVar[str] = "file of frames"
 
-    def append(self, data: bytes) -> None:
-        """Add `data` at the end.
+    def __init__(self, path: str | os.PathLike[str], *, mode: str = "x") -> None:
+        """Open a file, and drop an incomplete frame at its end.
+
+        Args:
+            path: where.
+            mode: "x" for a new file, "w" to overwrite one, "a" to continue it.
 
         Raises:
-            OSError: there was no room for all of it; the file is what it was before.
+            FileExistsError: the file is there and was to be new.
+            ValueError: it is to be continued, and holds something else.
         """
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError:
-            with contextlib.suppress(OSError):
-                self.cut(self.size)
-            raise
-        self.size += len(data)
-
-    def cut(self, size: int) -> None:
-        """Keep the first `size` bytes."""
-        self._file.truncate(size)
-        self._file.seek(size)
-        self.size = size
-
-    def lines(self) -> Iterator[bytes]:
-        """Yield the lines from the top, and stand at the end afterwards."""
-        if not self.size:  # a device is empty, and yet may have no end
-            return
-        self._file.seek(0)
-        with open(os.dup(self._file.fileno()), "rb") as buffered:
-            yield from buffered
-        self._file.seek(self.size)
-
-    def sync(self) -> None:
-        """Return once all of it is on the disk."""
-        try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            if error.errno not in _NO_DISK:
-                raise
-
-    def close(self) -> None:
-        """Put everything on the disk and close the file."""
-        if not self._file.closed:
-            try:
-                self.sync()
-            finally:
-                self._file.close()
-
-
-class GrowingWriter(FileWriter):
-    """Write a file that only ever grows; a subclass says how frames look, and which of them to keep."""
-
-    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
-        """Open the file, and drop what a process that died left incomplete at its end."""
         super().__init__(path, mode)
-        self._file = GrowingFile(self.path, mode)
+        if self.path.is_dir():
+            raise IsADirectoryError(f"path: expected the name of a file, but {str(self.path)!r} is a directory")
+        exists = mode == "a" and self.path.exists()
+        # Unbuffered: what was written is with the operating system, and nothing is left behind that fails later.
+        self._file = open(self.path, "r+b" if exists else f"{'w' if mode == 'w' else 'x'}+b", buffering=0)  # noqa: SIM115
+        self._size = os.fstat(self._file.fileno()).st_size
         try:
             self._keep(None)
         except BaseException:
@@ -90,8 +68,40 @@ class GrowingWriter(FileWriter):
             raise
 
     @abstractmethod
-    def _keep(self, step: int | None) -> None:
-        """Keep the complete frames up to `step`, or all of them, and set `last`."""
+    def encode(self, steps: np.ndarray, frames: PyTree) -> bytes:
+        """Return the bytes of frames, one block after another.
+
+        Args:
+            steps: their steps, `int64[n]`, at least one.
+            frames: a tree of arrays; the first axis of all of them counts the frames.
+
+        A header belongs to the block of the first frame: `last` is `None` as long as the file has none.
+
+        Raises:
+            ValueError: the frames do not fit the format, or what is in the file.
+        """
+
+    @abstractmethod
+    def read_step(self, file: BinaryIO) -> int | None:
+        """Read one frame from where `file` stands, and return its step.
+
+        Args:
+            file: the file, open for reading, with at least one byte left.
+
+        Returns:
+            The step; `None` where the file ends within the frame, which is then dropped with all that follows.
+
+        Raises:
+            ValueError: this is no frame; the file is left as it is.
+        """
+
+    def write(self, steps: np.ndarray, frames: PyTree) -> None:
+        """Add frames at the end."""
+        self._check_open()
+        steps = check_steps(steps, frames, self.last)
+        if steps.size:
+            self._append(self.encode(steps, frames))
+            self.last = int(steps[-1])
 
     def rewind(self, step: int) -> None:
         """Drop every frame after `step`."""
@@ -102,7 +112,60 @@ class GrowingWriter(FileWriter):
     def flush(self) -> None:
         """Put everything on the disk."""
         self._check_open()
-        self._file.sync()
+        self._sync()
 
     def _close(self) -> None:
-        self._file.close()
+        try:
+            self._sync()
+        finally:
+            self._file.close()
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            if error.errno not in _NO_DISK:
+                raise
+
+    def _append(self, data: bytes) -> None:
+        """Add `data` at the end; where there is no room for all of it, the file is what it was before."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._cut(self._size)
+            raise
+        self._size += len(data)
+
+    def _keep(self, step: int | None) -> None:
+        """Keep the complete frames up to `step`, or all of them."""
+        if not self._size:  # a device is empty, and yet may have no end
+            return
+        kept, self.last = 0, None
+        self._file.seek(0)
+        with open(os.dup(self._file.fileno()), "rb") as file:
+            while file.peek(1):
+                try:
+                    here = self.read_step(file)
+                    if here is not None and self.last is not None and here <= self.last:
+                        raise ValueError(f"its steps do not increase: {here} comes after {self.last}")
+                except (ValueError, LookupError) as error:
+                    raise ValueError(
+                        f"path: {str(self.path)!r} is no {self.kind} that can be continued: {error}"
+                    ) from error
+                if here is None or (step is not None and here > step):
+                    break
+                kept, self.last = file.tell(), here
+        self._cut(kept)
+
+    def _cut(self, size: int) -> None:
+        """Keep the first `size` bytes, and stand at their end."""
+        if size < self._size:
+            self._file.truncate(size)
+        self._file.seek(size)
+        self._size = size
+
+
+__all__ = ["GrowingWriter"]

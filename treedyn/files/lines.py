@@ -9,14 +9,13 @@ import json
 import math
 import os
 from abc import abstractmethod
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import jax
 import numpy as np
 
 from treedyn import check
 from treedyn.files.growing import GrowingWriter
-from treedyn.files.writer import check_steps
 from treedyn.tree import PyTree
 
 # the order in which programs of the field print them; whatever else there is comes after, in the order of the alphabet
@@ -56,49 +55,29 @@ def columns_of(steps: np.ndarray, frames: PyTree) -> dict[str, np.ndarray]:
 class _Lines(GrowingWriter):
     """Hold what tables of text share."""
 
-    def __init__(self, path: str | os.PathLike[str], *, mode: str = "x") -> None:
-        """Open a file.
+    kind: ClassVar[str] = "table"
+    _names: list[str] | None = None
 
-        Args:
-            path: where.
-            mode: "x" for a new file, "w" to overwrite one, "a" to continue it.
-
-        Raises:
-            FileExistsError: the file is there and was to be new.
-            ValueError: it is to be continued and is no such table.
-        """
-        self._names: list[str] | None = None
-        super().__init__(path, mode)
-
-    def write(self, steps: np.ndarray, frames: PyTree) -> None:
-        """Add a line for every frame."""
-        self._check_open()
-        steps = check_steps(steps, frames, self.last)
+    def encode(self, steps: np.ndarray, frames: PyTree) -> bytes:
+        """Return a line for every frame, after the header where they are the first."""
         columns = columns_of(steps, frames)
-        if self._names is not None and list(columns) != self._names:
+        if self.last is not None and list(columns) != self._names:
             raise ValueError(f"frames: the file has the columns {self._names}, got {list(columns)}; begin a new file")
-        text = [self._head(list(columns)) if self._names is None else b""]
-        text += [self._line(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
-        self._file.append(b"".join(text))
         self._names = list(columns)
-        self.last = int(steps[-1]) if steps.size else self.last
+        text = [self._head(self._names) if self.last is None else b""]
+        text += [self._line(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        return b"".join(text)
 
-    def _keep(self, step: int | None) -> None:
-        """Keep the complete lines up to `step`, or all of them."""
-        size, self._names, self.last = 0, None, None
-        for line in self._file.lines():
+    def read_step(self, file: BinaryIO) -> int | None:
+        """Read a line, after the header where it is the first, and return its step."""
+        row, names = None, None if self.last is None else self._names
+        while row is None:
+            line = file.readline()
             if not line.endswith(b"\n"):
-                break
-            try:
-                row, names = self._parse(line, self._names)
-                here = None if row is None else int(row["step"])
-            except (ValueError, KeyError) as error:
-                raise ValueError(f"path: {str(self.path)!r} is no table that can be continued: {error}") from error
-            if here is not None and step is not None and here > step:
-                break
-            size, self._names, self.last = size + len(line), names, self.last if here is None else here
-        if size < self._file.size:
-            self._file.cut(size)
+                return None
+            row, names = self._parse(line, names)
+        self._names = names
+        return int(row["step"])
 
     @abstractmethod
     def _head(self, names: list[str]) -> bytes: ...

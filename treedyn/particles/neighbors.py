@@ -24,6 +24,8 @@ from treedyn.particles.allocation import (
     check_points,
     check_reach,
     choose_capacity,
+    larger_capacity,
+    larger_room,
     largest_skin,
     measure_room,
 )
@@ -158,7 +160,9 @@ class NeighborList(Recipe, Refreshable):
             space: the space as it is now, where it may have changed; by default the one the list was built in.
         """
         x = lax.stop_gradient(self._points(position))
-        space = self.space if space is None else lax.stop_gradient(self._cast(space))
+        return self._rebuilt(x, self.space if space is None else lax.stop_gradient(self._cast(space)))
+
+    def _rebuilt(self, x: jax.Array, space: Space) -> Self:
         rows, words, status = mark(self.grid, self.room, space, x, self.cutoff + self.skin)
         return self.replace(
             order=rows.order,
@@ -194,6 +198,13 @@ class NeighborList(Recipe, Refreshable):
         """
         recipe = self if space is None else self.replace(space=as_space(space))
         return cast(Self, make_list(recipe, position, self))
+
+    def enlarged(self) -> Self:
+        """Return a list for the same points with a quarter more room: on the host."""
+        rows = self.partners.shape[1]
+        slots = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.int32), (larger_capacity(self.capacity, rows), rows))
+        roomier = self.replace(partners=slots, room=larger_room(self.room), word=jnp.zeros_like(self.word))
+        return roomier._rebuilt(self.reference, self.space)
 
     def allocate_members(self, position: PyTree) -> Self:
         """Return lists for all members of an ensemble, of sizes that are large enough for each: on the host.
