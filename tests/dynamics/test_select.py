@@ -148,6 +148,10 @@ def test_a_list_that_lacks_room_for_a_proposal_grows_until_there_is_enough():
     class Squeeze(Walk):
         """Proposes to bring all particles together by half, which only a list of all pairs has room for."""
 
+        def init(self, key, position, env=None):
+            state = self.begin(key, position, env, None)
+            return state.replace(info=state.energy)
+
         def apply(self, state, env, noise):
             moved = jax.tree.map(lambda x: x * jnp.where(state.step % 3 == 2, 0.2, 1.0), state.moving)
             new = self.explore(state.replace(boxed=moved, step=state.step + 1), env)

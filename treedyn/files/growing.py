@@ -1,4 +1,4 @@
-"""Files that only ever grow at their end, frame by frame, and are cut back to whole frames when something goes wrong."""
+"""Files that grow at their end, frame by frame, and are cut back to whole frames when something goes wrong."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ _NO_DISK = {errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.ESPIPE}
 
 
 class GrowingWriter(FileWriter):
-    """Write a file in which every frame is a block of bytes, such as a line of text.
+    r"""Write a file in which every frame is a block of bytes, such as a line of text.
 
     A subclass defines `encode` and `read_step`. This class appends frames as a whole or not at all, continues a file,
     drops what a process that died left incomplete at its end, and rewinds.
@@ -29,10 +29,10 @@ class GrowingWriter(FileWriter):
         >>> from treedyn import files
         >>> class Lines(files.GrowingWriter):
         ...     def encode(self, steps, frames):
-        ...         return "".join(f"{step} {x}\\n" for step, x in zip(steps, frames)).encode()
+        ...         return "".join(f"{step} {x}\n" for step, x in zip(steps, frames)).encode()
         ...     def read_step(self, file):
         ...         line = file.readline()
-        ...         return int(line.split()[0]) if line.endswith(b"\\n") else None
+        ...         return int(line.split()[0]) if line.endswith(b"\n") else None
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "energy.txt"
         >>> with Lines(path) as writer:
         ...     writer.write(np.array([10, 20]), np.array([-1.5, -1.25]))
@@ -69,13 +69,13 @@ class GrowingWriter(FileWriter):
 
     @abstractmethod
     def encode(self, steps: np.ndarray, frames: PyTree) -> bytes:
-        """Return the bytes of frames, one block after another.
+        """Return the bytes of one or more frames, one block after another.
+
+        A header belongs to the block of the first frame: `last` is `None` as long as the file has no frame.
 
         Args:
-            steps: their steps, `int64[n]`, at least one.
+            steps: their steps, `int64[n]`.
             frames: a tree of arrays; the first axis of all of them counts the frames.
-
-        A header belongs to the block of the first frame: `last` is `None` as long as the file has none.
 
         Raises:
             ValueError: the frames do not fit the format, or what is in the file.
@@ -83,16 +83,13 @@ class GrowingWriter(FileWriter):
 
     @abstractmethod
     def read_step(self, file: BinaryIO) -> int | None:
-        """Read one frame from where `file` stands, and return its step.
-
-        Args:
-            file: the file, open for reading, with at least one byte left.
+        """Read one frame from `file`, and return its step.
 
         Returns:
-            The step; `None` where the file ends within the frame, which is then dropped with all that follows.
+            The step; `None` where the file ends within the frame, whose bytes are then dropped.
 
         Raises:
-            ValueError: this is no frame; the file is left as it is.
+            ValueError: there is something else; the file is left as it is.
         """
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
@@ -139,6 +136,10 @@ class GrowingWriter(FileWriter):
             raise
         self._size += len(data)
 
+    def _cut(self, size: int) -> None:
+        self._file.truncate(size)
+        self._size = self._file.seek(size)
+
     def _keep(self, step: int | None) -> None:
         """Keep the complete frames up to `step`, or all of them."""
         if not self._size:  # a device is empty, and yet may have no end
@@ -150,22 +151,11 @@ class GrowingWriter(FileWriter):
                 try:
                     here = self.read_step(file)
                     if here is not None and self.last is not None and here <= self.last:
-                        raise ValueError(f"its steps do not increase: {here} comes after {self.last}")
+                        raise ValueError(f"step {here} comes after step {self.last}")
                 except (ValueError, LookupError) as error:
-                    raise ValueError(
-                        f"path: {str(self.path)!r} is no {self.kind} that can be continued: {error}"
-                    ) from error
+                    where = f"path: {str(self.path)!r} is no {self.kind} that can be continued"
+                    raise ValueError(f"{where}: {error}") from error
                 if here is None or (step is not None and here > step):
                     break
                 kept, self.last = file.tell(), here
         self._cut(kept)
-
-    def _cut(self, size: int) -> None:
-        """Keep the first `size` bytes, and stand at their end."""
-        if size < self._size:
-            self._file.truncate(size)
-        self._file.seek(size)
-        self._size = size
-
-
-__all__ = ["GrowingWriter"]

@@ -64,9 +64,7 @@ class _Lines(GrowingWriter):
         if self.last is not None and list(columns) != self._names:
             raise ValueError(f"frames: the file has the columns {self._names}, got {list(columns)}; begin a new file")
         self._names = list(columns)
-        text = [self._head(self._names) if self.last is None else b""]
-        text += [self._line(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
-        return b"".join(text)
+        return self._text(columns).encode()
 
     def read_step(self, file: BinaryIO) -> int | None:
         """Read a line, after the header where it is the first, and return its step."""
@@ -80,10 +78,7 @@ class _Lines(GrowingWriter):
         return int(row["step"])
 
     @abstractmethod
-    def _head(self, names: list[str]) -> bytes: ...
-
-    @abstractmethod
-    def _line(self, row: dict[str, Any]) -> bytes: ...
+    def _text(self, columns: dict[str, np.ndarray]) -> str: ...
 
     @staticmethod
     @abstractmethod
@@ -110,11 +105,13 @@ class CSVWriter(_Lines):
         [-1.5  -1.25]
     """
 
-    def _head(self, names: list[str]) -> bytes:
-        return _csv(names)
-
-    def _line(self, row: dict[str, Any]) -> bytes:
-        return _csv([str(x) for x in row.values()])
+    def _text(self, columns: dict[str, np.ndarray]) -> str:
+        stream = io.StringIO()
+        out = csv.writer(stream, lineterminator="\n")
+        if self.last is None:
+            out.writerow(columns)
+        out.writerows([str(x) for x in row] for row in zip(*columns.values(), strict=True))
+        return stream.getvalue()
 
     @staticmethod
     def _parse(line: bytes, names: list[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
@@ -141,11 +138,10 @@ class JSONLinesWriter(_Lines):
         {"step": 10, "potential": -1.5}
     """
 
-    def _head(self, names: list[str]) -> bytes:
-        return b""
-
-    def _line(self, row: dict[str, Any]) -> bytes:
-        return ("{" + ", ".join(f"{json.dumps(name)}: {_json(x)}" for name, x in row.items()) + "}\n").encode()
+    def _text(self, columns: dict[str, np.ndarray]) -> str:
+        names = [json.dumps(name) for name in columns]
+        rows = (", ".join(map("{}: {}".format, names, map(_json, row))) for row in zip(*columns.values(), strict=True))
+        return "".join(f"{{{row}}}\n" for row in rows)
 
     @staticmethod
     def _parse(line: bytes, names: list[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
@@ -181,12 +177,6 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             raise ValueError(f"path: {str(path)!r}, line {number}: {error}") from error
         rows += [] if row is None else [row]
     return {name: np.array([row[name] for row in rows]) for name in names or []}
-
-
-def _csv(cells: list[str]) -> bytes:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(cells)
-    return stream.getvalue().encode()
 
 
 def _number(text: str) -> int | float:

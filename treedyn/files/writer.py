@@ -7,7 +7,6 @@ the death of the machine as well.
 
 import os
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,8 +15,6 @@ import numpy as np
 from treedyn import check
 from treedyn.files.closing import Closing
 from treedyn.tree import PyTree, is_array
-
-MODES = {"x": "new file", "w": "overwrite", "a": "continue"}
 
 
 class Writer(Closing):
@@ -89,7 +86,13 @@ class FileWriter(Writer):
             FileExistsError: the file is there and was to be new.
             FileNotFoundError: the directory that it is to be in is not there.
         """
-        self.path = check_path(path, mode).absolute()
+        check.choice("mode", mode, {"x": "new file", "w": "overwrite", "a": "continue"})
+        self.path = check.path("path", path).absolute()
+        folder, there = str(self.path.parent), str(self.path)
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"path: there is no directory {folder!r} to put {self.path.name!r} in; make it")
+        if mode == "x" and self.path.exists():
+            raise FileExistsError(f'path: {there!r} is there already; mode="a" continues it, mode="w" overwrites it')
 
     def close(self) -> None:
         """Put everything on the disk and close the file."""
@@ -105,27 +108,6 @@ class FileWriter(Writer):
         """Refuse what comes after `close`."""
         if self.closed:
             raise ValueError(f'the writer of {self.path} is closed; open another one with mode="a"')
-
-
-def check_path(path: str | os.PathLike[str], mode: str) -> Path:
-    """Return the path, or refuse what stands in the way.
-
-    Args:
-        path: where the file is, or is to be.
-        mode: "x" for a new file, "w" to overwrite one, "a" to continue it, or make it where there is none.
-
-    Raises:
-        ValueError: there is no such mode.
-        FileExistsError: the file is there and was to be new.
-        FileNotFoundError: the directory that it is to be in is not there.
-    """
-    check.choice("mode", mode, MODES)
-    where = check.path("path", path)
-    if not where.parent.is_dir():
-        raise FileNotFoundError(f"path: there is no directory {str(where.parent)!r} to put {where.name!r} in; make it")
-    if mode == "x" and where.exists():
-        raise FileExistsError(f'path: {str(where)!r} is there already; mode="a" continues it, mode="w" overwrites it')
-    return where
 
 
 def check_steps(steps: Any, frames: PyTree, last: int | None) -> np.ndarray:

@@ -170,13 +170,13 @@ def choose_capacity(neighbors: int, points: int, headroom: float, least: int) ->
 
 
 def larger_capacity(capacity: int, points: int) -> int:
-    """Return a number of slots that is larger by a quarter, and not more than there are others."""
-    return max(capacity, min(-(-capacity * 5 // (4 * _MULTIPLE)) * _MULTIPLE, -(-points // _MULTIPLE) * _MULTIPLE))
+    """Return twice as many slots, but not more than there are others."""
+    return max(capacity, min(2 * capacity, -(-points // _MULTIPLE) * _MULTIPLE))
 
 
 def larger_room(room: Room) -> Room:
-    """Return sizes of the intermediate arrays that are larger by a quarter."""
-    return Room(lanes=room.lanes, tiles=_grown(room.tiles + 1, room.tiles), around=_grown(room.around + 1, room.around))
+    """Return twice as large sizes of the intermediate arrays."""
+    return Room(lanes=room.lanes, tiles=2 * room.tiles, around=2 * room.around)
 
 
 __all__ = ["check_known", "check_points", "check_reach", "choose_capacity", "larger_capacity", "larger_room"]

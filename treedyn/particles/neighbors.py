@@ -200,7 +200,7 @@ class NeighborList(Recipe, Refreshable):
         return cast(Self, make_list(recipe, position, self))
 
     def enlarged(self) -> Self:
-        """Return a list for the same points with a quarter more room: on the host."""
+        """Return a list for the same points with twice the room: on the host."""
         rows = self.partners.shape[1]
         slots = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.int32), (larger_capacity(self.capacity, rows), rows))
         roomier = self.replace(partners=slots, room=larger_room(self.room), word=jnp.zeros_like(self.word))
