@@ -179,7 +179,7 @@ def test_records_conditions_and_reducers_see_the_environment_at_the_time_of_the_
     )
     assert out.finished and out.steps == 15
     np.testing.assert_allclose(out.records, np.cos(0.2 * np.arange(1, 16)), rtol=1e-13)
-    np.testing.assert_allclose(out.reduced.smallest, np.cos(3.0), rtol=1e-13)
+    np.testing.assert_allclose(out.reduced.least, np.cos(3.0), rtol=1e-13)
     np.testing.assert_allclose(td.trajectory(dynamics, state, env, steps=15, record=look).records, out.records)
 
 

@@ -34,13 +34,14 @@ class Run:
     Attributes:
         state: the last state.
         env: the environment that belongs to it.
-        records: what was recorded, stacked along the first axis; `None` without `record`.
+        records: what was recorded, stacked along the first axis, `[records, ...]` or `[records, members, ...]`; `None`
+            without `record`.
         reduced: the results of the reducers, in a tree like `reduce`.
         steps: steps taken; those of every member of an ensemble are in `state.step`.
         finished: whether `until` held; of every member of an ensemble, `[members]`.
         rebuilds: how often the environment was rebuilt.
         allocations: how often it had to be allocated anew, for more room or for another box.
-        failure: why the run ended before its time, where `on_failure="return"`; else `None`.
+        failure: why the run ended before its time, or which members did, where `on_failure="return"`; else `None`.
         seconds: wall time without the chunks that compile: the first one, and one after each allocation.
         steps_per_second: speed without those; NaN where there was no other.
     """
@@ -77,14 +78,17 @@ def run(
     resume: str = "auto",
     on_failure: str = "raise",
 ) -> Run:
-    """Take many steps in compiled chunks, and never on invalid ground.
+    """Take many steps in compiled chunks, each of them with valid neighbor lists.
 
     A step whose forces used an environment that no longer held is taken again, from the state before it, with a
-    rebuilt one. Where a list runs out of room, it is allocated anew and the run goes on from the last good state: the
-    trajectory is the one that a large enough list would have given. The device is read once per chunk.
+    rebuilt one. Where a list runs out of room, a larger one is allocated and the run goes on from the last good state:
+    the trajectory is the one that a large enough list would have given. The device is read once per chunk.
+
+    Of an ensemble, `record`, `reduce` and `until` are asked for every member, unless they are marked by `td.jointly`.
+    A member that fails, or for which `until` holds, stands still; the others go on.
 
     Args:
-        dynamics: any dynamics or minimizer.
+        dynamics: any dynamics, minimizer or ensemble.
         state: what `dynamics.init` returned, or the state of an earlier run.
         env: environment of the target: neighbor lists, data, what moves on its own.
         steps: how many steps to take, at least 0.
@@ -105,6 +109,7 @@ def run(
         resume: "auto" goes on from the folder where it holds this very run; "must" refuses to begin anew, and "never"
             to go on: it replaces what the folder holds.
         on_failure: "raise" the error of a run that cannot go on, or "return" what is good, with the error in `failure`.
+            Where members of an ensemble failed, the others take all their steps first.
 
     Returns:
         A `Run` with `state`, `env`, `records`, `reduced`, and counts of steps, rebuilds and allocations.

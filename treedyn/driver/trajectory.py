@@ -10,7 +10,6 @@ from treedyn.driver.check import check, check_record
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.state import State
 from treedyn.struct import Struct
-from treedyn.target import call
 from treedyn.tree import PyTree
 
 
@@ -53,7 +52,7 @@ def trajectory(
     over. Differentiable in forward and reverse mode.
 
     Args:
-        dynamics: any dynamics or minimizer.
+        dynamics: any dynamics, minimizer or ensemble.
         state: what `dynamics.init` returned.
         env: environment of the target.
         steps: how many steps to take, at least 0.
@@ -86,7 +85,7 @@ def trajectory(
         carry, _ = jax.lax.scan(one, carry, None, length=every)
         if record is None:
             return carry, None
-        found = tree.box(call(record, *carry))
+        found = tree.box(dynamics.observe(record, *carry))
         check_record("record", found)
         return carry, found
 

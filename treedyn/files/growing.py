@@ -36,9 +36,9 @@ class GrowingWriter(FileWriter):
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "energy.txt"
         >>> with Lines(path) as writer:
         ...     writer.write(np.array([10, 20]), np.array([-1.5, -1.25]))
-        ...     writer.rewind(10)
-        >>> print(path.read_text())
-        10 -1.5
+        >>> with Lines(path, mode="a") as writer:
+        ...     print(writer.last)
+        20
     """
 
     kind: ClassVar[str] = "file of frames"
@@ -86,10 +86,10 @@ class GrowingWriter(FileWriter):
         """Read one frame from `file`, and return its step.
 
         Returns:
-            The step; `None` where the file ends within the frame, whose bytes are then dropped.
+            The step; `None` where the file ends within the frame, which is then dropped.
 
         Raises:
-            ValueError: there is something else; the file is left as it is.
+            ValueError: this is no frame; the file is left as it is.
         """
 
     def write(self, steps: np.ndarray, frames: PyTree) -> None:
@@ -150,8 +150,8 @@ class GrowingWriter(FileWriter):
             while file.peek(1):
                 try:
                     here = self.read_step(file)
-                    if here is not None and self.last is not None and here <= self.last:
-                        raise ValueError(f"step {here} comes after step {self.last}")
+                    if file.peek(1) if here is None else self.last is not None and here <= self.last:
+                        raise ValueError(f"what begins at byte {kept} is not the next frame")
                 except (ValueError, LookupError) as error:
                     where = f"path: {str(self.path)!r} is no {self.kind} that can be continued"
                     raise ValueError(f"{where}: {error}") from error

@@ -25,11 +25,6 @@ COLUMNS = (
 )
 
 
-def arrange(names: Any) -> list[str]:
-    """Return names of columns in the customary order."""
-    return sorted(names, key=lambda name: (COLUMNS.index(name) if name in COLUMNS else len(COLUMNS), name))
-
-
 def columns_of(steps: np.ndarray, frames: PyTree) -> dict[str, np.ndarray]:
     """Return frames as columns, the steps first.
 
@@ -39,7 +34,7 @@ def columns_of(steps: np.ndarray, frames: PyTree) -> dict[str, np.ndarray]:
     if not isinstance(frames, dict) or not all(isinstance(name, str) for name in frames):
         raise ValueError(f"frames: expected a dict of numbers by name, got {type(frames).__name__}")
     columns = {"step": steps}
-    for name in arrange(frames):
+    for name in sorted(frames, key=lambda name: (COLUMNS.index(name) if name in COLUMNS else len(COLUMNS), name)):
         column = np.asarray(frames[name])
         if column.ndim != 1 or not (column.dtype.kind in "biu" or jax.numpy.issubdtype(column.dtype, np.floating)):
             raise ValueError(
@@ -106,11 +101,9 @@ class CSVWriter(_Lines):
     """
 
     def _text(self, columns: dict[str, np.ndarray]) -> str:
-        stream = io.StringIO()
-        out = csv.writer(stream, lineterminator="\n")
-        if self.last is None:
-            out.writerow(columns)
-        out.writerows([str(x) for x in row] for row in zip(*columns.values(), strict=True))
+        stream, head = io.StringIO(), [list(columns)] if self.last is None else []
+        rows = ([str(x) for x in row] for row in zip(*columns.values(), strict=True))
+        csv.writer(stream, lineterminator="\n").writerows([*head, *rows])
         return stream.getvalue()
 
     @staticmethod

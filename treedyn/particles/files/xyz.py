@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,9 @@ _NAME = re.compile(r"[A-Za-z_][\w/\-]*")
 
 class XYZWriter(GrowingWriter):
     """Write extended XYZ."""
+
+    kind: ClassVar[str] = "extended XYZ"
+    _form: "_Form | None" = None
 
     def __init__(
         self,
@@ -57,39 +60,29 @@ class XYZWriter(GrowingWriter):
             ValueError: it is to be continued and is no extended XYZ.
         """
         self._space, self._species, self._mass = check_space(space), species, mass
-        self._form: _Form | None = None
-        super().__init__(path, mode)
+        super().__init__(path, mode=mode)
 
-    def write(self, steps: np.ndarray, frames: PyTree) -> None:
-        """Add frames at the end."""
-        self._check_open()
+    def encode(self, steps: np.ndarray, frames: PyTree) -> bytes:
+        """Return frames as text."""
         found = content(steps, frames, self._space, self.last)
         names = symbols(atomic_numbers(self._species, found.count))
         if self._mass is not None:
             mass = np.broadcast_to(masses(self._mass, found.count), (len(found.steps), found.count))
             found.particles["masses"] = mass
         form = _Form(found.count, found.dimension, _properties(found))
-        if self._form is not None and form != self._form:
+        if self.last is not None and form != self._form:
             raise ValueError(f"frames: the file holds {self._form}, got {form}; begin a new file")
+        self._form = form
         row, columns = _table(found, names)
-        text = [
-            f"{found.count}\n{_comment(found, k, form.properties)}\n" + row % tuple(columns[k].tolist())
-            for k in range(len(found.steps))
-        ]
-        self._file.append("".join(text).encode())
-        if text:
-            self._form, self.last = form, int(found.steps[-1])
+        heads = [f"{found.count}\n{_comment(found, k, form.properties)}\n" for k in range(len(found.steps))]
+        return "".join(head + row % tuple(x.tolist()) for head, x in zip(heads, columns, strict=True)).encode()
 
-    def _keep(self, step: int | None) -> None:
-        """Keep the complete frames up to `step`, or all of them."""
-        size, self.last = 0, None
-        for block in _blocks(self._file.lines(), str(self.path)):
-            if step is not None and block.step > step:
-                break
-            size, self.last = block.end, block.step
+    def read_step(self, file: BinaryIO) -> int | None:
+        """Read one frame and return its step."""
+        block = _block(file, 0 if self.last is None else self.last + 1)
+        if block is not None:
             self._form = _Form(block.count, int(block.info.get("dimension", 3)), block.info.get("Properties", ""))
-        if size < self._file.size:
-            self._file.cut(size)
+        return block and block.step
 
 
 class XYZTrajectory(Trajectory):
@@ -184,24 +177,28 @@ class _Block(NamedTuple):
     end: int
 
 
-def _blocks(lines: Iterator[bytes], path: str) -> Iterator[_Block]:
+def _blocks(file: BinaryIO, path: str) -> Iterator[_Block]:
     """Yield the complete frames."""
-    where = 0
     for number in itertools.count():
-        head, comment = next(lines, b""), next(lines, b"")
-        if not comment.endswith(b"\n") or not head.strip():
-            return
         try:
-            count, info = int(head), _info(comment)
-            step = int(info.get("step", number))
+            block = _block(file, number)
         except ValueError as error:
             raise ValueError(f"path: frame {number} of {path!r} is no extended XYZ: {error}; leave it out") from error
-        data = where + len(head) + len(comment)
-        rows = [len(line) if line.endswith(b"\n") else None for line in itertools.islice(lines, count)]
-        if len(rows) < count or None in rows:
+        if block is None:
             return
-        where = data + sum(row for row in rows if row is not None)
-        yield _Block(count, step, info, data, where)
+        yield block
+
+
+def _block(file: BinaryIO, number: int) -> _Block | None:
+    """Read one frame, the step of which is `number` where it does not say; `None` where it is not complete."""
+    head, comment = file.readline(), file.readline()
+    if not comment.endswith(b"\n") or not head.strip():
+        return None
+    count, info, data = int(head), _info(comment), file.tell()
+    rows = list(itertools.islice(file, count))
+    if len(rows) < count or not all(row.endswith(b"\n") for row in rows[-1:]):
+        return None
+    return _Block(count, int(info.get("step", number)), info, data, file.tell())
 
 
 def _info(comment: bytes) -> dict[str, str]:
