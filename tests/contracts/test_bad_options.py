@@ -100,9 +100,9 @@ NUMBERS = {
         "dt as one",
     ),
     "dt for every leaf of fire": (lambda: td.fire(spring, {"a": 0.1, "b": 0.2}), "dt", "one number"),
-    "dt of fire above its largest": (lambda: td.fire(spring, 0.1, dt_max=0.05), "dt_max", "at most"),
-    "dt of fire that shrinks when it should grow": (lambda: td.fire(spring, 0.1, grow=0.9), "grow", "at most"),
-    "dt of fire that grows when it should shrink": (lambda: td.fire(spring, 0.1, shrink=1.5), "shrink", "at most"),
+    "dt of fire above its largest": (lambda: td.minimize.Fire(dt=0.1, dt_max=0.05), "dt_max", "at most"),
+    "dt of fire that shrinks when it should grow": (lambda: td.minimize.Fire(dt=0.1, grow=0.9), "grow", "at most"),
+    "dt of fire that grows when it should shrink": (lambda: td.minimize.Fire(dt=0.1, shrink=1.5), "shrink", "at most"),
     "dt of fire as a schedule": (lambda: td.fire(spring, lambda step: 0.1), "dt", "one number"),
 }
 OPTIONS = {
@@ -116,7 +116,7 @@ OPTIONS = {
     "no chain": (lambda: td.nose_hoover(spring, 0.1, 1.0, 1.0, length=0), "length", "at least 1"),
     "half a substep": (lambda: td.nose_hoover(spring, 0.1, 1.0, 1.0, substeps=0.5), "substeps", "integer"),
     "a method that is none": (lambda: td.brownian(spring, 0.1, 1.0, method="heun"), "method", "euler_maruyama"),
-    "delay below zero": (lambda: td.fire(spring, 0.1, delay=-1), "delay", "at least 0"),
+    "delay below zero": (lambda: td.minimize.Fire(dt=0.1, delay=-1), "delay", "at least 0"),
     "groups for other leaves": (
         lambda: start(td.csvr(spring, 0.1, 1.0, 1.0, groups={"a": 0})),
         "groups does not fit",
@@ -156,8 +156,8 @@ OPTIONS = {
         "fraction",
     ),
     "an optimizer that is none": (lambda: td.from_optax(spring, optax.adam), "transformation", r"optax.adam\("),
-    "a rule that is a minimizer": (lambda: td.as_optax(td.fire(spring, 0.1)), "rule", "fire_rule"),
-    "a rule that is optax's": (lambda: td.minimizer(spring, optax.adam(0.1)), "rule", "from_optax"),
+    "a direction that is a minimizer": (lambda: td.as_optax(td.fire(spring, 0.1)), "direction", "Fire"),
+    "a direction that is optax's": (lambda: td.minimizer(spring, optax.adam(0.1)), "direction", "from_optax"),
 }
 
 

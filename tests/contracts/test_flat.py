@@ -40,14 +40,23 @@ class Flattener:
         return eqx.combine(jax.tree.unflatten(self.structure, leaves), self.static)
 
     def anywhere(self, tree):
-        """Return `tree` with every subtree that looks like the moving part turned into its vector."""
+        """Return `tree` with every subtree like the moving part, or a stack of it, turned into its vector."""
 
         shapes = [leaf.shape for leaf in self.leaves]
 
-        def like(x):
-            return jax.tree.structure(x) == self.structure and [y.shape for y in jax.tree.leaves(x)] == shapes
+        def found(x):
+            return [y.shape for y in jax.tree.leaves(x)] if jax.tree.structure(x) == self.structure else []
 
-        return jax.tree.map(lambda x: self.vector(x) if like(x) else x, tree, is_leaf=like)
+        def like(x):
+            return found(x) == shapes or stack(x)
+
+        def stack(x):
+            return bool(found(x)) and [y[1:] for y in found(x)] == shapes and len({y[:1] for y in found(x)}) == 1
+
+        def vector(x):
+            return self.vector(x) if found(x) == shapes else jax.vmap(self.vector)(x) if stack(x) else x
+
+        return jax.tree.map(vector, tree, is_leaf=like)
 
 
 def spread(mass, leaves):

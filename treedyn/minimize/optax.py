@@ -22,7 +22,8 @@ class OptaxMemory(Struct):
 
     Attributes:
         state: the optimizer's state.
-        way: the sum of all displacements, for leaves that are not Euclidean; `None` where the position itself is that.
+        way: the sum of all displacements, for leaves that are not Euclidean, `None` for those that are; `None` where
+            all are.
     """
 
     state: Any
@@ -49,6 +50,7 @@ class Optax(Direction):
         """Return the optimizer's state."""
         spaces = of_leaves(self.space, part)
         way = jax.tree.map(lambda x, s: None if isinstance(s, Euclidean) else jnp.zeros_like(x), part, spaces)
+        way = way if jax.tree.leaves(way) else None
         with jax.numpy_dtype_promotion("standard"):
             state = self.init_function(_params(part, way))
         return OptaxMemory(state=jax.tree.map(tree.strong, state), way=way)
@@ -77,12 +79,14 @@ class Optax(Direction):
 
     def carry(self, memory: OptaxMemory, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> OptaxMemory:
         """Return the memory with the displacement added to the way."""
+        if memory.way is None:
+            return memory
         way = jax.tree.map(lambda w, d: None if w is None else w + d, memory.way, taken, is_leaf=_is_none)
         return memory.replace(way=way)
 
 
 def _params(part: PyTree, way: PyTree) -> PyTree:
-    return jax.tree.map(lambda w, x: x if w is None else w, way, part, is_leaf=_is_none)
+    return part if way is None else jax.tree.map(lambda w, x: x if w is None else w, way, part, is_leaf=_is_none)
 
 
 def _is_none(x: Any) -> bool:
