@@ -233,6 +233,19 @@ def test_members_that_are_done_are_not_computed_any_more():
     assert len(calls) < 8 * 10 + 2 * out.steps + 50
 
 
+def test_what_members_conserve_is_read_off_all_at_once():
+    baths = [td.nose_hoover(harmonic, 0.05, kT, tau=1.0) for kT in (0.5, 1.0, 2.0)]
+    many = td.ensemble(baths)
+    state = many.init(KEY, jnp.ones(4))
+    out = td.run(many, state, steps=100, every=100, record=td.jointly(many.conserved))
+    np.testing.assert_allclose(out.records[0], many.conserved(state), atol=0.01)
+    for k, bath in enumerate(baths):
+        np.testing.assert_allclose(many.conserved(state)[k], bath.conserved(pick(state, k)), rtol=1e-13)
+    minimizers = td.ensemble(td.fire(harmonic, 0.1), 2)
+    with pytest.raises(ValueError, match="conserved: a Minimizer conserves nothing"):
+        minimizers.conserved(minimizers.init(KEY, jnp.ones(2)))
+
+
 def test_an_optimizer_trains_many_networks_at_once():
     x = jnp.linspace(-1, 1, 20)
     loss = lambda w: jnp.mean((jnp.tanh(x[:, None] * w["a"][None] + w["b"][None]) @ w["c"] - jnp.sin(3 * x)) ** 2)  # noqa: E731

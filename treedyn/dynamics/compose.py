@@ -95,7 +95,7 @@ class Splitting(Targeted):
         """Return the noise of the next step: an entry for every place in the sequence."""
         check_state(state, self.names)
         return tuple(
-            self.operators[index].draw(noise.at_step(state.stream, state.step, place), state)
+            self.operators[index].draw(noise.of_step(state, place), state)
             for place, (index, _) in enumerate(self.sequence)
         )
 

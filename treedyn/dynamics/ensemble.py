@@ -141,6 +141,16 @@ class Ensemble(Dynamics):
 
         return tree.unbox(over_members(one, tree.traceable(env), state, *rest))
 
+    def conserved(self, state: State) -> jax.Array:
+        """Return what the exact dynamics of every member conserves, `[members]`; in a run, `td.jointly` of this.
+
+        Raises:
+            ValueError: nothing is conserved.
+        """
+        if not hasattr(self.inner, "conserved"):
+            raise ValueError(f"conserved: a {type(self.inner).__name__} conserves nothing")
+        return over_members(lambda inner, s: tree.unbox(inner).conserved(s), tree.traceable(self.inner), state)
+
     def member(self, k: int) -> Dynamics:
         """Return the dynamics of member `k` alone.
 
