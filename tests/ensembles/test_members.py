@@ -283,6 +283,15 @@ LANGEVIN = td.langevin(harmonic, 0.1, 1.0, 1.0)
             lambda: td.ensemble(td.nve(energy, 0.1), 2).init(KEY, start_position(), near_list(start_position())),
             "env: a Near holds for the positions of one member",
         ),
+        (
+            lambda: td.run(
+                td.ensemble(LANGEVIN, 2),
+                td.ensemble(LANGEVIN, 2).init(KEY, jnp.ones(2)),
+                td.per_member(jnp.ones(3)),
+                steps=1,
+            ),
+            "env: expected values for 2 members",
+        ),
         (lambda: td.per_member(1.0), "values: expected leaves with one first axis"),
         (lambda: td.per_member({"a": jnp.ones(2), "b": jnp.ones(3)}), "values: expected leaves with one first axis"),
         (lambda: td.stack([jnp.ones(2), jnp.ones(3)]), "trees: expected the same structure"),

@@ -59,6 +59,8 @@ def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until:
             f"status of shape {jnp.shape(state.status)}; td.ensemble(dynamics, members) is a dynamics of many, and its "
             "init and adopt make their states"
         )
+    if isinstance(dynamics, Ensemble):
+        dynamics.check_env(env)
     first = int(np.max(state.step))
     if first + steps >= 2**31:
         raise ValueError(

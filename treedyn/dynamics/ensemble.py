@@ -71,9 +71,9 @@ class Ensemble(Dynamics):
         """
         check_key(key)
         start = {name: x for name, x in (("momentum", momentum), ("kT", kT), ("time", time)) if x is not None}
-        for name, value in (("position", position), ("env", env), *start.items()):
+        for name, value in (("position", position), *start.items()):
             self._check_count(name, value)
-        self._check_env(env)
+        self.check_env(env)
         self._check_position(position)
 
         def one(shared: PyTree, slot: jax.Array) -> State:
@@ -163,7 +163,13 @@ class Ensemble(Dynamics):
         inner = each(self.inner, lambda values: jax.tree.map(lambda x: x[members], values))
         return self.replace(inner=inner, slots=self.slots[members])
 
-    def _check_env(self, env: PyTree) -> None:
+    def check_env(self, env: PyTree) -> None:
+        """Refuse an environment that the members cannot share.
+
+        Raises:
+            ValueError: a list is shared, or what is marked is for another number of members.
+        """
+        self._check_count("env", env)
         for node in jax.tree.leaves(env, is_leaf=lambda x: is_per_member(x) or isinstance(x, environment.Refreshable)):
             if isinstance(node, environment.Refreshable):
                 raise ValueError(
