@@ -6,6 +6,7 @@ The core knows only PyTrees. `treedyn.particles` and other plugins supply target
 from treedyn import environment as environment
 from treedyn import files as files
 from treedyn import minimize as minimize
+from treedyn import noise as noise
 from treedyn import operators as operators
 from treedyn import stream as stream
 from treedyn import tree as tree

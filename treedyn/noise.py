@@ -14,12 +14,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_map_with_path
 
+from treedyn.state import State
 from treedyn.tree import PyTree
 
 
 def at_step(key: jax.Array, step: jax.Array, operator: int = 0) -> jax.Array:
     """Return the key for one operator of one step."""
     return jax.random.fold_in(jax.random.fold_in(key, step), operator)
+
+
+def of_step(state: State, place: int = 0) -> jax.Array:
+    """Return the key for the noise of a state's next step, a function of `state.stream`, `state.step` and a place.
+
+    Args:
+        state: the state from which the step is taken.
+        place: number of the draw within the step; different places have independent noise.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, dt=0.1, kT=1.0)
+        >>> state = dynamics.init(jax.random.key(0), jnp.zeros(3))
+        >>> one, other = (td.noise.normal(td.noise.of_step(state, place), state.moving) for place in (0, 1))
+        >>> bool(jnp.any(one == other))
+        False
+    """
+    return at_step(state.stream, state.step, place)
 
 
 def at_path(key: jax.Array, path: str) -> jax.Array:

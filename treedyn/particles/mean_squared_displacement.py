@@ -18,7 +18,7 @@ from treedyn.particles.pair import check_position, check_space
 from treedyn.space import Space
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_shape, wide
+from treedyn.stream.reducer import Reducer, check_shape, sum_dtype
 from treedyn.struct import Struct, static
 from treedyn.target import call, observing
 from treedyn.tree import PyTree
@@ -75,7 +75,7 @@ class MeanSquaredDisplacement(Reducer):
     def init(self, state: PyTree, env: PyTree = None) -> Paths:
         """Return the carry of no observations."""
         points = jax.eval_shape(self._points, state, env)
-        kind = wide(points.dtype)
+        kind = sum_dtype(points.dtype)
         return Paths(
             count=Count.zero(),
             wait=jnp.int32(0),

@@ -20,7 +20,7 @@ from treedyn.particles.neighbors import NeighborList
 from treedyn.particles.pair import check_position, check_range, check_space
 from treedyn.space import Space
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, wide
+from treedyn.stream.reducer import Reducer, sum_dtype
 from treedyn.struct import Struct, static
 from treedyn.target import call, observing
 from treedyn.tree import PyTree
@@ -87,7 +87,7 @@ class RadialDistribution(Reducer):
     def init(self, state: PyTree, env: PyTree = None) -> RadialCarry:
         """Return the carry of no states."""
         points = jax.eval_shape(self._points, state, env)
-        (count, dimension), kind = points.shape, wide(points.dtype)
+        (count, dimension), kind = points.shape, sum_dtype(points.dtype)
         check_range(self.space, self.cutoff, dimension)
         numbers = jnp.sum(self._species(count)[:, None] == jnp.arange(self.kinds, dtype=jnp.int32)[None], axis=0)
         numbers = numbers.astype(kind)
@@ -268,7 +268,7 @@ def _add(
     partner: jax.Array,
 ) -> Count:
     square = sum((d * d for d in delta[1:]), delta[0] * delta[0])
-    distance = jnp.sqrt(square).astype(wide(square.dtype))
+    distance = jnp.sqrt(square).astype(sum_dtype(square.dtype))
     width = jnp.asarray(reducer.cutoff).astype(distance.dtype) / reducer.bins
     place = jnp.floor(distance / width)
     # NaN is in no bin

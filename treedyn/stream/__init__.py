@@ -29,6 +29,7 @@ from treedyn.stream.reducer import Reducer as Reducer
 from treedyn.stream.reducer import init as init
 from treedyn.stream.reducer import merge as merge
 from treedyn.stream.reducer import result as result
+from treedyn.stream.reducer import sum_dtype as sum_dtype
 from treedyn.stream.reducer import update as update
 from treedyn.stream.variance import Variance as Variance
 from treedyn.stream.variance import VarianceResult as VarianceResult

@@ -9,7 +9,7 @@ import numpy as np
 
 from treedyn import check, tree
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, check_shape, real, wide
+from treedyn.stream.reducer import Reducer, check_shape, real, sum_dtype
 from treedyn.struct import Struct, static
 from treedyn.target import observing
 from treedyn.tree import PyTree
@@ -93,7 +93,7 @@ class Histogram(Reducer):
         if not self.pool:
             check_shape(x, count.low.shape[:-1])
         slots, bins = count.low.shape[-1], len(self.edges) - 1
-        kind = tree.widest(wide(x.dtype), self.edges.dtype)
+        kind = tree.widest(sum_dtype(x.dtype), self.edges.dtype)
         values, edges = x.astype(kind).reshape(-1), self.edges.astype(kind)
         slot = jnp.searchsorted(edges, values, side="right")
         # the last bin is closed on both sides, as in numpy

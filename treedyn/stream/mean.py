@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from treedyn import tree
 from treedyn.stream.average import Average
 from treedyn.stream.count import Count
-from treedyn.stream.reducer import Reducer, wide
+from treedyn.stream.reducer import Reducer, sum_dtype
 from treedyn.struct import Struct
 from treedyn.target import observing
 from treedyn.tree import PyTree
@@ -30,7 +30,9 @@ class Mean(Reducer):
     def init(self, state: PyTree, env: PyTree = None) -> MeanCarry:
         """Return the carry of no observations."""
         shapes = self.shapes(state, env)
-        return MeanCarry(count=Count.zero(), mean=jax.tree.map(lambda x: Average.zero(x.shape, wide(x.dtype)), shapes))
+        return MeanCarry(
+            count=Count.zero(), mean=jax.tree.map(lambda x: Average.zero(x.shape, sum_dtype(x.dtype)), shapes)
+        )
 
     def update(self, carry: MeanCarry, state: PyTree, env: PyTree = None) -> MeanCarry:
         """Return the carry with one more observation."""

@@ -144,8 +144,17 @@ def merge(reducers: PyTree, a: PyTree, b: PyTree) -> PyTree:
     return _map(lambda reducer, x, y: reducer.merge(x, y), reducers, a=a, b=b)
 
 
-def wide(dtype: Any) -> jnp.dtype:
-    """Return the dtype to accumulate values of `dtype` in: its own, but at least float32, and float for integers."""
+def sum_dtype(dtype: Any) -> jnp.dtype:
+    """Return the dtype in which to keep sums and means of values of `dtype`.
+
+    Float32 for half precision, the default float for integers and booleans, else `dtype` itself.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from treedyn import stream
+        >>> print(stream.sum_dtype(jnp.bfloat16))
+        float32
+    """
     if jnp.issubdtype(dtype, jnp.inexact):
         return tree.widest(jnp.float32, dtype)
     return jnp.dtype(jnp.result_type(float))
@@ -164,7 +173,7 @@ def real(shapes: PyTree, name: str) -> PyTree:
                 f"of: {name} is defined for real numbers, got an observable of dtype {x.dtype}; observe its real and "
                 "imaginary part, or its absolute value"
             )
-        return jax.ShapeDtypeStruct(x.shape, wide(x.dtype))
+        return jax.ShapeDtypeStruct(x.shape, sum_dtype(x.dtype))
 
     return jax.tree.map(one, shapes)
 
@@ -221,4 +230,4 @@ def _number(leaf: Any) -> Any:
     return leaf
 
 
-__all__ = ["Reducer", "init", "merge", "result", "update"]
+__all__ = ["Reducer", "init", "merge", "result", "sum_dtype", "update"]
