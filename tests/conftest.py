@@ -4,8 +4,10 @@ Each can be overridden from outside, e.g. `JAX_ENABLE_X64=0 pytest`. The example
 default settings of JAX, too: `pytest treedyn` alone does not read this file.
 """
 
+import gc
 import os
 import sys
+from pathlib import Path
 
 SETTINGS = {
     "JAX_PLATFORMS": "cpu",
@@ -22,8 +24,23 @@ for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 
 import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 # No deadline: the first example of a test compiles. In CI the examples are the same every time.
 hypothesis.settings.register_profile("local", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# Linux gives a process 65,530 mappings of memory, a compiled program takes some, and the compiler dies without them.
+MAPPINGS = Path("/proc/self/maps")
+MANY = 25_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs():
+    """Let go of what was compiled for the modules before, once it is much."""
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MANY:
+        jax.clear_caches()
+        gc.collect()
