@@ -242,8 +242,11 @@ METHODS: dict[str, Method] = {
 }
 
 
-# other sequences of operators that an earlier row has; the fast suite leaves most of what concerns them to the slow one
-VARIANTS = ("nve_order_4", "langevin_baoa", "langevin_obabo", "brownian_euler_maruyama")
+# other sequences of operators that an earlier row has, and searches that take long to compile; the fast suite leaves most of what concerns them to the slow one
+VARIANTS = (
+    *("nve_order_4", "langevin_baoa", "langevin_obabo", "brownian_euler_maruyama"),
+    *("conjugate_gradient", "lbfgs"),
+)
 
 
 def make(method: str, target: Any = energy, dt: Any = 0.1, kT: Any = 0.7, mass: Any = 1.0, **more: Any) -> td.Dynamics:
