@@ -242,7 +242,8 @@ METHODS: dict[str, Method] = {
 }
 
 
-# other sequences of operators that an earlier row has, and searches that take long to compile; the fast suite leaves most of what concerns them to the slow one
+# other sequences of operators that an earlier row has, and searches that take long to compile; the fast suite leaves
+# most of what concerns them to the slow one
 VARIANTS = (
     *("nve_order_4", "langevin_baoa", "langevin_obabo", "brownian_euler_maruyama"),
     *("conjugate_gradient", "lbfgs"),

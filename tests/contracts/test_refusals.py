@@ -52,7 +52,7 @@ EXEMPT = {
         treedyn.tree.is_moving treedyn.tree.describe treedyn.tree.paths treedyn.tree.known treedyn.tree.moving
         treedyn.environment.refreshable treedyn.environment.valid treedyn.environment.status
         treedyn.environment.update treedyn.environment.rebuild treedyn.environment.refresh treedyn.environment.at
-        treedyn.environment.member treedyn.environment.enlarged treedyn.stream.sum_dtype
+        treedyn.environment.enlarged treedyn.stream.sum_dtype
         treedyn.environment.allocate treedyn.environment.tuned treedyn.environment.advance treedyn.environment.advancing
         treedyn.environment.for_all""",
     "arithmetic inside of compiled steps, on trees that were looked at where they came in": """treedyn.tree.strong

@@ -118,6 +118,7 @@ def test_run_and_any_compiled_loop_of_ones_own_are_the_same_to_round_off(method)
 
 
 @methods("langevin_baoab", among=("langevin_baoab", "fire"))
+@pytest.mark.filterwarnings("ignore:until. it was not met")
 def test_what_is_looked_at_changes_no_bit(method):
     dynamics, state, expected = alone(method)
     recorded = td.run(dynamics, state, steps=STEPS, every=7, record=lambda s: (s.energy, s.position), chunk=9)
