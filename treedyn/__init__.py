@@ -5,9 +5,11 @@ The core knows only PyTrees. `treedyn.particles` and other plugins supply target
 
 from treedyn import environment as environment
 from treedyn import files as files
+from treedyn import metric as metric
 from treedyn import minimize as minimize
 from treedyn import noise as noise
 from treedyn import operators as operators
+from treedyn import schedule as schedule
 from treedyn import stream as stream
 from treedyn import tree as tree
 from treedyn.diagnostics import certify as certify

@@ -89,6 +89,20 @@ class State(Struct):
             changes["clock"] = None if time is None else Compensated.of(_like(time, self.clock))
         return super().replace(**changes)
 
+    def later(self, h: Any) -> Self:
+        """Return this state with its time moved on by `h`; times are summed in twice the precision of their dtype.
+
+        Args:
+            h: the time that passed, a number.
+
+        Example:
+            >>> import jax, treedyn as td
+            >>> state = td.nve(td.from_energy(lambda x: x**2), dt=0.1).init(jax.random.key(0), 1.0)
+            >>> print(state.later(0.5).time)
+            0.5
+        """
+        return self if self.clock is None else self.replace(clock=self.clock.plus(_like(h, self.clock)))
+
     def select(self, accept: jax.Array, proposal: Self) -> Self:
         """Return `proposal` where it is accepted, else this state: the one way to reject.
 
