@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from benchmarks import compare
-from benchmarks.result import Result
+from benchmarks.result import Result, overview
 from benchmarks.work import CASES, PEER_CASES, Work, default_atoms, default_steps
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     work = Work(
         case=case,
         atoms=atoms,
-        steps=options.steps or default_steps(atoms),
+        steps=options.steps or default_steps(case, atoms),
         dtype=options.dtype,
         truncation=options.truncation,
         skin=options.skin,
@@ -26,19 +26,20 @@ def main() -> int:
     )
     if options.case == "compare":
         return compare.main(work, options.only, options.json)
-    result = _measure(work)
-    print(result.json() if options.json else result.text())
-    return 0 if result.status == "ok" else 1
+    results = _measure(work)
+    print("\n".join(result.json() for result in results) if options.json else overview(results))
+    return 0 if all(result.status == "ok" for result in results) else 1
 
 
-def _measure(work: Work) -> Result:
+def _measure(work: Work) -> list[Result]:
     from benchmarks.cases import find
 
     try:
-        return find(work.case)(work)
+        found = find(work.case)(work)
     except (RuntimeError, ValueError) as error:
         status = f"{type(error).__name__}: {error}"
-        return Result(work.case, work.atoms, work.steps, work.dtype, status=status)
+        return [Result(work.case, work.atoms, work.steps, work.dtype, status=status)]
+    return found if isinstance(found, list) else [found]
 
 
 def _parser() -> argparse.ArgumentParser:

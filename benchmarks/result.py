@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
+
+_TITLE = ("case", "dtype", "steps", "status", "atoms")  # in the title of a table, or not in it at all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,18 @@ class Result:
         known = {name: show(value) for name, value in self.flat().items() if value is not None}
         width = max(map(len, known))
         return "\n".join(f"{name.ljust(width)}  {value}" for name, value in known.items())
+
+
+def overview(results: Sequence[Result]) -> str:
+    """Return lines for people: of several results a table of what was found of each."""
+    if len(results) == 1:
+        return results[0].text()
+    found = [{name: value for name, value in result.flat().items() if name not in _TITLE} for result in results]
+    names = [name for name in [*results[0].details, *found[0]] if any(row[name] is not None for row in found)]
+    names = list(dict.fromkeys(names))
+    first = results[0]
+    title = f"{first.case}: {first.dtype}" + (f", {first.steps:,} steps" if first.steps else "")
+    return "\n".join([title, "", table(names, [[show(row[name]) for name in names] for row in found])])
 
 
 def show(value: Any) -> str:

@@ -16,6 +16,8 @@ FRICTION = 1.0
 CLUSTER = 32
 CLUSTER_TEMPERATURE = 0.1  # cold enough for a cluster to stay together
 CLUSTER_DISTANCE = 12.0  # between the middles of clusters where they share one box: none sees another
+LIQUID = 108  # atoms in each of many small boxes
+LIQUID_CUTOFF = 2.0  # half of such a box is 2.52
 FORCE = 1e-3  # the largest force on any atom at which a relaxation ends
 _FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
@@ -66,6 +68,13 @@ def clusters(atoms: int) -> System:
     ball = sites[np.argsort(np.linalg.norm(sites, axis=1), kind="stable")[:CLUSTER]]
     velocity = [_velocities(ball, CLUSTER_TEMPERATURE, seed) for seed in range(count)]
     return System(np.tile(ball, (count, 1)), np.concatenate(velocity), np.inf)
+
+
+def liquids(count: int) -> System:
+    """Return small boxes, one after another, each a crystal that is hot enough to melt, with velocities of its own."""
+    position, box = _crystal(LIQUID)
+    velocity = [_velocities(position, TEMPERATURE, seed) for seed in range(count)]
+    return System(np.tile(position, (count, 1)), np.concatenate(velocity), box)
 
 
 def in_one_box(system: System) -> System:

@@ -12,11 +12,15 @@ CASES = {
     "neighbors": "one build of the neighbor list beside one evaluation of the forces",
     "batch": "many clusters of 32 atoms at once",
     "fire": "a perturbed crystal, relaxed until the largest force is small",
+    "minimize": "minimizers beside those of SciPy and ASE: evaluations until no force exceeds 1e-8",
+    "chains": "64 Langevin chains of a posterior as one ensemble, beside one after another",
+    "ensemble": "clusters and boxes of liquid as ensembles, beside jax.vmap of a trajectory",
     "compile": "from starting Python to the first step, with a cold cache",
     "memory": "peak resident memory of building and running",
 }
 PEER_CASES = ("lj", "lj-langevin", "batch", "fire")
-_ATOMS = {"batch": 512 * 32, "fire": 4_000}
+_ATOMS = {"batch": 512 * 32, "fire": 4_000, "minimize": 500, "ensemble": 512 * 32}
+_STEPS = {"chains": 10_000, "ensemble": 200}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,6 @@ def default_atoms(case: str) -> int:
     return _ATOMS.get(case, Work.atoms)
 
 
-def default_steps(atoms: int) -> int:
+def default_steps(case: str, atoms: int) -> int:
     """Return how many steps a round has if nobody says otherwise: a second or two of work."""
-    return max(round(4_000_000 / atoms), 50)
+    return _STEPS.get(case, max(round(4_000_000 / atoms), 50))

@@ -38,10 +38,12 @@ def set_precision(dtype: str) -> None:
         jax.config.update("jax_enable_x64", True)
 
 
-def potential(truncation: str, u: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
+def potential(
+    truncation: str, u: Callable[[Any], Any] | None = None, cutoff: float = systems.CUTOFF
+) -> Callable[[Any], Any]:
     """Return `u`, by default Lennard-Jones, truncated."""
     ends = {"cut": tp.cut, "force-shifted": tp.force_shifted}
-    return ends[truncation](tp.lennard_jones() if u is None else u, cutoff=systems.CUTOFF)
+    return ends[truncation](tp.lennard_jones() if u is None else u, cutoff=cutoff)
 
 
 class Melt:
