@@ -10,6 +10,7 @@ from treedyn import minimize as minimize
 from treedyn import noise as noise
 from treedyn import operators as operators
 from treedyn import schedule as schedule
+from treedyn import space as space
 from treedyn import stream as stream
 from treedyn import tree as tree
 from treedyn.diagnostics import certify as certify

@@ -78,12 +78,14 @@ class State(Struct):
         return self.key if self.slot is None else jax.random.fold_in(self.key, self.slot)
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy in which the named fields, `position` or `time` are replaced.
+        """Return a copy in which the named fields, `position`, its part `moving`, or `time` are replaced.
 
         Forces and energy are not evaluated: `init` does that.
         """
         if "position" in changes:
             changes["boxed"] = tree.box(changes.pop("position"))
+        if "moving" in changes:
+            changes["boxed"] = tree.merge(changes.pop("moving"), changes.get("boxed", self.boxed))
         if "time" in changes:
             time = changes.pop("time")
             changes["clock"] = None if time is None else Compensated.of(_like(time, self.clock))
