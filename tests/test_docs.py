@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("files", "minimize", "operators", "stream")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def examples(page: Path) -> str:
@@ -24,11 +24,15 @@ def examples(page: Path) -> str:
     return "\n".join(code)
 
 
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 WITH_EXAMPLES = [page for page in PAGES if examples(page).strip()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=[page.name for page in WITH_EXAMPLES])
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
 def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write a film
     exec(compile(examples(page), str(page), "exec"), {"__name__": "__main__"})
@@ -40,7 +44,7 @@ def test_readme_has_the_two_commands_that_are_all_the_setup_there_is():
     assert lines.count('pip install -e ".[test]" && pytest') == 1
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_pictures_and_pages_that_are_linked_to_exist(page):
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
