@@ -295,6 +295,63 @@ def test_a_curved_space_that_cannot_carry_momenta_is_refused(space, jit):
         init(KEY, unit(KEY, 3, 2) if space is not None else None)
 
 
+class HalfPlane(td.Space):
+    """The hyperbolic half-plane with its geodesics, in coordinates: small moves commute, and yet it is not flat."""
+
+    point_ndim = 1
+
+    def shift(self, position, displacement):
+        def rate(x, v):
+            y = x[..., 1]
+            return v, jnp.stack([2 * v[..., 0] * v[..., 1] / y, (v[..., 1] ** 2 - v[..., 0] ** 2) / y], axis=-1)
+
+        x, v, h = position, displacement, 0.25
+        for _ in range(4):
+            half = [z + h / 2 * dz for z, dz in zip((x, v), rate(x, v), strict=True)]
+            x, v = (z + h * dz for z, dz in zip((x, v), rate(*half), strict=True))
+        return x
+
+    def displacement(self, a, b):
+        return a - b
+
+
+class Scaled(Bent):
+    radius: float
+
+    def shift(self, position, displacement):
+        return self.radius * super().shift(position, displacement)
+
+
+def test_curved_spaces_are_seen_through_coordinates_jit_and_members():
+    def make(space):
+        return td.nve(jnp.sum, 0.1, space=space)
+
+    x = jnp.array([[0.6, 0.8]])
+    for wrong in (
+        lambda: make(HalfPlane()).init(KEY, x),
+        lambda: jax.jit(lambda r: make(Scaled(radius=r)).init(KEY, x))(1.0),
+        lambda: td.ensemble([make(Scaled(radius=r)) for r in (1.0, 2.0)]).init(KEY, x),
+    ):
+        with pytest.raises(ValueError, match="space: that of position is not flat"):
+            wrong()
+
+
+def test_points_off_a_sphere_are_bits_where_their_numbers_are_not_known():
+    off = jnp.array([3.0, 4.0, 0.0])
+    make = lambda r: td.nve(height, 0.1, space=td.sphere(r))  # noqa: E731
+    assert td.Status(int(jax.jit(make(1.0).init)(KEY, off).status)) == td.Status.NONFINITE
+    many = td.ensemble([make(1.0), make(5.0)])
+    out = td.run(many, many.init(KEY, off), steps=3, on_failure="return")
+    assert out.failure.members == {0: td.Status.NONFINITE} and out.state.step[1] == 3
+
+
+def test_the_way_to_the_opposite_point_is_half_a_circle():
+    x = jnp.array([[0.0, 0.0, 1.0], [0.6, 0.0, -0.8]])
+    way = td.sphere().displacement(-x, x)
+    np.testing.assert_allclose(jnp.linalg.norm(way, axis=-1), np.pi, rtol=1e-14)
+    np.testing.assert_allclose(td.sphere().shift(x, way), -x, atol=1e-14)
+
+
 def test_flat_spaces_of_ones_own_are_taken():
     spaces = [
         (lambda a, b: jnp.log(a / b), lambda x, d: x * jnp.exp(d)),
@@ -310,7 +367,7 @@ def test_flat_spaces_of_ones_own_are_taken():
     [
         (
             lambda: td.nve(height, 0.1, space=td.sphere()).init(KEY, 2 * unit(KEY, 2, 3)),
-            "position: expected points at distance 1",
+            "position: expected points of Sphere",
         ),
         (
             lambda: td.nve(height, 0.1, space=td.sphere()).init(KEY, jnp.array(1.0)),
@@ -327,7 +384,7 @@ def test_flat_spaces_of_ones_own_are_taken():
         (lambda: td.sphere(-1.0), "radius: expected one number, positive"),
         (
             lambda: td.nve(lambda x: height(x["a"]), 0.1, space={"a": td.sphere()}).init(KEY, {"a": jnp.ones((2, 3))}),
-            r"position\['a'\]: expected points at distance",
+            r"position\['a'\]: expected points of Sphere",
         ),
     ],
 )

@@ -317,6 +317,12 @@ def advance(env: PyTree, state: Any) -> PyTree:
     return _each(_is_advancing, moved, env, state)
 
 
+def moves(env: PyTree) -> bool:
+    """Tell whether a part of `env` changes with time."""
+    leaves = jax.tree.leaves(env, is_leaf=lambda x: _is_timed(x) or _is_advancing(x))
+    return any(_is_timed(x) or _is_advancing(x) for x in leaves)
+
+
 def advancing(env: PyTree) -> list[Any]:
     """Return the parts of `env` that move on their own; those that members have of their own in a `PerMember`.
 

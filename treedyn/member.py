@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from treedyn import tree
 from treedyn.struct import Struct
@@ -147,12 +146,12 @@ def member(value: PyTree, k: int) -> PyTree:
     )
 
 
-def take(batched: PyTree, members: np.ndarray) -> PyTree:
+def take(batched: PyTree, members: jax.Array) -> PyTree:
     """Return some of the members."""
     return jax.tree.map(lambda leaf: leaf[members], batched)
 
 
-def put(batched: PyTree, members: np.ndarray, some: PyTree) -> PyTree:
+def put(batched: PyTree, members: jax.Array, some: PyTree) -> PyTree:
     """Return `batched` with some of its members replaced."""
 
     def one(all_: jax.Array, part: jax.Array) -> jax.Array:

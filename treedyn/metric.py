@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from treedyn import schedule, tree
 from treedyn import space as space_of
@@ -20,7 +21,8 @@ from treedyn.tree import PyTree
 class Metric(Struct):
     """The kinetic energy of one leaf as a function of its momentum, and what follows from it.
 
-    On a `Manifold`, velocities and momenta are tangent at the position.
+    It must not depend on where the leaf is, which would push on it: `init` checks that. On a `Manifold`, velocities and
+    momenta are tangent at the position.
     """
 
     def velocity(self, position: jax.Array, momentum: jax.Array) -> jax.Array:
@@ -189,7 +191,33 @@ def thermal(metric: PyTree, position: PyTree, noise: PyTree, kT: PyTree) -> PyTr
 
 def degrees(metric: PyTree, position: PyTree) -> PyTree:
     """Return the degrees of freedom of every leaf."""
-    return _each(lambda m, x: m.degrees(x).astype(tree.dtype(x)), metric, position)
+    return _each(lambda m, x: jnp.asarray(m.degrees(x)).astype(tree.dtype(x)), metric, position)
+
+
+def check(metric: PyTree, position: PyTree) -> None:
+    """Refuse metrics of a user's own that no operator here can move.
+
+    Raises:
+        ValueError: a velocity has not the shape of the leaf, or the kinetic energy depends on the position.
+    """
+    metrics = jax.tree.leaves(metric, is_leaf=is_metric)
+    for own, path, leaf in zip(metrics, tree.paths(position), jax.tree.leaves(position), strict=True):
+        if isinstance(own, Diagonal | PointMass):
+            continue
+        name = f"mass: the velocity of a {type(own).__name__} at position{path}"
+        shape = jnp.shape(jax.eval_shape(own.velocity, leaf, leaf))
+        if shape != leaf.shape:
+            raise ValueError(f"{name} must have the shape of the leaf, {leaf.shape}, got {shape}")
+
+        def energy(x: jax.Array, own: Metric = own) -> jax.Array:
+            return jnp.sum(own.twice_kinetic(x, jnp.ones_like(x)))
+
+        known = all(tree.known(x) is not None for x in (leaf, *jax.tree.leaves(own)))
+        if known and (push := tree.known(jax.grad(energy)(leaf))) is not None and np.any(push != 0):
+            raise ValueError(
+                f"{name} depends on the position, and so does the kinetic energy, whose gradient no operator adds to "
+                "the forces; use a metric that is the same everywhere, or coordinates in which it is"
+            )
 
 
 def masses(metric: PyTree, name: str) -> PyTree:

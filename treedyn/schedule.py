@@ -63,7 +63,7 @@ def numbers(
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, Schedule):
             return leaf
-        if is_bare_function(leaf):
+        if is_bare_function(leaf) and not isinstance(leaf, type):
             return Schedule(function=leaf)
         if not _is_number(leaf):
             raise ValueError(

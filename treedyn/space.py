@@ -72,11 +72,11 @@ class Manifold(Space):
         """Return the number of degrees of freedom of a leaf; `mobile` tells for its elements whether they can move."""
         raise NotImplementedError
 
-    def check(self, position: jax.Array) -> None:
-        """Refuse an array of points that are not in this space.
+    def contains(self, position: jax.Array) -> jax.Array:
+        """Tell whether all points of an array are in this space, to rounding: a boolean.
 
         Raises:
-            ValueError: the shape does not fit, or points whose numbers are known are elsewhere.
+            ValueError: the shape does not fit.
         """
         raise NotImplementedError
 
@@ -160,22 +160,30 @@ def of_leaves(space: PyTree, part: PyTree) -> PyTree:
     return tree.prefix_map(lambda s, _: s, space, part, name="space", is_leaf=is_space)
 
 
-def check_points(space: PyTree, part: PyTree) -> None:
-    """Refuse positions that are not on their manifold.
+def contains(space: PyTree, part: PyTree) -> jax.Array:
+    """Tell whether all points are on their manifolds.
 
     Args:
         space: a space, or a prefix tree of spaces.
         part: moving part of the position.
 
     Raises:
-        ValueError: one is not, or the tree of spaces does not fit.
+        ValueError: numbers that are known are elsewhere, a shape does not fit, or the tree of spaces does not.
     """
+    everywhere = jnp.asarray(True)
     for own, path, leaf in _placed(space, part):
         if isinstance(own, Manifold):
             try:
-                own.check(leaf)
+                inside = jnp.asarray(own.contains(leaf))
             except ValueError as error:
                 raise ValueError(f"position{path}: {error}") from error
+            if (known := tree.known(inside)) is not None and not known:
+                raise ValueError(
+                    f"position{path}: expected points of {own}, got some that are elsewhere; project them on it, as "
+                    "x / norm(x) does on a sphere"
+                )
+            everywhere = everywhere & inside
+    return everywhere
 
 
 def check_flat(space: PyTree, part: PyTree) -> None:
@@ -191,9 +199,9 @@ def check_flat(space: PyTree, part: PyTree) -> None:
     for own, path, leaf in _placed(space, part):
         if not isinstance(own, Manifold) and not own.flat and _is_curved(own, leaf):
             raise ValueError(
-                f"space: that of position{path} is not flat: moving by a and then by b is not moving by b and then by "
-                "a, so a momentum does not mean the same everywhere. Derive it from td.Manifold, which says how "
-                "vectors travel; td.sphere() is one"
+                f"space: that of position{path} is not flat: moving by a and then by b is not moving by a + b, so "
+                "a momentum does not mean the same everywhere. Derive it from td.Manifold, which says how vectors "
+                "travel; td.sphere() is one"
             )
 
 
@@ -203,31 +211,46 @@ def _placed(space: PyTree, part: PyTree) -> list[tuple[Space, str, jax.Array]]:
 
 
 def _is_curved(space: Space, leaf: jax.Array) -> bool:
-    """Tell whether two small displacements do not commute; where numbers are not known yet, at a made-up position.
+    """Tell whether moving by a and then by b differs from moving by a + b.
 
-    The mixed derivative of shift(shift(x, s a), t b) at s = t = 0 has no scale of its own: for a flat space it is the
-    same with a and b exchanged, and otherwise it differs by the order of itself.
+    The mixed derivatives of shift(shift(x, s a), t b) and of shift(x, s a + t b) at s = t = 0 have no scale of their
+    own: in a flat space they are equal, and otherwise they differ by the order of themselves. Made-up numbers stand for
+    those that are not known yet.
     """
-    if not leaf.size or any(tree.known(number) is None for number in jax.tree.leaves(space)):
+    if not leaf.size:
         return False
     random = np.random.default_rng(0)
-    x = leaf if tree.known(leaf) is not None else random.uniform(0.25, 0.75, leaf.shape)
 
-    def moved(s: jax.Array, t: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-        return space.shift(space.shift(jnp.asarray(x, leaf.dtype), s * a), t * b)
+    def known(number: Any) -> Any:
+        if tree.known(number) is not None or not tree.is_moving(number):
+            return number
+        return jnp.asarray(random.uniform(0.5, 1.5, jnp.shape(number)), jnp.result_type(number))
 
-    def mixed(a: jax.Array, b: jax.Array) -> jax.Array:
-        zero, one = jnp.zeros((), leaf.dtype), jnp.ones((), leaf.dtype)
+    def two(s: jax.Array, t: jax.Array) -> jax.Array:
+        return space.shift(space.shift(x, s * a), t * b)
+
+    def one(s: jax.Array, t: jax.Array) -> jax.Array:
+        return space.shift(x, s * a + t * b)
+
+    def mixed(moved: Callable[..., jax.Array]) -> np.ndarray:
+        zero, unit = jnp.zeros((), leaf.dtype), jnp.ones((), leaf.dtype)
 
         def along_b(s: jax.Array) -> jax.Array:
-            return jax.jvp(lambda t: moved(s, t, a, b), (zero,), (one,))[1]
+            return jax.jvp(lambda t: moved(s, t), (zero,), (unit,))[1]
 
-        return jax.jvp(along_b, (zero,), (one,))[1]
+        return np.asarray(jax.jvp(along_b, (zero,), (unit,))[1], dtype=float)
 
     with jax.ensure_compile_time_eval():
+        space, x = jax.tree.map(known, space), known(leaf)
         a, b = (jnp.asarray(random.normal(size=leaf.shape), leaf.dtype) for _ in range(2))
-        there, back = (np.asarray(x, dtype=float) for x in (mixed(a, b), mixed(b, a)))
-    return bool(np.linalg.norm(there - back) > 1e-3 * (np.linalg.norm(there) + np.linalg.norm(back)))
+        try:
+            there, straight = mixed(two), mixed(one)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"space: the shift of a {type(space).__name__} cannot be differentiated twice, which tells whether it "
+                "is flat; where it is, say so by flat = True in the class"
+            ) from error
+    return bool(np.linalg.norm(there - straight) > 1e-3 * (np.linalg.norm(there) + np.linalg.norm(straight)))
 
 
 def shift(space: PyTree, position: PyTree, displacement: PyTree) -> PyTree:

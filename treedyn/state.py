@@ -137,7 +137,11 @@ class State(Struct):
 
 
 def _like(time: Any, clock: Compensated | None) -> jax.Array:
-    return jnp.asarray(time, jnp.result_type(float) if clock is None else clock.dtype)
+    if clock is None:
+        return jnp.asarray(time, jnp.result_type(float))
+    if jnp.shape(time) not in ((), clock.high.shape):
+        raise ValueError(f"time: expected one number, got shape {jnp.shape(time)}")
+    return jnp.broadcast_to(jnp.asarray(time, clock.dtype), clock.high.shape)
 
 
 __all__ = ["State"]

@@ -54,7 +54,7 @@ _ADVICE = {
     "can give: reduce dt, minimize the start configuration, check units and masses; an operator of your own that puts "
     "energy in on purpose says so by accounts = False, or by its energy(); where an energy does not belong to its "
     "forces, use td.from_force",
-    Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite: "
+    Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite, or a point is not on its manifold: "
     "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
     "made in the same box as its energy",
 }

@@ -110,7 +110,7 @@ def certify(
     if noise is not None and not isinstance(dynamics, Targeted):
         raise ValueError(f"gradient_noise: expected a dynamics with a target, got a {type(dynamics).__name__}")
     if steps is None:
-        return _stationary(_affine(dynamics, state, env, environment.advance(env, state), noise, fresh), state)
+        return _stationary(dynamics, state, env, noise, fresh)
     point = np.asarray(phase_space.flatten(phase_space.phase(state)), dtype=float)
     spread = np.zeros((point.size, point.size))
     if noise is not None and not fresh:
@@ -120,19 +120,27 @@ def certify(
         then = environment.advance(env, end)
         step = _affine(dynamics, end, env, then, noise, fresh)
         point, spread = step.A @ point + step.c, step.A @ spread @ step.A.T + step.Q
+        _affine(dynamics, end, env, then, noise, fresh, around=(point, 3 * np.sqrt(np.diag(spread))))
         end, env = _step(dynamics, end, then), then
     return _certificate(point, spread, state, None)
 
 
-def _stationary(step: _Affine, state: State) -> Certificate:
+def _stationary(dynamics: Dynamics, state: State, env: PyTree, noise: np.ndarray | None, fresh: bool) -> Certificate:
+    if environment.moves(env):
+        raise ValueError(
+            "env: a part of it changes with time, so nothing is stationary; pass steps= for the distribution after them"
+        )
+    step = _affine(dynamics, state, env, env, noise, fresh)
     radius = float(np.max(np.abs(np.linalg.eigvals(step.A))))
     if radius > 1 - 1e-9:
         raise ValueError(
             f"dynamics: no stationary distribution, since one step does not forget where it started (spectral radius "
             f"{radius:.6g}). Is there friction, a force on every leaf, and a dt below the limit of stability?"
         )
-    mean = np.linalg.solve(np.eye(len(step.A)) - step.A, step.c)
-    return _certificate(mean, _lyapunov(step.A, step.Q), state, radius)
+    mean, C = np.linalg.solve(np.eye(len(step.A)) - step.A, step.c), _lyapunov(step.A, step.Q)
+    # the target has to be quadratic wherever the method goes, not only where the step was looked at
+    _affine(dynamics, state, env, env, noise, fresh, around=(mean, 3 * np.sqrt(np.diag(C))))
+    return _certificate(mean, C, state, radius)
 
 
 def _certificate(mean: np.ndarray, C: np.ndarray, state: State, radius: float | None) -> Certificate:
@@ -255,16 +263,25 @@ def _jacobians(
 
 
 def _affine(
-    dynamics: Dynamics, state: State, before: PyTree, after: PyTree, noise: np.ndarray | None, fresh: bool
+    dynamics: Dynamics,
+    state: State,
+    before: PyTree,
+    after: PyTree,
+    noise: np.ndarray | None,
+    fresh: bool,
+    around: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> _Affine:
-    """Return one step as an affine map; refuse one that is none."""
+    """Return one step as an affine map; refuse one that is none, at three points `around` a mean, so far from it."""
     start = np.asarray(phase_space.flatten(phase_space.phase(state)))
     width = sum(x.size for x in jax.tree.leaves(jax.eval_shape(dynamics.draw, state)))
     n = 0 if noise is None else len(noise)
     count = 1 + _evaluations(dynamics, state, after) if n else 0
     # the state itself with nothing coming in, and two points that are far from it and from each other
     scales = np.array([[0.0], [1.0], [-3.0]])
-    points = (start + scales * np.cos(1 + np.arange(start.size))).astype(start.dtype)
+    far: Any = np.ones_like(start)
+    if around is not None:
+        start, far = (x[: start.size].astype(start.dtype) for x in around)
+    points = (start + scales * far * np.cos(1 + np.arange(start.size))).astype(start.dtype)
     inputs = (scales * np.sin(1 + np.arange(width + count * n))).astype(start.dtype)
     precision = 1e4 * float(jnp.finfo(start.dtype).eps)
     found = _jacobians(dynamics, state, (before, after), points, inputs, count)

@@ -1,4 +1,4 @@
-"""The compiled loops: many steps on a valid environment, and blocks of steps between records.
+"""The compiled loop: many steps on a valid environment.
 
 Lists are loop-invariant while they hold: the inner loop over steps closes over them, and carries only the state and the
 parts of the environment that move on their own. A step whose forces turn out to stand on an invalid list is not
@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import environment, tree
-from treedyn.driver import reduction
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.member import is_per_member
 from treedyn.state import State
@@ -30,7 +29,6 @@ from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
 Predicate = Callable[..., Any]
-Span = tuple[jax.Array, jax.Array, jax.Array]
 Ahead = tuple[PyTree, jax.Array | None]
 
 REPAIRABLE = Status.OVERFLOW | Status.BOX
@@ -197,81 +195,3 @@ class _Loop:
 def _moved(good: jax.Array, new: Any, old: Any) -> Any:
     """Return a part of the environment as it is after a step; what all members share goes on as long as one does."""
     return tree.where(good if is_per_member(old) else jnp.any(good), new, old)
-
-
-def blocks(
-    dynamics: Dynamics,
-    state: State,
-    env: PyTree,
-    progress: Progress,
-    span: Span,
-    kept: tuple[tuple[PyTree, ...], PyTree],
-    records: tuple[Callable[..., Any], ...],
-    reduce: PyTree,
-    until: Predicate | None,
-) -> tuple[State, PyTree, Progress, tuple[tuple[PyTree, ...], PyTree]]:
-    """Take steps; record and reduce whenever the number of steps taken in all is a multiple of an `every`.
-
-    Args:
-        dynamics: what to step.
-        state: where to start.
-        env: environment.
-        progress: that of a loop that has not begun.
-        span: steps to take now; `every` for each of `records`, and for the reducers where there are some; the steps
-            taken before, modulo each of these. Numbers that need not be known at compile time.
-        kept: for each of `records` a tree like `record(state, env)` with a first axis that is longer than the number of
-            records, and the carry of the reducers.
-        records: what to record.
-        reduce: a tree of reducers; `None` for none.
-        until: `until(state, env) -> bool`, or `None`.
-
-    Returns:
-        State, environment, progress and what is kept; the numbers of records follow from the steps taken.
-    """
-    steps, every, before = span
-
-    def on(carry: tuple[Any, ...]) -> jax.Array:
-        _, _, _, progress, _ = carry
-        return (progress.steps < steps) & progress.goes_on
-
-    def block(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        made, state, env, progress, (buffers, sums) = carry
-        goal = jnp.minimum(progress.steps + jnp.min(every - (before + progress.steps) % every), steps)
-        state, env, progress = advance(dynamics, state, env, goal - progress.steps, progress, until)
-        due = (progress.steps == goal) & ((before + goal) % every == 0)
-        buffers = tuple(
-            _written(buffer, made[k], due[k], dynamics, record, state, env)
-            for k, (buffer, record) in enumerate(zip(buffers, records, strict=True))
-        )
-        if reduce is not None:
-            shown = (sums, state, env, progress.current)
-            sums = jax.lax.cond(
-                due[-1], lambda *shown: reduction.update(dynamics, reduce, *shown), lambda sums, *_: sums, *shown
-            )
-        return made + due.astype(jnp.int32), state, env, progress, (buffers, sums)
-
-    carry = (jnp.zeros_like(every), state, env, progress, kept)
-    _, state, env, progress, kept = jax.lax.while_loop(on, block, carry)
-    return state, env, progress, kept
-
-
-def _written(
-    buffer: PyTree,
-    place: jax.Array,
-    due: jax.Array,
-    dynamics: Dynamics,
-    record: Callable[..., Any],
-    state: State,
-    env: PyTree,
-) -> PyTree:
-    """Return the buffer with one more record, where one is due."""
-
-    def take(state: State, env: PyTree) -> PyTree:
-        return tree.box(dynamics.observe(record, state, env))
-
-    def nothing(state: State, env: PyTree) -> PyTree:
-        return jax.tree.map(lambda b: jnp.zeros(b.shape[1:], b.dtype), buffer)
-
-    # What is not due is written too, into a place that is written again or never read: the buffer is never copied.
-    taken = jax.lax.cond(due, take, nothing, state, env)
-    return jax.tree.map(lambda b, x: jax.lax.dynamic_update_index_in_dim(b, x, place, 0), buffer, taken)

@@ -36,6 +36,7 @@ class Moment(Struct):
         sums: the carry of the reducers.
         failed: the status word of a step that cannot be taken; of every member of an ensemble.
         finished: whether `until` held; of every member.
+        awake: which members are stepped.
     """
 
     state: PyTree
@@ -44,6 +45,7 @@ class Moment(Struct):
     sums: PyTree
     failed: PyTree
     finished: PyTree
+    awake: PyTree
 
 
 class Folder:

@@ -12,6 +12,7 @@ import numpy as np
 
 from treedyn import environment, tree
 from treedyn.driver import advance as compiled
+from treedyn.driver import blocks as in_blocks
 from treedyn.driver import narrow, reduction
 from treedyn.driver.checkpoint import Moment
 from treedyn.driver.output import OutputError, Outputs
@@ -22,7 +23,7 @@ from treedyn.state import State
 from treedyn.status import SimulationError, Status
 from treedyn.tree import PyTree
 
-_MOMENT = ("state", "env", "ahead", "sums", "failed", "finished")
+_MOMENT = ("state", "env", "ahead", "sums", "failed", "finished", "awake")
 _BUFFER_BYTES = 2**26
 _CHUNK_SECONDS = 0.5
 _TUNE_AFTER = 2.0  # seconds that are measured before lists are tuned
@@ -31,9 +32,15 @@ _LARGEST_CHUNK = 2**30
 
 @partial(jax.jit, static_argnames=("until",))
 def _advance(
-    dynamics: Dynamics, state: State, env: PyTree, begun: tuple[Any, ...], steps: jax.Array, until: Any
+    dynamics: Dynamics,
+    state: State,
+    env: PyTree,
+    begun: tuple[Any, ...],
+    steps: jax.Array,
+    until: Any,
+    members: jax.Array | None,
 ) -> tuple[State, PyTree, compiled.Progress]:
-    return compiled.advance(tree.unbox(dynamics), state, env, steps, compiled.start(*begun), until)
+    return narrow.advance(tree.unbox(dynamics), state, env, steps, compiled.start(*begun), until, members)
 
 
 @partial(jax.jit, static_argnames=("records", "until"), donate_argnames=("buffers",))
@@ -42,15 +49,16 @@ def _blocks(
     state: State,
     env: PyTree,
     begun: tuple[Any, ...],
-    span: compiled.Span,
+    span: in_blocks.Span,
     buffers: tuple[PyTree, ...],
     sums: PyTree,
     records: tuple[Any, ...],
     reduce: PyTree,
     until: Any,
+    members: jax.Array | None,
 ) -> tuple[State, PyTree, compiled.Progress, tuple[tuple[PyTree, ...], PyTree]]:
     kept, dynamics = (buffers, sums), tree.unbox(dynamics)
-    return compiled.blocks(dynamics, state, env, compiled.start(*begun), span, kept, records, reduce, until)
+    return in_blocks.blocks(dynamics, state, env, compiled.start(*begun), span, kept, records, reduce, until, members)
 
 
 class Host:
@@ -76,12 +84,12 @@ class Host:
         self.memory, self.reduce, self.every, self.until = memory, reduce, every, until
         self.outputs, self.origin = outputs, int(np.max(state.step))
         self.recorders = [*([] if memory is None else [memory]), *outputs.recorders]
-        watching = [until, *(recorder.record for recorder in self.recorders)]
-        self.joint = any(map(is_joint, watching)) or reduction.any_joint(reduce)
+        self.narrows = isinstance(dynamics, Ensemble) and not is_joint(until)
         self.sums = reduction.init(dynamics, reduce, state, self.env)
         self.taken, self.rebuilds, self.allocations = 0, 0, 0
         # of every member of an ensemble
         self.failed, self.finished = np.zeros(state.status.shape, np.uint32), np.zeros(state.status.shape, bool)
+        self.awake = np.ones(state.status.shape, bool)
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
         self.repaired, self.untuned, self.cold = -1, True, True
@@ -157,66 +165,49 @@ class Host:
 
     def _chunk(self, todo: int) -> compiled.Progress:
         """Run one chunk on the device, with those members that go on."""
-        active = (self.failed == 0) & ~self.finished
-        members = None if self.joint else narrow.chosen(self.dynamics, active)
-        for recorder in self.recorders:
-            recorder.narrow(members)
-        if members is None:
-            self.moment, progress = self._loop(self.dynamics, self.moment, todo)
-            return progress
-        assert isinstance(self.dynamics, Ensemble)
-        before = self.moment
-        some, progress = self._loop(self.dynamics.some(members), narrow.take(before, members, self.reduce), todo)
-        self.moment = narrow.put(before, members, some, self.reduce)
-        whole = np.zeros_like(before.failed)
-        whole[members] = progress.trouble
-        return progress.replace(trouble=whole)
-
-    def _loop(self, dynamics: Dynamics, moment: Moment, todo: int) -> tuple[Moment, compiled.Progress]:
-        """Run the compiled loop."""
-        begun = (moment.ahead, moment.failed, moment.finished)
-        boxed, state, env, sums = tree.traceable(dynamics), moment.state, moment.env, moment.sums
+        if self.narrows:
+            todo = min(todo, narrow.until_next(self.taken))
+            if narrow.is_due(self.taken):
+                self.awake = narrow.awake((self.failed == 0) & ~self.finished)
+        members = None if np.all(self.awake) else jnp.asarray(np.flatnonzero(self.awake))
+        begun = (self.ahead, self.failed, self.finished)
+        boxed = tree.traceable(self.dynamics)
         if not self.recorders and self.reduce is None:
-            state, env, progress = _advance(boxed, state, env, begun, jnp.int32(todo), self.until)
+            self.state, self.env, progress = _advance(
+                boxed, self.state, self.env, begun, jnp.int32(todo), self.until, members
+            )
         else:
             todo = min([todo, *(recorder.capacity * recorder.every for recorder in self.recorders)])
             every = np.array([*(recorder.every for recorder in self.recorders), self.every], np.int32)
             every = every if self.reduce is not None else every[:-1]
-            state, env, progress, (buffers, sums) = _blocks(
+            self.state, self.env, progress, (buffers, self.sums) = _blocks(
                 boxed,
-                state,
-                env,
+                self.state,
+                self.env,
                 begun,
                 (np.int32(todo), every, (self.taken % every).astype(np.int32)),
                 tuple(recorder.buffer for recorder in self.recorders),
-                sums,
+                self.sums,
                 tuple(recorder.record for recorder in self.recorders),
                 self.reduce,
                 self.until,
+                members,
             )
             for recorder, buffer in zip(self.recorders, buffers, strict=True):
                 recorder.buffer = buffer
-        ahead, progress = progress.ahead, jax.device_get(progress.replace(ahead=None))
-        after = Moment(state=state, env=env, ahead=ahead, sums=sums, failed=progress.failed, finished=progress.finished)
-        return after, progress
+        self.ahead, progress = progress.ahead, jax.device_get(progress.replace(ahead=None))
+        self.failed, self.finished = progress.failed, progress.finished
+        return progress
 
     def _deliver(self, before: int) -> None:
         """Keep what was recorded since the step `before`, and hand it to the writers."""
         if self.memory is not None:
-            self.chunks.append(self._records(self.memory, before)[1])
+            self.chunks.append(self.memory.take(before, self.taken)[1])
         for k, recorder in enumerate(self.outputs.recorders):
-            steps, records = self._records(recorder, before)
+            steps, records = recorder.take(before, self.taken)
             if len(steps):
                 with self.saving(f"outputs[{k}]"):
                     self.outputs.write(k, self.origin + steps, tree.unbox(records))
-
-    def _records(self, recorder: Recorder, before: int) -> tuple[np.ndarray, PyTree]:
-        """Return the steps at which something was recorded since the step `before`, and the records, boxed."""
-        steps, records = recorder.take(before, self.taken)
-        if recorder.members is not None:
-            last = tree.box(self.dynamics.observe(recorder.record, self.state, self.env))
-            records = narrow.put_records(records, recorder.members, last)
-        return steps, records
 
     @contextlib.contextmanager
     def saving(self, what: str) -> Iterator[None]:

@@ -96,6 +96,7 @@ class Keeper:
         if "until" in changed and host.taken:
             now = False if host.until is None else host.dynamics.observe(host.until, host.state, host.env)
             host.finished = np.broadcast_to(np.asarray(now), host.failed.shape).copy()
+            host.awake = np.ones_like(host.finished)
 
     def left(self) -> int:
         """Return the steps until the next checkpoint."""

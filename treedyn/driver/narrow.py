@@ -1,84 +1,86 @@
-"""Run what is left of an ensemble, so that members that are done cost nothing.
+"""Step what is left of an ensemble, so that members that are done cost nothing.
 
 Once half of the members stand still, those that go on are gathered into an ensemble of half the size, and so on: a few
-sizes, for each of which the loop is compiled once. Noise belongs to the slot of a member, so nothing else changes.
+sizes, for each of which the loop is compiled once. Noise belongs to the slot of a member, so the last bits are all that
+may change with the size. Which members are gathered is decided at numbers of steps that are the same for every run, so
+no bit depends on how a run is cut into chunks.
 """
-
-from typing import Any
 
 import jax
 import numpy as np
 
 from treedyn import member
-from treedyn.driver import reduction
-from treedyn.driver.checkpoint import Moment
+from treedyn.driver import advance as compiled
+from treedyn.driver.advance import Predicate, Progress
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.dynamics.ensemble import Ensemble
+from treedyn.state import State
 from treedyn.tree import PyTree
 
+_FIRST = 64
 
-def chosen(dynamics: Dynamics, active: np.ndarray) -> np.ndarray | None:
-    """Return the members to run: those that go on, and some that stand still to fill up; `None` for all.
+
+def until_next(taken: int) -> int:
+    """Return how many steps there are from `taken` to the next time at which it is decided anew who is stepped."""
+    span = max(_FIRST, 1 << max(taken.bit_length() - 4, 0))
+    return span - taken % span
+
+
+def is_due(taken: int) -> bool:
+    """Tell whether it is decided after so many steps who is stepped from now on."""
+    return taken == 0 or until_next(taken - 1) == 1
+
+
+def awake(active: np.ndarray) -> np.ndarray:
+    """Return which members to step: those that go on, and some that stand still to fill up.
 
     Args:
-        dynamics: the whole ensemble, or a dynamics of one system.
         active: which members go on.
     """
-    if not isinstance(dynamics, Ensemble):
-        return None
-    size = len(active)
+    size = active.size
     while size > 1 and (size + 1) // 2 >= np.sum(active):
         size = (size + 1) // 2
-    order = np.argsort(~active, kind="stable")[:size]
-    return None if size == len(active) else np.sort(order)
+    chosen = np.zeros(active.size, bool)
+    chosen[np.argsort(~active.ravel(), kind="stable")[:size]] = True
+    return chosen.reshape(active.shape)
 
 
-def take(moment: Moment, members: np.ndarray, reduce: PyTree) -> Moment:
-    """Return what a run has to know of some members."""
-    return Moment(
-        state=member.take(moment.state, members),
-        env=member.each(moment.env, lambda values: member.take(values, members)),
-        ahead=member.take(moment.ahead, members),
-        sums=reduction.of_members(reduce, moment.sums, lambda sums: member.take(sums, members)),
-        failed=moment.failed[members],
-        finished=moment.finished[members],
-    )
+def advance(
+    dynamics: Dynamics,
+    state: State,
+    env: PyTree,
+    steps: jax.Array,
+    progress: Progress,
+    until: Predicate | None,
+    members: jax.Array | None,
+) -> tuple[State, PyTree, Progress]:
+    """Take `steps` more steps with some of the members; `None` stands for all.
 
-
-def put(moment: Moment, members: np.ndarray, some: Moment, reduce: PyTree) -> Moment:
-    """Return what a run has to know of all members, after some of them went on."""
-    marked = iter(member.marked(moment.env))
-
-    def widened(values: PyTree) -> PyTree:
-        return member.put(next(marked).values, members, values)
-
-    whole = np.copy(moment.failed), np.copy(moment.finished)
-    whole[0][members], whole[1][members] = some.failed, some.finished
-    return Moment(
-        state=member.put(moment.state, members, some.state),
-        env=member.each(some.env, widened),
-        ahead=member.put(moment.ahead, members, some.ahead),
-        sums=reduction.of_members(reduce, moment.sums, lambda sums, new: member.put(sums, members, new), some.sums),
-        failed=whole[0],
-        finished=whole[1],
-    )
-
-
-def put_records(records: PyTree, members: np.ndarray, last: PyTree) -> PyTree:
-    """Return records of all members from those of some; the others stand still, and `last` is what they look like.
-
-    Args:
-        records: `[records, some, ...]`.
-        members: which they are.
-        last: `[members, ...]`.
+    Returns:
+        State, environment and progress of all members.
     """
+    if members is None:
+        return compiled.advance(dynamics, state, env, steps, progress, until)
+    assert isinstance(dynamics, Ensemble)
+    some = dynamics.some(members)
+    own_env = member.each(env, lambda values: member.take(values, members))
+    new, own_env, own = compiled.advance(
+        some, member.take(state, members), own_env, steps, _some(progress, members), until
+    )
+    marked = iter(member.marked(env))
+    whole_env = member.each(own_env, lambda values: member.put(next(marked).values, members, values))
+    standing = progress.replace(current=progress.current & False, trouble=progress.trouble & 0)
+    per_member = {name: member.put(getattr(standing, name), members, getattr(own, name)) for name in _PER_MEMBER}
+    whole = progress.replace(steps=own.steps, rebuilds=own.rebuilds, **per_member)
+    return member.put(state, members, new), whole_env, whole
 
-    def one(some: np.ndarray, all_: Any) -> np.ndarray:
-        whole = np.repeat(np.asarray(all_)[None], len(some), axis=0)
-        whole[:, members] = some
-        return whole
 
-    return jax.tree.map(one, records, last)
+_PER_MEMBER = ("trouble", "failed", "finished", "current", "ahead")
 
 
-__all__ = ["chosen", "put", "put_records", "take"]
+def _some(progress: Progress, members: jax.Array) -> Progress:
+    own = {name: member.take(getattr(progress, name), members) for name in _PER_MEMBER}
+    return progress.replace(**own)
+
+
+__all__ = ["advance", "awake", "is_due", "until_next"]

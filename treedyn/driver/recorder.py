@@ -42,12 +42,10 @@ class Recorder:
         every: steps between two records.
         buffer: the records, boxed and stacked, with one place more than `capacity`.
         capacity: how many of them a chunk may have.
-        members: which members of an ensemble it holds records of; `None` for all.
     """
 
     def __init__(self, name: str, record: Callable[..., Any], every: int) -> None:
         self.name, self.record, self.every = name, Named(record), every
-        self.members: np.ndarray | None = None
 
     def begin(self, dynamics: Dynamics, state: State, env: PyTree, room: int) -> None:
         """Make the buffer, as large as `room` bytes hold.
@@ -78,12 +76,6 @@ class Recorder:
                 f"{self.name}: what it returns changed its shape when a neighbor list grew; record something of fixed "
                 "shape"
             )
-
-    def narrow(self, members: np.ndarray | None) -> None:
-        """Make room for the records of some members only; they never become more."""
-        if members is not None and (self.members is None or len(self.members) != len(members)):
-            self.buffer = jax.tree.map(lambda b: b[:, : len(members)], self.buffer)
-        self.members = members
 
     def take(self, before: int, after: int) -> tuple[np.ndarray, PyTree]:
         """Return what was recorded between two steps, counted from the start: the steps, and the records, boxed."""

@@ -48,20 +48,6 @@ def result(dynamics: Dynamics, reduce: PyTree, sums: PyTree) -> PyTree:
     return _map(one, reduce, sums)
 
 
-def any_joint(reduce: PyTree) -> bool:
-    """Tell whether a reducer sees all members at once."""
-    return any(is_joint(reducer.of) for reducer in jax.tree.leaves(reduce, is_leaf=_is_reducer))
-
-
-def of_members(reduce: PyTree, sums: PyTree, f: Any, *rest: PyTree) -> PyTree:
-    """Return the carries with `f(carry, *rest)` for those that have the members of an ensemble in front."""
-
-    def one(reducer: Reducer, carry: PyTree, *others: PyTree) -> PyTree:
-        return carry if is_joint(reducer.of) else f(carry, *others)
-
-    return _map(one, reduce, sums, *rest)
-
-
 def _observed(dynamics: Dynamics, reducer: Reducer, f: Any, state: State, env: PyTree, *rest: PyTree) -> PyTree:
     if _is_each(dynamics, reducer):
         return dynamics.observe(f, state, env, *rest)
@@ -82,4 +68,4 @@ def _map(f: Any, reduce: PyTree, *sums: PyTree) -> PyTree:
     return structure.unflatten([f(*row) for row in zip(each, *columns, strict=True)])
 
 
-__all__ = ["any_joint", "init", "of_members", "result", "update"]
+__all__ = ["init", "result", "update"]

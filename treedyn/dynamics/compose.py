@@ -48,7 +48,7 @@ class Splitting(Targeted):
         *,
         momentum: PyTree = None,
         kT: PyTree = None,
-        time: float = 0.0,
+        time: Any = None,
     ) -> State:
         """Return the state in which to start.
 
@@ -59,14 +59,19 @@ class Splitting(Targeted):
             momentum: momenta to start with, a tree like the position; on a manifold their tangent part counts.
             kT: temperature at which to draw momenta where none are given; by default that of the thermostat, or 0,
                 at rest, where there is none.
-            time: the time at which to start.
+            time: the time at which to start; 0 by default.
 
         Raises:
             ValueError: an argument does not fit; the message says which and why.
         """
-        one_clock = _is_one(schedule.at(self.dt, jnp.int32(0)))
-        state = self.begin(key, position, env, time if one_clock else None)
+        if time is not None and not self._has_time():
+            raise ValueError(
+                "time: the leaves have a dt each, or nothing moves the clock, so there is none; leave it out"
+            )
+        start = 0.0 if time is None else time
+        state = self.begin(key, position, env, start if self._has_time() else None)
         state = state.replace(metric=self._metric(state))
+        metric_of.check(state.metric, state.moving)
         if self.inertial:
             state = state.replace(dof=metric_of.degrees(state.metric, state.moving))
             for operator in self.operators:
@@ -78,6 +83,10 @@ class Splitting(Targeted):
         elif momentum is not None or kT is not None:
             raise ValueError("momentum, kT: this dynamics is overdamped and has no momenta to start with")
         return state.replace(memory={name: op.init(state) for name, op in zip(self.names, self.operators, strict=True)})
+
+    def _has_time(self) -> bool:
+        one = _is_one(schedule.at(self.dt, jnp.int32(0)))
+        return one and any(operator.clock for operator in self.operators)
 
     def _metric(self, state: State) -> PyTree:
         return metric_of.of_leaves(self.mass, self.space, state.step, state.moving)
@@ -110,10 +119,9 @@ class Splitting(Targeted):
                 state, current = self.evaluate(state, env), True
             h = jax.tree.map(lambda t, fraction=fraction: fraction * t, dt)
             state, memory[name] = operator.apply(state, h, xi, memory[name])
-            if operator.moves:
-                current = False
-                if not operator.instant and state.clock is not None:
-                    state = state.replace(clock=state.clock.plus(jnp.asarray(h).astype(state.clock.dtype)))
+            current = current and not operator.moves
+            if operator.clock:
+                state = state.later(h)
         if not current:
             state = self.evaluate(state, env)
         state = state.replace(memory=memory)
@@ -198,6 +206,15 @@ def compose(
     distinct = list({id(op): op for op, _ in parts}.values())
     uses = [sum(other is op for other, _ in parts) for op in distinct]
     places = {id(op): k for k, op in enumerate(distinct)}
+    sequence = tuple(
+        (places[id(op)], 1 / uses[places[id(op)]] if fraction is None else float(fraction)) for op, fraction in parts
+    )
+    passed = [fraction for k, fraction in sequence if distinct[k].clock]
+    if passed and abs(sum(passed) - 1) > 1e-9:
+        raise ValueError(
+            f"operators: expected the clock to be moved by one dt in all, got {sum(passed):g} dt; only one kind of "
+            "operator in a sequence moves it, the others have clock = False"
+        )
     return Splitting(
         target=observing("target", target, "position"),
         space=as_space(space),
@@ -205,10 +222,7 @@ def compose(
         mass=metric_of.numbers(mass),
         operators=tuple(distinct),
         names=_unique([op.name for op in distinct]),
-        sequence=tuple(
-            (places[id(op)], 1 / uses[places[id(op)]] if fraction is None else float(fraction))
-            for op, fraction in parts
-        ),
+        sequence=sequence,
         inertial=any(op.inertial for op in distinct),
     )
 

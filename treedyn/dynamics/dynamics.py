@@ -12,6 +12,7 @@ from treedyn import space as space_of
 from treedyn import target as target_of
 from treedyn.compensated import Compensated
 from treedyn.state import State
+from treedyn.status import Status, word
 from treedyn.struct import Struct, function
 from treedyn.tree import PyTree
 
@@ -148,7 +149,7 @@ class Targeted(Dynamics):
         check_position(boxed)
         check_key(key)
         part = tree.moving(boxed)
-        space_of.check_points(self.space, part)
+        inside = space_of.contains(self.space, part)
         space_of.check_flat(self.space, part)
         blank = State(
             boxed=boxed,
@@ -158,7 +159,7 @@ class Targeted(Dynamics):
             key=key,
             step=jnp.int32(0),
             clock=None if time is None else Compensated.of(_time(time, tree.dtype(part))),
-            status=jnp.uint32(0),
+            status=word(Status.NONFINITE, ~inside),  # where numbers are not known yet, this is all that can be said
             memory={},
         )
         return self.evaluate(blank, env)

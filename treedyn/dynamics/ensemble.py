@@ -158,7 +158,7 @@ class Ensemble(Dynamics):
         """
         return member(self.inner, check.integer("k", k, 0, self.members))
 
-    def some(self, members: np.ndarray) -> "Ensemble":
+    def some(self, members: jax.Array) -> "Ensemble":
         """Return the ensemble of some of the members."""
         inner = each(self.inner, lambda values: jax.tree.map(lambda x: x[members], values))
         return self.replace(inner=inner, slots=self.slots[members])
@@ -182,7 +182,7 @@ class Ensemble(Dynamics):
         boxed = tree.box(unmarked(position), "position")
         check_position(boxed)
         if isinstance(self.inner, Targeted) and not marked(self.inner.space):
-            space_of.check_points(self.inner.space, tree.moving(boxed))
+            space_of.contains(self.inner.space, tree.moving(boxed))
 
     def _check_count(self, name: str, value: PyTree) -> None:
         for node in marked(value):

@@ -86,6 +86,14 @@ class Minimizer(Targeted):
             memory = tree.where(info.length > 0, memory, self.direction.init(part))
         return new.replace(step=state.step + 1, memory={name: memory}, info=info)
 
+    def reverse(self, state: State) -> State:
+        """Refuse: what goes downhill does not come back.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("dynamics: a minimizer cannot be reversed; use one with momenta, like td.nve(...)")
+
     def _line(self, state: State, env: PyTree, way: PyTree) -> Line:
         part = state.moving
 

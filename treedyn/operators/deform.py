@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import check, tree
+from treedyn.metric import PointMass, is_metric
 from treedyn.operators.operator import Operator, common_time
 from treedyn.state import State
 from treedyn.struct import function
@@ -22,20 +23,22 @@ class Deform(Operator):
 
     name: ClassVar[str] = "deform"
     moves: ClassVar[bool] = True
-    instant: ClassVar[bool] = True
     accounts: ClassVar[bool] = False
     length: Callable[[jax.Array], Any] = function()
 
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
-        """Return the state with x scaled by L(t + h/2)/L(t - h/2), and p by the inverse."""
+    def init(self, state: State) -> None:
+        """Refuse points on a manifold, which has no sides to change, and leaves without one time."""
+        if any(isinstance(m, PointMass) for m in jax.tree.leaves(state.metric, is_leaf=is_metric)):
+            raise ValueError("deform: points on a manifold cannot be scaled; leave them out of the leaves that deform")
         if state.time is None:
             raise ValueError("deform: needs one dt for all leaves, since a length that changes has one time")
-        part = state.moving
-        half = common_time(h, self.name).astype(state.time.dtype) / 2
-        later, before = (self.length(state.time + t) for t in (half, -half))
-        factor = tree.prefix_map(
-            lambda ratio, x: _trailing(ratio, x), jax.tree.map(jnp.divide, later, before), part, name="length"
-        )
+
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
+        """Return the state with x scaled by L(t + h/2)/L(t - h/2), and p by the inverse."""
+        part, time = state.moving, jnp.asarray(state.time)
+        half = common_time(h, self.name).astype(time.dtype) / 2
+        later, before = (self.length(time + t) for t in (half, -half))
+        factor = tree.prefix_map(_ratio, jax.tree.map(jnp.divide, later, before), part, name="length")
         boxed = tree.merge(jax.tree.map(jnp.multiply, part, factor), state.boxed)
         return state.replace(boxed=boxed, momentum=tree.divide(state.momentum, factor)), memory
 
@@ -67,9 +70,14 @@ def deform(length: Callable[[jax.Array], Any]) -> Deform:
     return Deform(length=check.function("length", length, "time"))
 
 
-def _trailing(ratio: Any, leaf: jax.Array) -> jax.Array:
+def _ratio(ratio: Any, leaf: jax.Array) -> jax.Array:
     ratio = tree.cast(ratio, leaf)
-    return ratio.reshape((1,) * (leaf.ndim - ratio.ndim) + ratio.shape) if ratio.ndim else ratio
+    if ratio.ndim > 1 or (ratio.ndim and ratio.shape != leaf.shape[-1:]):
+        raise ValueError(
+            f"length: expected a number or one for each of the coordinates {leaf.shape[-1:]}, got shape {ratio.shape}"
+        )
+    ratio = jnp.where(ratio > 0, ratio, jnp.nan)  # a box that is turned inside out is none
+    return ratio.reshape((1,) * (leaf.ndim - 1) + ratio.shape) if ratio.ndim else ratio
 
 
 __all__ = ["Deform", "deform"]

@@ -19,6 +19,7 @@ class Drift(Operator):
 
     name: ClassVar[str] = "drift"
     moves: ClassVar[bool] = True
+    clock: ClassVar[bool] = True
     space: PyTree
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:

@@ -21,7 +21,8 @@ class Operator(Struct):
         name: key of this operator's memory in `state.memory`.
         needs_force: whether `apply` reads `state.force`, which then is that of the current position.
         moves: whether `apply` changes the position, so that forces have to be evaluated again.
-        instant: whether it does so at an instant, as a change of the box does: the time of the position stays.
+        clock: whether the time of the position passes while `apply` moves it. It does in a drift, and does not where a
+            box is scaled.
         inertial: whether `apply` knows momenta; a dynamics has them where one of its operators does.
         accounts: whether `energy` accounts for all that `apply` takes from the system or gives to it.
 
@@ -31,7 +32,7 @@ class Operator(Struct):
     name: ClassVar[str] = "operator"
     needs_force: ClassVar[bool] = False
     moves: ClassVar[bool] = False
-    instant: ClassVar[bool] = False
+    clock: ClassVar[bool] = False
     inertial: ClassVar[bool] = True
     accounts: ClassVar[bool] = True
 

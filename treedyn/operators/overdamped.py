@@ -29,6 +29,7 @@ class Overdamped(Operator):
     name: ClassVar[str] = "overdamped"
     needs_force: ClassVar[bool] = True
     moves: ClassVar[bool] = True
+    clock: ClassVar[bool] = True
     inertial: ClassVar[bool] = False
     kT: PyTree
     gamma: PyTree

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import check, tree
+from treedyn import check, environment, tree
 from treedyn import space as space_of
 from treedyn.diagnostics import phase as phase_space
 from treedyn.driver.trajectory import trajectory
@@ -97,6 +97,11 @@ def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, step
     """
     check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.nve(...)")
     check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
+    if environment.moves(env) or jax.tree.leaves(jax.eval_shape(dynamics.draw, state)):
+        raise ValueError(
+            "dynamics: expected one without noise, in an environment that does not change with time, so that reversing "
+            "the momenta is reversing time; use one like td.nve(...)"
+        )
     count = jnp.int32(check.integer("steps", steps, 0, 2**31))
     end = dynamics.reverse(_steps(dynamics, dynamics.reverse(_steps(dynamics, state, env, count)), env, count))
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
