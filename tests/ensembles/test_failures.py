@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -96,6 +97,43 @@ def test_a_run_in_pieces_ends_in_the_same_bits_with_members_that_failed_and_fini
     assert_same_bits((out.state, out.records, out.reduced), (whole.state, whole.records, whole.reduced))
     np.testing.assert_array_equal(out.finished, whole.finished)
     assert out.failure.members == whole.failure.members
+
+
+class Counter(td.Advancing):
+    count: jax.Array
+
+    def advance(self, state):
+        return self.replace(count=self.count + 1)
+
+
+def test_members_that_stand_still_are_recorded_alike_however_a_run_is_cut():
+    many, state, env = system(16, bad=(3,))
+    env = env | {"shared": Counter(count=jnp.int32(0)), "own": td.per_member(Counter(count=jnp.arange(16)))}
+
+    def go(chunk):
+        return td.run(
+            many,
+            state,
+            env,
+            steps=300,
+            every=3,
+            chunk=chunk,
+            on_failure="return",
+            until=lambda s: jnp.sum(s.position**2) < 0.2,
+            record=lambda s, e: {"x": s.position, "shared": e["shared"].count, "own": e["own"].count},
+            reduce=td.stream.mean(lambda s, e: s.energy * e["own"].count.astype(s.energy.dtype)),
+        )
+
+    first = go(None)
+    assert np.sum(first.finished) > 12
+    for chunk in (1, 50, 1000):
+        out = go(chunk)
+        for name in ("state", "records", "reduced", "finished"):
+            assert_same_bits(getattr(out, name), getattr(first, name))
+    # what a member has of its own stands still with it, and what is shared goes on with the others
+    took = np.asarray(first.state.step)
+    np.testing.assert_array_equal(first.records["own"][-1], np.arange(16) + np.minimum(took, first.steps // 3 * 3))
+    assert np.all(first.records["shared"] == 3 * np.arange(1, len(first.records["shared"]) + 1)[:, None])
 
 
 def test_outputs_have_the_members_in_every_frame_or_what_they_have_in_common(tmp_path):
