@@ -19,6 +19,10 @@ def shot():
     return Projectile(position=jnp.zeros(2), velocity=jnp.ones(2))
 
 
+def at(position):
+    return td.nve(lambda x: jnp.sum(x), 0.1).init(KEY, position)
+
+
 def mixed(**options):
     return {
         "near": [near_list(X, **options)],
@@ -32,15 +36,20 @@ def test_plain_data_has_nothing_to_look_after():
     env = {"x": jnp.ones(3), "shot": shot()}
     assert not environment.refreshable(env) and not environment.refreshable(None)
     assert environment.valid(env, X) and environment.status(env) == 0 and environment.status(None) == 0
-    assert_same_bits(environment.update(env, X), env)
+    assert_same_bits(environment.update(env, at(X)), env)
     assert environment.advance(None, None) is None
 
 
 def test_parts_are_found_anywhere_and_the_rest_is_left_alone():
     env = mixed()
     assert environment.refreshable(env)
-    for change in (environment.rebuild, environment.update, environment.allocate):
-        new = change(env, FAR)
+    for change, there in (
+        (environment.rebuild, FAR),
+        (environment.allocate, FAR),
+        (environment.update, at(FAR)),
+        (environment.refresh, at(FAR)),
+    ):
+        new = change(env, there)
         np.testing.assert_array_equal(new["near"][0].reference, FAR)
         assert_same_bits((new["data"], new["shots"], new["none"]), (env["data"], env["shots"], None))
     moved = environment.advance(env, None)
@@ -59,7 +68,7 @@ def test_update_rebuilds_once_the_margin_is_used_up():
     env = near_list(X, skin=0.4)
     for moved, rebuilt in [(0.0, False), (0.14, False), (0.16, True), (0.3, True)]:
         position = X.at[0, 0].add(moved)
-        reference = jax.jit(environment.update)(env, position).reference
+        reference = jax.jit(environment.update)(env, at(position)).reference
         np.testing.assert_array_equal(reference, position if rebuilt else X)
         assert environment.valid(env, position) == (moved <= 0.2)
 
@@ -111,3 +120,60 @@ def test_the_contract_of_a_list_has_no_silent_default(method):
 
     with pytest.raises(NotImplementedError):
         getattr(Empty(x=1.0), method)(X)
+
+
+class Drive(td.Timed):
+    rate: float
+
+    def at(self, time):
+        return jnp.cos(self.rate * time)
+
+
+class Wrapped(td.Advancing):
+    inside: object
+
+    def advance(self, state):
+        return self
+
+
+@pytest.mark.parametrize("inside", [Drive(rate=1.0), [near_list(X)], td.per_member(jnp.ones(2)), Wrapped(inside=0.0)])
+@pytest.mark.parametrize("holder", [lambda x: Wrapped(inside=x), lambda x: td.PerMember(values=Wrapped(inside=x))])
+def test_a_part_in_another_is_refused_everywhere(inside, holder):
+    dynamics = td.nve(energy, 0.1)
+    state, env = dynamics.init(KEY, X, near_list(X)), {"wrapped": holder(inside)}
+    many = td.ensemble(dynamics, 2)
+    for wrong in (
+        lambda: dynamics.init(KEY, X, env),
+        lambda: td.run(dynamics, state, env, steps=1),
+        lambda: td.trajectory(dynamics, state, env, steps=1),
+        lambda: many.init(KEY, X, env),
+    ):
+        with pytest.raises(ValueError, match=r"env: a Wrapped holds a .*side by side"):
+            wrong()
+
+
+def test_what_advances_keeps_its_shapes_and_dtypes():
+    class Grows(td.Advancing):
+        x: jax.Array
+
+        def advance(self, state):
+            return self.replace(x=jnp.zeros(state.step.shape, jnp.float32))
+
+    with pytest.raises(ValueError, match=r"Grows\.advance must return the same tree(.|\n)*float32"):
+        environment.advance(Grows(x=jnp.zeros((), jnp.float64)), at(X))
+    many = td.ensemble(td.nve(lambda x, env: jnp.sum(x) * 0, 0.1), 3)
+    env = Grows(x=jnp.zeros((), jnp.float32))
+    with pytest.raises(ValueError, match="sees the states of all"):
+        td.run(many, many.init(KEY, X, env), env, steps=1)
+
+
+def test_all_members_at_once_see_a_function_of_time_at_the_time_of_each():
+    many = td.ensemble(td.nve(lambda x, env: env["drive"] * jnp.sum(x), 0.1), 3)
+    env = {"drive": Drive(rate=1.0), "own": td.per_member(Drive(rate=jnp.arange(3.0)))}
+    start = td.per_member(jnp.arange(3.0))
+    state = many.init(KEY, jnp.ones(2), env, time=start)
+    joint = td.jointly(lambda s, e: {"drive": e["drive"], "own": e["own"].values})
+    each = lambda s, e: {"drive": e["drive"], "own": e["own"]}  # noqa: E731
+    found = [td.run(many, state, env, steps=4, record=record).records for record in (joint, each)]
+    assert_same_bits(*found)
+    np.testing.assert_allclose(found[0]["drive"][-1], np.cos(np.arange(3) + 0.4))

@@ -13,7 +13,10 @@ So `advance` comes before the step:
 
     env = environment.advance(env, state)             # from the time of `state` to one step later
     state = dynamics.step(state, env)
-    env = environment.update(env, state.position)     # so that it holds for another step
+    env = environment.update(env, state)              # so that it holds for another step
+
+Nodes stand side by side: none of them holds another one. In an ensemble, what members have of their own is in a
+`PerMember`; an `Advancing` that all share is moved on once, and sees the states of all.
 """
 
 from collections.abc import Callable
@@ -224,7 +227,17 @@ def at(env: PyTree, time: jax.Array | None) -> PyTree:
             f"env: {type(timed[0]).__name__} is a function of time, but the leaves of this dynamics have a dt each and "
             "so no time in common; give one dt, and scale the masses instead"
         )
-    return _each(_is_timed, lambda node, time: node.at(time), env, time) if timed else env
+    if not timed:
+        return env
+    if jnp.ndim(time) == 0:
+        return _each(_is_timed, lambda node, time: node.at(time), env, time)
+
+    # of all members at once: what they share stands there once for each
+    def of_all(node: Timed) -> Any:
+        return tree.unbox(jax.vmap(lambda t: tree.traceable(node.at(t)))(jnp.asarray(time)))
+
+    shared = _shared(_is_timed, of_all, env)
+    return _each(_is_timed, lambda node, time: node.at(time), shared, time)
 
 
 def valid(env: PyTree, position: PyTree, time: jax.Array | None = None) -> jax.Array:
@@ -241,13 +254,13 @@ def status(env: PyTree) -> jax.Array:
     return word
 
 
-def update(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
-    """Return `env` with every part that no longer holds for long rebuilt."""
-    return _each(_is_refreshable, lambda node, x, t: _then(node, t).update(x), env, position, time)
+def update(env: PyTree, state: Any) -> PyTree:
+    """Return `env` with every part rebuilt that does not hold at `state` and for a step beyond."""
+    return _each(_is_refreshable, lambda node, x, t: _then(node, t).update(x), env, tree.unbox(state.boxed), state.time)
 
 
-def refresh(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
-    """Return `env` with every part that does not hold at `position` rebuilt for it.
+def refresh(env: PyTree, state: Any) -> PyTree:
+    """Return `env` with every part rebuilt that does not hold at the position and time of `state`.
 
     To be called within a step that goes far, as a proposal of many force evaluations does.
     """
@@ -256,7 +269,7 @@ def refresh(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyT
         node = _then(node, t)
         return either(for_all(node.valid(x)), node, lambda node, x: node.rebuild(x), x)
 
-    return _each(_is_refreshable, one, env, position, time)
+    return _each(_is_refreshable, one, env, tree.unbox(state.boxed), state.time)
 
 
 def rebuild(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
@@ -280,37 +293,30 @@ def allocate(env: PyTree, position: PyTree, time: jax.Array | None = None) -> Py
 
 
 def enlarged(env: PyTree) -> PyTree:
-    """Return `env` with more room in every refreshable part, on the host; lists of members stay as they are."""
-    return jax.tree.map(
-        lambda node: node.enlarged() if _is_refreshable(node) else node,
-        env,
-        is_leaf=lambda x: _is_refreshable(x) or is_per_member(x),
-    )
+    """Return `env` with more room in every refreshable part, on the host."""
+    return _each(_is_refreshable, lambda node: node.enlarged(), env)
 
 
 def tuned(env: PyTree, position: PyTree, pace: Pace) -> PyTree:
     """Return `env` with every refreshable part made as fast as it can be, on the host; lists of members stay."""
-
-    def one(node: Any) -> Any:
-        return node.tuned(position, pace) if _is_refreshable(node) else node
-
-    return jax.tree.map(one, env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x))
+    return _shared(_is_refreshable, lambda node: node.tuned(position, pace), env)
 
 
 def advance(env: PyTree, state: Any) -> PyTree:
     """Return `env` at the end of the step that begins at `state`: every advancing part moved on.
 
     Raises:
-        ValueError: one changed something that is no array.
+        ValueError: one changed more than numbers.
     """
 
     def moved(node: Advancing, state: Any) -> Advancing:
         out = node.advance(state)
-        before, after = (jax.tree.structure(tree.traceable(x)) for x in (node, out))
+        before, after = (_form(x) for x in (node, out))
         if before != after:
             raise ValueError(
                 f"env: {type(node).__name__}.advance must return the same tree, with other numbers in it; got\n"
-                f"    {after}\nfor\n    {before}\nkeep what changes in arrays: jnp.asarray(True), not True"
+                f"    {after}\nfor\n    {before}\nkeep what changes in arrays of one shape and dtype: "
+                "jnp.asarray(True), not True. What the members of an ensemble share sees the states of all"
             )
         return out
 
@@ -352,6 +358,32 @@ def with_advancing(env: PyTree, nodes: list[Any]) -> PyTree:
     return jax.tree.map(one, env, is_leaf=lambda x: _is_advancing(x) or is_per_member(x))
 
 
+def check(env: PyTree, holder: Any = None) -> None:
+    """Refuse an environment in which one part that is looked after holds another.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for x in jax.tree.leaves(env, is_leaf=lambda x: x is not holder and _is_looked_after(x)):
+        if not _is_looked_after(x):
+            continue
+        if holder is not None and (is_per_member(x) or not is_per_member(holder)):
+            raise ValueError(
+                f"env: a {type(holder).__name__} holds a {type(x).__name__}, where it is not looked after; put them "
+                "side by side, and mark what differs from member to member as a whole: td.per_member, td.stack"
+            )
+        check(x, x)
+
+
+def _is_looked_after(x: Any) -> bool:
+    return isinstance(x, Refreshable | Timed | Advancing | PerMember)
+
+
+def _form(node: Any) -> tuple[Any, list[tuple[Any, Any]]]:
+    leaves, structure = jax.tree.flatten(tree.traceable(node))
+    return structure, [(jnp.shape(x), str(jnp.result_type(x))) for x in leaves]
+
+
 def _then(node: Refreshable, time: jax.Array | None) -> Refreshable:
     """Return a part that depends on time as it is then."""
     return node.at(time) if isinstance(node, Timed) and time is not None else node
@@ -368,6 +400,13 @@ def _replaced(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree)
         return tree.traceable(out) if tree.boxed(node) else out
 
     return jax.tree.map(one, env, is_leaf=kind)
+
+
+def _shared(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree) -> PyTree:
+    """Return `env` with `f` applied to its nodes of a kind, but for those of members."""
+    return jax.tree.map(
+        lambda x: x if is_per_member(x) else _replaced(kind, f, x), env, is_leaf=lambda x: kind(x) or is_per_member(x)
+    )
 
 
 def _each(kind: Callable[[Any], bool], f: Callable[..., Any], env: PyTree, *context: PyTree) -> PyTree:

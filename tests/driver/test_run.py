@@ -72,7 +72,7 @@ def test_run_is_trajectory_is_a_loop(system):
     def step(state, env):
         env = td.environment.advance(env, state)
         state = dynamics.step(state, env)
-        return state, td.environment.update(env, state.position)
+        return state, td.environment.update(env, state)
 
     records = []
     for k in range(1, 21):

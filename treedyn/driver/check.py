@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import tree
+from treedyn import environment, tree
 from treedyn.check import brief, choice, instance
 from treedyn.check import integer as check_integer
 from treedyn.check import path as check_path
@@ -18,7 +18,7 @@ from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
-def check(dynamics: Any, state: Any, steps: Any, every: Any, record: Any) -> None:
+def check(dynamics: Any, state: Any, env: Any, steps: Any, every: Any, record: Any) -> None:
     """Refuse arguments of `run` and `trajectory` that do not fit.
 
     Raises:
@@ -28,6 +28,7 @@ def check(dynamics: Any, state: Any, steps: Any, every: Any, record: Any) -> Non
     instance("state", state, State, "what dynamics.init(key, position, env) returns")
     check_integer("steps", steps, 0)
     check_integer("every", every, 1, 2**30)
+    environment.check(env)
     if record is not None:
         observing("record", record)
 

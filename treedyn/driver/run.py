@@ -129,7 +129,7 @@ def run(
         >>> out.records.shape
         (10, 3)
     """
-    check(dynamics, state, steps, every, record)
+    check(dynamics, state, env, steps, every, record)
     check_host(dynamics, state, env, steps, until, chunk)
     check_checkpoint(checkpoint, checkpoint_every, keep, resume)
     written = Outputs(check_outputs(outputs))

@@ -73,13 +73,13 @@ def trajectory(
         >>> round(float(jax.grad(end)(0.1)), 2)
         -8.43
     """
-    check(dynamics, state, steps, every, record)
+    check(dynamics, state, env, steps, every, record)
 
     def one(carry: tuple[State, PyTree], _: None) -> tuple[tuple[State, PyTree], None]:
         state, env = carry
         env = environment.advance(env, state)
         state = dynamics.step(state, tree.unbox(env))
-        return (state, environment.update(env, state.position, state.time)), None
+        return (state, environment.update(env, state)), None
 
     def block(carry: tuple[State, PyTree], _: None) -> tuple[tuple[State, PyTree], PyTree]:
         carry, _ = jax.lax.scan(one, carry, None, length=every)

@@ -148,6 +148,7 @@ class Targeted(Dynamics):
         boxed = tree.box(position, "position")
         check_position(boxed)
         check_key(key)
+        environment.check(env)
         part = tree.moving(boxed)
         inside = space_of.contains(self.space, part)
         space_of.check_flat(self.space, part)

@@ -169,6 +169,7 @@ class Ensemble(Dynamics):
         Raises:
             ValueError: a list is shared, or what is marked is for another number of members.
         """
+        environment.check(env)
         self._check_count("env", env)
         for node in jax.tree.leaves(env, is_leaf=lambda x: is_per_member(x) or isinstance(x, environment.Refreshable)):
             if isinstance(node, environment.Refreshable):

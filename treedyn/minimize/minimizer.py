@@ -114,7 +114,7 @@ class Minimizer(Targeted):
         target = target_of.resolve(self.target, state.boxed, now)
         moved = tree.merge(space_of.shift(self.space, state.moving, way), state.boxed)
         # a list that does not hold there is rebuilt; its numbers are not differentiated
-        near = environment.refresh(now, tree.unbox(jax.lax.stop_gradient(moved)))
+        near = environment.refresh(now, state.replace(boxed=jax.lax.stop_gradient(moved)))
         return target(moved, near).energy
 
 
