@@ -227,14 +227,14 @@ def at(env: PyTree, time: jax.Array | None) -> PyTree:
             f"env: {type(timed[0]).__name__} is a function of time, but the leaves of this dynamics have a dt each and "
             "so no time in common; give one dt, and scale the masses instead"
         )
-    if not timed:
+    if not timed or time is None:
         return env
-    if jnp.ndim(time) == 0:
+    if not time.ndim:
         return _each(_is_timed, lambda node, time: node.at(time), env, time)
 
     # of all members at once: what they share stands there once for each
     def of_all(node: Timed) -> Any:
-        return tree.unbox(jax.vmap(lambda t: tree.traceable(node.at(t)))(jnp.asarray(time)))
+        return tree.unbox(jax.vmap(lambda t: tree.traceable(node.at(t)))(time))
 
     shared = _shared(_is_timed, of_all, env)
     return _each(_is_timed, lambda node, time: node.at(time), shared, time)

@@ -224,6 +224,8 @@ def test_a_search_that_finds_nothing_stays_where_it_is_and_says_so():
     new = dynamics.step(state)
     np.testing.assert_allclose(new.position, state.position, rtol=1e-12)
     assert not new.info.found and int(new.step) == 1 and int(new.status) == 0
+    with pytest.warns(UserWarning, match="its last line search found nothing lower"):
+        td.run(dynamics, state, steps=3, until=td.converged(force=0.1))
 
 
 def test_a_minimization_that_did_not_converge_says_so():
@@ -236,6 +238,31 @@ def test_a_minimization_that_did_not_converge_says_so():
         assert not td.run(dynamics, state, steps=5).finished
         md = td.nve(lambda x: jnp.sum(x**2), 0.1)
         assert not td.run(md, md.init(KEY, jnp.ones(2)), steps=5, until=lambda s: s.energy < -1).finished
+
+
+@pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
+def test_forces_whose_squares_overflow_are_followed(make):
+    def energy(x):
+        way = x[1] - x[0]
+        return jnp.sum(way**2) ** -6 - jnp.sum(way**2) ** -3
+
+    start = jnp.array([[0.0, 0.0], [0.012, 0.0]], jnp.float32)
+    dynamics = make(energy, max_step=0.3)
+    state = dynamics.init(KEY, start)
+    assert 1e19 < jnp.max(state.force) < jnp.inf
+    out = td.run(dynamics, state, steps=200, until=td.converged(force=1e-3))
+    np.testing.assert_allclose(out.state.position[1, 0] - out.state.position[0, 0], 2 ** (1 / 6), rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
+def test_the_minimum_has_a_derivative_in_forward_mode(make):
+    def minimum(k):
+        dynamics = make(lambda x, k: jnp.sum(jnp.cosh(x - k)))
+        state = dynamics.init(KEY, jnp.zeros(2, k.dtype), k)
+        return td.trajectory(dynamics, state, k, steps=8).state.position[0]
+
+    value, slope = jax.jvp(minimum, (jnp.float64(0.5),), (jnp.float64(1.0),))
+    np.testing.assert_allclose([value, slope], [0.5, 1.0], rtol=1e-6)
 
 
 def test_line_searches_need_an_energy():

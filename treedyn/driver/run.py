@@ -21,6 +21,7 @@ from treedyn.driver.recorder import Named, Recorder
 from treedyn.driver.stop import Stop
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.dynamics.ensemble import Ensemble
+from treedyn.minimize.length import Descent
 from treedyn.state import State
 from treedyn.status import SimulationError
 from treedyn.stream.reducer import check_reducers
@@ -181,10 +182,13 @@ def _warn(dynamics: Dynamics, host: Host, until: Any) -> None:
     open_ = int(np.sum(~host.finished & (host.failed == 0)))
     if until is None or not dynamics.converges or not open_:
         return
+    info = host.state.info
+    stuck = isinstance(info, Descent) and not np.all(np.asarray(info.found) | host.finished)
+    why = "; its last line search found nothing lower" if stuck else ""
     who = "" if members is None else f" for {open_} of {members} members"
     warnings.warn(
-        f"until: it was not met{who} after {host.taken} steps, so the minimization has not converged; take more steps, "
-        "or start from out.state",
+        f"until: it was not met{who} after {host.taken} steps, so the minimization has not converged{why}; take more "
+        "steps from out.state, or ask for a larger force",
         stacklevel=3,
     )
 

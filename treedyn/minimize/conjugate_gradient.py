@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import tree
-from treedyn.minimize.direction import Context, Direction
+from treedyn.minimize.direction import Context, Direction, first_length
 from treedyn.minimize.minimizer import Minimizer, minimizer
 from treedyn.minimize.search import StrongWolfe
 from treedyn.space import EUCLIDEAN
@@ -48,14 +48,15 @@ class ConjugateGradient(Direction):
         """Return the displacement and the memory."""
         before = tree.vdot(memory.force, memory.force)
         beta = tree.vdot(force, tree.subtract(force, memory.force)) / jnp.where(before > 0, before, 1)
-        direction = tree.axpy(jnp.where(before > 0, jnp.maximum(beta, 0), 0), memory.direction, force)
+        # squares of large forces overflow: start anew
+        usable = (before > 0) & jnp.isfinite(beta)
+        direction = tree.axpy(jnp.where(usable, jnp.maximum(beta, 0), 0), memory.direction, force)
         along = tree.vdot(direction, force)
         # numbers that are rounded, or a search that stopped early, may leave a direction that leads uphill
         downhill = along > 0
         direction = tree.where(downhill, direction, force)
         along = jnp.where(downhill, along, tree.vdot(force, force))
-        pull = tree.norm(direction)
-        first = jnp.minimum(1, 1 / jnp.where(pull > 0, pull, 1))
+        first = first_length(direction)
         length = jnp.where(memory.gain > 0, memory.gain / jnp.where(along > 0, along, 1), first)
         memory = memory.replace(force=force, direction=direction, gain=along)
         return tree.scale(length, direction), memory
@@ -77,7 +78,7 @@ def conjugate_gradient(
 
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy.
-        max_step: largest change of any element in one step, in units of the position.
+        max_step: largest change of any element in one step, in units of the position; for atoms, a part of their size.
         space: a space, or a prefix tree of spaces; on a manifold directions are carried along.
 
     Returns:

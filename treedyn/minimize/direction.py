@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from treedyn import schedule, tree
 from treedyn.struct import Struct
@@ -79,6 +80,15 @@ class Steepest(Direction):
     def propose(self, force: PyTree, memory: Any, context: Context) -> tuple[PyTree, Any]:
         """Return the displacement."""
         return tree.scale(schedule.of_leaves(self.rate, context.step, force, "rate"), force), memory
+
+
+def first_length(force: PyTree) -> jax.Array:
+    """Return how much of the force to try where nothing is known: all of it, but no more than a displacement of norm 1.
+
+    The norm is computed without the squares of large numbers, which overflow where particles overlap.
+    """
+    largest = jnp.maximum(tree.max_abs(force), jnp.finfo(tree.dtype(force)).tiny)
+    return jnp.minimum(1, 1 / (largest * jnp.maximum(tree.norm(tree.scale(1 / largest, force)), 1)))
 
 
 def check_direction(direction: Any) -> Direction:

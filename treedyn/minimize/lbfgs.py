@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import check, tree
-from treedyn.minimize.direction import Context, Direction
+from treedyn.minimize.direction import Context, Direction, first_length
 from treedyn.minimize.minimizer import Minimizer, minimizer
 from treedyn.minimize.search import StrongWolfe
 from treedyn.space import EUCLIDEAN
@@ -90,8 +90,7 @@ class LBFGS(Direction):
         )
         last = (memory.count - 1) % self.history
         step, kept = (_row(ring, last) for ring in (memory.steps, memory.changes))
-        pull = tree.norm(force)
-        first = jnp.minimum(1, 1 / jnp.where(pull > 0, pull, 1))
+        first = first_length(force)
         kept_square = tree.vdot(kept, kept)
         scale = tree.vdot(step, kept) / jnp.where(kept_square > 0, kept_square, 1)
         return memory, jnp.where(memory.count > 0, scale, first)
@@ -139,7 +138,7 @@ def lbfgs(
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy.
         history: how many steps are remembered.
-        max_step: largest change of any element in one step, in units of the position.
+        max_step: largest change of any element in one step, in units of the position; for atoms, a part of their size.
         space: a space, or a prefix tree of spaces; on a manifold the history is carried along.
 
     Returns:

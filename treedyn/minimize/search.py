@@ -143,7 +143,9 @@ def search(
     c2 = jnp.asarray(0.0 if curvature is None else curvature).astype(kind)
     noise = _ROUNDING * jnp.finfo(start.energy.dtype).eps * jnp.abs(zero.energy)
     moves = longest > 0
-    furthest = jnp.asarray(max_step).astype(kind) / jnp.where(moves, longest, 1).astype(kind)
+    bound = jnp.asarray(max_step).astype(kind)
+    limited = jnp.isfinite(bound)  # the quotient of an infinite one has a gradient of NaN
+    furthest = jnp.where(limited, jnp.where(limited, bound, 1) / jnp.where(moves, longest, 1).astype(kind), bound)
     furthest = jnp.where(moves, furthest, 0)
 
     def on(carry: _Search) -> jax.Array:
