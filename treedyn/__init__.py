@@ -38,13 +38,13 @@ from treedyn.dynamics import brownian as brownian
 from treedyn.dynamics import compose as compose
 from treedyn.dynamics import csvr as csvr
 from treedyn.dynamics import ensemble as ensemble
-from treedyn.dynamics import jointly as jointly
 from treedyn.dynamics import langevin as langevin
 from treedyn.dynamics import nose_hoover as nose_hoover
 from treedyn.dynamics import nve as nve
 from treedyn.environment import Advancing as Advancing
 from treedyn.environment import Refreshable as Refreshable
 from treedyn.environment import Timed as Timed
+from treedyn.joint import jointly as jointly
 from treedyn.member import PerMember as PerMember
 from treedyn.member import per_member as per_member
 from treedyn.member import stack as stack

@@ -26,9 +26,11 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import tree
+from treedyn.check import instance
 from treedyn.member import PerMember, is_per_member, stack
 from treedyn.member import member as member
-from treedyn.struct import Struct
+from treedyn.state import State
+from treedyn.struct import Struct, missing
 from treedyn.tree import PyTree
 
 
@@ -66,15 +68,15 @@ class Refreshable(Struct):
 
     def valid(self, position: PyTree, margin: float = 1.0) -> jax.Array:
         """Tell whether this still holds at `position`, with at most the fraction `margin` of its room used up."""
-        raise NotImplementedError
+        raise missing(self, "valid")
 
     def rebuild(self, position: PyTree) -> Self:
         """Return one made for `position`, with unchanged shapes: pure and safe under jit."""
-        raise NotImplementedError
+        raise missing(self, "rebuild")
 
     def allocate(self, position: PyTree) -> Self:
         """Return one made for `position`, with shapes that are large enough: on the host, never under jit."""
-        raise NotImplementedError
+        raise missing(self, "allocate")
 
     def enlarged(self) -> Self:
         """Return one with more room, where it is known to lack some and not for which position: on the host.
@@ -166,7 +168,7 @@ class Timed(Struct):
 
         A part that is `Refreshable`, too, returns itself with other numbers: a list in the box of that time.
         """
-        raise NotImplementedError
+        raise missing(self, "at")
 
 
 class Advancing(Struct):
@@ -186,7 +188,7 @@ class Advancing(Struct):
 
     def advance(self, state: Any) -> Self:
         """Return what this is at the end of the step that begins at `state`."""
-        raise NotImplementedError
+        raise missing(self, "advance")
 
 
 def _is_timed(x: Any) -> bool:
@@ -254,12 +256,12 @@ def status(env: PyTree) -> jax.Array:
     return word
 
 
-def update(env: PyTree, state: Any) -> PyTree:
+def update(env: PyTree, state: State) -> PyTree:
     """Return `env` with every part rebuilt that does not hold at `state` and for a step beyond."""
-    return _each(_is_refreshable, lambda node, x, t: _then(node, t).update(x), env, tree.unbox(state.boxed), state.time)
+    return _each(_is_refreshable, lambda node, x, t: _then(node, t).update(x), env, *_where(state))
 
 
-def refresh(env: PyTree, state: Any) -> PyTree:
+def refresh(env: PyTree, state: State) -> PyTree:
     """Return `env` with every part rebuilt that does not hold at the position and time of `state`.
 
     To be called within a step that goes far, as a proposal of many force evaluations does.
@@ -269,7 +271,12 @@ def refresh(env: PyTree, state: Any) -> PyTree:
         node = _then(node, t)
         return either(for_all(node.valid(x)), node, lambda node, x: node.rebuild(x), x)
 
-    return _each(_is_refreshable, one, env, tree.unbox(state.boxed), state.time)
+    return _each(_is_refreshable, one, env, *_where(state))
+
+
+def _where(state: State) -> tuple[PyTree, jax.Array | None]:
+    instance("state", state, State, "what dynamics.init or step returns")
+    return state.position, state.time
 
 
 def rebuild(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from treedyn import tree
+from treedyn import check, tree
 from treedyn.struct import Struct
 from treedyn.tree import PyTree
 
@@ -48,7 +48,10 @@ def per_member(values: PyTree) -> PerMember:
         >>> starts.members
         8
     """
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(values) if tree.is_array(leaf)}
+    if marked(values):
+        raise ValueError("values: expected what no part of is marked already, got a PerMember in it; mark it once")
+    numbers = [x for x in jax.tree.leaves(values) if tree.is_array(x) or isinstance(x, int)]
+    lengths = {jnp.shape(number)[:1] for number in numbers}
     if len(lengths) != 1 or lengths <= {(), (0,)}:
         found = ", ".join(str(n[0]) if n else "none" for n in sorted(lengths)) or "no array"
         raise ValueError(
@@ -136,7 +139,13 @@ def over_members(f: Callable[..., Any], shared: PyTree, *batched: PyTree) -> Any
 
 
 def member(value: PyTree, k: int) -> PyTree:
-    """Return what member `k` sees of a dynamics or an environment: its own values in place of the marked nodes."""
+    """Return what member `k` sees of a dynamics or an environment: its own values in place of the marked nodes.
+
+    Raises:
+        ValueError: there is no such member.
+    """
+    for node in marked(value):
+        check.integer("k", k, 0, node.members)
     return jax.tree.map(
         lambda x: (
             jax.tree.map(lambda leaf: leaf[k] if tree.is_array(leaf) else leaf, x.values) if is_per_member(x) else x

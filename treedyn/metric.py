@@ -14,7 +14,7 @@ import numpy as np
 from treedyn import schedule, tree
 from treedyn import space as space_of
 from treedyn.space import Manifold, Space
-from treedyn.struct import Struct
+from treedyn.struct import Struct, missing
 from treedyn.tree import PyTree
 
 
@@ -27,19 +27,19 @@ class Metric(Struct):
 
     def velocity(self, position: jax.Array, momentum: jax.Array) -> jax.Array:
         """Return the velocity that belongs to a momentum."""
-        raise NotImplementedError
+        raise missing(self, "velocity")
 
     def twice_kinetic(self, position: jax.Array, momentum: jax.Array) -> jax.Array:
         """Return an array whose sum is twice the kinetic energy."""
-        raise NotImplementedError
+        raise missing(self, "twice_kinetic")
 
     def thermal(self, position: jax.Array, noise: jax.Array, kT: jax.Array) -> jax.Array:
         """Return a momentum of the Maxwell-Boltzmann distribution from standard normal noise; `kT` broadcasts."""
-        raise NotImplementedError
+        raise missing(self, "thermal")
 
     def degrees(self, position: jax.Array) -> jax.Array:
         """Return the number of degrees of freedom: the directions in which the leaf can move."""
-        raise NotImplementedError
+        raise missing(self, "degrees")
 
 
 class Diagonal(Metric):

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from treedyn import tree
-from treedyn.struct import Struct, function, is_bare_function
+from treedyn.struct import Struct, function, is_bare_function, missing
 from treedyn.tree import PyTree
 
 
@@ -38,11 +38,11 @@ class Space(Struct):
 
     def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
         """Return `position` moved by `displacement`."""
-        raise NotImplementedError
+        raise missing(self, "shift")
 
     def displacement(self, a: jax.Array, b: jax.Array) -> jax.Array:
         """Return the vector that leads from `b` to `a`."""
-        raise NotImplementedError
+        raise missing(self, "displacement")
 
     def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
         """Turn the gradient with respect to the stored coordinates into one with respect to a displacement.
@@ -62,15 +62,15 @@ class Manifold(Space):
 
     def transport(self, position: jax.Array, displacement: jax.Array, vector: jax.Array) -> jax.Array:
         """Return a vector that is tangent at `position`, carried along to `shift(position, displacement)`."""
-        raise NotImplementedError
+        raise missing(self, "transport")
 
     def project(self, position: jax.Array, vector: jax.Array) -> jax.Array:
         """Return the part of `vector` that is tangent at `position`."""
-        raise NotImplementedError
+        raise missing(self, "project")
 
     def degrees(self, mobile: jax.Array) -> jax.Array:
         """Return the number of degrees of freedom of a leaf; `mobile` tells for its elements whether they can move."""
-        raise NotImplementedError
+        raise missing(self, "degrees")
 
     def contains(self, position: jax.Array) -> jax.Array:
         """Tell whether all points of an array are in this space, to rounding: a boolean.
@@ -78,7 +78,7 @@ class Manifold(Space):
         Raises:
             ValueError: the shape does not fit.
         """
-        raise NotImplementedError
+        raise missing(self, "contains")
 
 
 class Euclidean(Space):

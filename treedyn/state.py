@@ -1,5 +1,6 @@
 """The state of every dynamics: one struct with standard names."""
 
+import dataclasses
 from typing import Any, Self
 
 import jax
@@ -90,6 +91,16 @@ class State(Struct):
             time = changes.pop("time")
             changes["clock"] = None if time is None else Compensated.of(_like(time, self.clock))
         return super().replace(**changes)
+
+    def unlike(self, other: Self) -> list[str]:
+        """Return the names of the fields that have another structure, shape or dtype in `other`."""
+
+        def form(value: Any) -> Any:
+            leaves, structure = jax.tree.flatten(value)
+            return structure, [(x.shape, x.dtype) for x in map(jnp.asarray, leaves)]
+
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        return [name for name in names if form(getattr(self, name)) != form(getattr(other, name))]
 
     def later(self, h: Any) -> Self:
         """Return this state with its time moved on by `h`; times are summed in twice the precision of their dtype.

@@ -159,6 +159,16 @@ class Struct:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
+def missing(struct: Struct, method: str) -> NotImplementedError:
+    """Return the error of a method that a subclass has to define."""
+    kind = type(struct)
+    base = next(cls for cls in reversed(kind.__mro__) if method in vars(cls))
+    return NotImplementedError(
+        f"{kind.__name__}.{method}: expected a definition, since every {base.__name__} needs one; see help("
+        f"{base.__module__}.{base.__name__}.{method})"
+    )
+
+
 def static_fields(struct: Struct) -> dict[str, Any]:
     """Return the static fields of a struct by their names."""
     return {

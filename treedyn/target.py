@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from treedyn import check, environment, tree
 from treedyn import space as space_of
 from treedyn.status import Status, word
-from treedyn.struct import Struct, function, static
+from treedyn.struct import Struct, function, missing, static
 from treedyn.tree import PyTree
 
 
@@ -50,7 +50,7 @@ class Target(Struct):
 
     def __call__(self, position: PyTree, env: PyTree = None) -> Evaluation:
         """Evaluate at a (boxed) position."""
-        raise NotImplementedError
+        raise missing(self, "__call__")
 
     def _value(self, position: PyTree, env: PyTree) -> tuple[Any, PyTree]:
         out = call(self.function, tree.unbox(position), env)

@@ -1,5 +1,7 @@
 """A member of an ensemble is as if it were alone: steps, noise, lists, and what is recorded and reduced of it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -314,3 +316,93 @@ LANGEVIN = td.langevin(harmonic, 0.1, 1.0, 1.0)
 def test_wrong_use_is_an_error_that_says_what_to_do(wrong, match):
     with pytest.raises(ValueError, match=rf"(?s){match}"):
         wrong()
+
+
+class Spring(td.Struct):
+    stiffness: object
+
+    def __call__(self, x):
+        return jnp.sum(self.stiffness * x**2) / 2
+
+
+def spring(stiffness=1.0):
+    return td.nve(Spring(stiffness=stiffness), 0.1)
+
+
+def wrong_calls():
+    many, one = td.ensemble(td.langevin(harmonic, 0.1, 1.0), 3), td.nve(harmonic, 0.1)
+    state, alone = many.init(KEY, jnp.ones(2)), one.init(KEY, jnp.ones(2))
+    marked = td.per_member(jnp.ones((3, 2)))
+    data = lambda x, env: jnp.sum(env * x**2)  # noqa: E731
+    return {
+        "members: expected 5": lambda: td.ensemble(spring(td.per_member(jnp.ones(5))), 3),
+        "values: expected what no part of is marked": lambda: td.per_member({"a": marked}),
+        "values: expected leaves with one first axis": lambda: td.per_member({"a": jnp.ones(3), "n": 3}),
+        "k: expected an integer": lambda: environment.member({"a": marked}, 3),
+        "env: a part of it differs from member": lambda: td.nve(data, 0.1).init(KEY, jnp.ones(2), marked),
+        "env: a part of it differs from": lambda: td.run(one, alone, marked, steps=1),
+        "position: a part of it differs": lambda: one.init(KEY, marked),
+        "kT: expected .*nonnegative|kT": lambda: many.init(KEY, jnp.ones(2), kT=td.per_member(jnp.array([1.0, -1, 1]))),
+        "momentum: expected finite": lambda: many.init(KEY, jnp.ones(2), momentum=jnp.full(2, jnp.nan)),
+        "momentum: a Minimizer starts without": lambda: td.ensemble(td.lbfgs(harmonic), 3).init(
+            KEY, jnp.ones(2), momentum=jnp.ones(2)
+        ),
+        r"expected the states of 3 members.*td\.jointly": lambda: td.run(
+            td.ensemble(one, 3),
+            td.ensemble(one, 3).init(KEY, jnp.ones(2)),
+            steps=1,
+            record=td.ensemble(one, 3).conserved,
+        ),
+        "expected that of one system, got those of 3": lambda: many.inner.step(state),
+        "expected that of one member, or those of 3": lambda: many.adopt(jax.tree.map(lambda x: x[:2], state)),
+        "reducer: it sees all members at once": lambda: td.stream.pooled(
+            td.stream.mean(td.jointly(lambda s: jnp.mean(s.position)))
+        ),
+    }
+
+
+@pytest.mark.parametrize("match", list(wrong_calls()))
+def test_what_does_not_fit_members_is_refused_by_name(match):
+    with pytest.raises(ValueError, match=match):
+        wrong_calls()[match]()
+
+
+def test_a_partial_of_a_joint_function_is_joint():
+    many = td.ensemble(spring(), 3)
+    joint = functools.partial(td.jointly(lambda s, e: jnp.mean(s.position)))
+    out = td.run(many, many.init(KEY, jnp.ones(2)), steps=2, record=joint)
+    assert out.records.shape == (2,)
+
+
+def test_a_step_of_ones_own_is_checked():
+    class Broken(td.Targeted):
+        kind: str = td.struct.static()
+
+        def init(self, key, position, env=None):
+            return self.begin(key, position, env)
+
+        def draw(self, state):
+            return None
+
+        def apply(self, state, env, noise):
+            return {"none": None, "info": state.replace(info=jnp.ones(3))}[self.kind]
+
+    make = lambda kind: Broken(target=harmonic, space=td.euclidean(), kind=kind)  # noqa: E731
+    for kind, match in (("none", "got a NoneType"), ("info", "got another info; let init set")):
+        dynamics = make(kind)
+        state = dynamics.init(KEY, jnp.ones(2))
+        for call in (dynamics.step, lambda state, d=dynamics: td.run(d, state, steps=2)):
+            with pytest.raises(ValueError, match=rf"Broken\.apply: expected a state .*{match}"):
+                call(state)
+    with pytest.raises(TypeError, match=r"Own\.step: a step is apply"):
+
+        class Own(td.Dynamics):
+            def step(self, state, env=None):
+                return state
+
+    with pytest.raises(NotImplementedError, match=r"Lazy\.draw: expected a definition, since every Dynamics needs one"):
+
+        class Lazy(td.Targeted):
+            pass
+
+        Lazy(target=harmonic, space=td.euclidean()).draw(None)

@@ -11,7 +11,7 @@ from treedyn.check import brief, choice, instance
 from treedyn.check import integer as check_integer
 from treedyn.check import path as check_path
 from treedyn.driver.checkpoint import RESUME
-from treedyn.dynamics.dynamics import Dynamics
+from treedyn.dynamics.dynamics import Dynamics, check_alone
 from treedyn.dynamics.ensemble import Ensemble
 from treedyn.state import State
 from treedyn.target import observing
@@ -29,6 +29,8 @@ def check(dynamics: Any, state: Any, env: Any, steps: Any, every: Any, record: A
     check_integer("steps", steps, 0)
     check_integer("every", every, 1, 2**30)
     environment.check(env)
+    if not isinstance(dynamics, Ensemble):
+        check_alone("env", env)
     if record is not None:
         observing("record", record)
 

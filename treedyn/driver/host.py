@@ -18,7 +18,8 @@ from treedyn.driver.checkpoint import Moment
 from treedyn.driver.output import OutputError, Outputs
 from treedyn.driver.recorder import Recorder
 from treedyn.dynamics.dynamics import Dynamics
-from treedyn.dynamics.ensemble import Ensemble, is_joint
+from treedyn.dynamics.ensemble import Ensemble
+from treedyn.joint import is_joint
 from treedyn.state import State
 from treedyn.status import SimulationError, Status
 from treedyn.tree import PyTree

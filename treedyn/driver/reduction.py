@@ -10,7 +10,8 @@ import jax
 
 from treedyn import stream, tree
 from treedyn.dynamics.dynamics import Dynamics, seen
-from treedyn.dynamics.ensemble import Ensemble, is_joint
+from treedyn.dynamics.ensemble import Ensemble
+from treedyn.joint import is_joint
 from treedyn.state import State
 from treedyn.stream.reducer import Reducer
 from treedyn.tree import PyTree

@@ -8,7 +8,6 @@ from treedyn.dynamics.dynamics import Dynamics as Dynamics
 from treedyn.dynamics.dynamics import Targeted as Targeted
 from treedyn.dynamics.ensemble import Ensemble as Ensemble
 from treedyn.dynamics.ensemble import ensemble as ensemble
-from treedyn.dynamics.ensemble import jointly as jointly
 from treedyn.dynamics.langevin import langevin as langevin
 from treedyn.dynamics.nose_hoover import nose_hoover as nose_hoover
 from treedyn.dynamics.nve import nve as nve

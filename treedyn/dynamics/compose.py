@@ -128,7 +128,7 @@ class Splitting(Targeted):
         if self.inertial:
             operators = dict(zip(self.names, self.operators, strict=True))
             state = state.replace(status=state.status | check_momenta(operators, before, state))
-        return state.replace(step=state.step + 1)
+        return state
 
     def reverse(self, state: State) -> State:
         """Return `state` with time reversed: momenta, and what the operators remember that changes its sign."""

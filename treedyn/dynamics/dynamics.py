@@ -11,9 +11,10 @@ from treedyn import check, environment, tree
 from treedyn import space as space_of
 from treedyn import target as target_of
 from treedyn.compensated import Compensated
+from treedyn.member import marked
 from treedyn.state import State
 from treedyn.status import Status, word
-from treedyn.struct import Struct, function
+from treedyn.struct import Struct, function, missing
 from treedyn.tree import PyTree
 
 
@@ -44,33 +45,33 @@ class Dynamics(Struct):
 
     def init(self, key: jax.Array, position: PyTree, env: PyTree = None) -> State:
         """Return the state in which to start."""
-        raise NotImplementedError
+        raise missing(self, "init")
 
     def draw(self, state: State) -> PyTree:
         """Return the noise of the next step: a function of `state.stream` and `state.step` alone."""
-        raise NotImplementedError
+        raise missing(self, "draw")
 
     def apply(self, state: State, env: PyTree, noise: PyTree) -> State:
-        """Return the state one step later, given its noise.
+        """Return the state one step later, given its noise; `step` counts it.
 
         Args:
             state: where to start.
             env: environment at the end of the step.
             noise: what `draw` returned.
         """
-        raise NotImplementedError
+        raise missing(self, "apply")
 
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position, and the status of this evaluation added."""
-        raise NotImplementedError
+        raise missing(self, "evaluate")
 
     def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
         """Return where one more step like that from `old` to `new` would lead: the position, boxed, and the time."""
-        raise NotImplementedError
+        raise missing(self, "ahead")
 
     def reverse(self, state: State) -> State:
         """Return `state` with time reversed: a reversible dynamics then goes back the way it came."""
-        raise NotImplementedError
+        raise missing(self, "reverse")
 
     def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
         """Return what a user's function of one system says of a state: arrays.
@@ -81,7 +82,7 @@ class Dynamics(Struct):
             env: its environment; the function sees `Timed` parts as they are at the time of the state.
             *rest: further trees, batched like the state.
         """
-        raise NotImplementedError
+        raise missing(self, "observe")
 
     @final
     def step(self, state: State, env: PyTree = None) -> State:
@@ -90,8 +91,25 @@ class Dynamics(Struct):
         Args:
             state: where to start.
             env: environment at the end of the step.
+
+        Raises:
+            ValueError: `apply` did not return a state like the one it was given.
         """
-        return self.apply(state, env, self.draw(state))
+        new = self.apply(state, env, self.draw(state))
+        if not isinstance(new, State) or (fields := state.unlike(new)):
+            found = f"a {type(new).__name__}" if not isinstance(new, State) else f"another {', '.join(fields)}"
+            raise ValueError(
+                f"{type(self).__name__}.apply: expected a state with the trees, shapes and dtypes of the one it was "
+                f"given, got {found}; let init set every field as apply does"
+            )
+        return new.replace(step=state.step + 1)
+
+    def __init_subclass__(cls) -> None:
+        if "step" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__}.step: a step is apply(state, env, draw(state)); define draw and apply instead"
+            )
+        super().__init_subclass__()
 
     def __iter__(self) -> Iterator[Callable[..., State]]:
         """Unpack as `init, step = dynamics`."""
@@ -149,6 +167,8 @@ class Targeted(Dynamics):
         check_position(boxed)
         check_key(key)
         environment.check(env)
+        for name, value in (("position", position), ("env", env)):
+            check_alone(name, value)
         part = tree.moving(boxed)
         inside = space_of.contains(self.space, part)
         space_of.check_flat(self.space, part)
@@ -225,12 +245,30 @@ def check_state(state: Any, names: tuple[str, ...]) -> None:
     Raises:
         ValueError: `state` is no state, or its memory has no entry for one of `names`.
     """
+    if isinstance(state, State) and jnp.ndim(state.step):
+        raise ValueError(
+            f"state: expected that of one system, got those of {jnp.shape(state.step)[0]}; "
+            "td.ensemble(dynamics, members) steps many, or jax.vmap does"
+        )
     missing = list(names) if not isinstance(state, State) else [name for name in names if name not in state.memory]
     if missing or not isinstance(state, State):
         raise ValueError(
             f"state: expected what the init of this very dynamics returns, got a {type(state).__name__} that does not "
             f"remember {', '.join(missing)}. To go on from another dynamics, call "
             "dynamics.init(key, state.position, env), with momentum=state.momentum where both have one."
+        )
+
+
+def check_alone(name: str, value: PyTree) -> None:
+    """Refuse what is marked for the members of an ensemble.
+
+    Raises:
+        ValueError: something is.
+    """
+    if marked(value):
+        raise ValueError(
+            f"{name}: a part of it differs from member to member, and this dynamics is of one system; "
+            "td.ensemble(dynamics, members) is one of many"
         )
 
 

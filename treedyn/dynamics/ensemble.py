@@ -1,5 +1,6 @@
 """Many members at once: one dynamics, in which anything may differ from member to member."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import check, environment, tree
+from treedyn import check, environment, schedule, tree
 from treedyn import space as space_of
 from treedyn.dynamics.dynamics import Dynamics, Targeted, check_key, check_position, seen
+from treedyn.joint import is_joint
 from treedyn.member import each, is_per_member, marked, member, over_members, stack, unmarked
 from treedyn.state import State
-from treedyn.target import observing
 from treedyn.tree import PyTree
 
 
@@ -73,6 +74,7 @@ class Ensemble(Dynamics):
         start = {name: x for name, x in (("momentum", momentum), ("kT", kT), ("time", time)) if x is not None}
         for name, value in (("position", position), *start.items()):
             self._check_count(name, value)
+        self._check_start(start)
         self.check_env(env)
         self._check_position(position)
 
@@ -90,7 +92,16 @@ class Ensemble(Dynamics):
 
         Returns:
             The batch, in which every member has the noise of its slot.
+
+        Raises:
+            ValueError: it is no state, or a batch for another number of members.
         """
+        check.instance("state", state, State, "a state of one member, or a batch of them")
+        if jnp.shape(state.step) not in ((), self.slots.shape):
+            raise ValueError(
+                f"state: expected that of one member, or those of {self.members}, got those of "
+                f"{jnp.shape(state.step)[0]}; pick as many as there are members"
+            )
         if not state.step.ndim:
             state = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.members, *x.shape)), state.replace(slot=None))
         return state.replace(slot=self.slots)
@@ -147,6 +158,7 @@ class Ensemble(Dynamics):
         Raises:
             ValueError: nothing is conserved.
         """
+        self._check_state(state)
         if not hasattr(self.inner, "conserved"):
             raise ValueError(f"conserved: a {type(self.inner).__name__} conserves nothing")
         return over_members(lambda inner, s: tree.unbox(inner).conserved(s), tree.traceable(self.inner), state)
@@ -185,6 +197,19 @@ class Ensemble(Dynamics):
         if isinstance(self.inner, Targeted) and not marked(self.inner.space):
             space_of.contains(self.inner.space, tree.moving(boxed))
 
+    def _check_start(self, start: dict[str, PyTree]) -> None:
+        """Refuse numbers that the `init` of the members, which is traced, does not see, or does not take."""
+        taken = inspect.signature(self.inner.init).parameters
+        for name, value in start.items():
+            if name not in taken:
+                raise ValueError(f"{name}: a {type(self.inner).__name__} starts without one; leave it out")
+            for leaf in jax.tree.leaves(unmarked(value)):
+                number = tree.known(leaf)
+                if number is not None and number.dtype.kind in "fiu" and not np.all(np.isfinite(number)):
+                    raise ValueError(f"{name}: expected finite numbers for all members, got {number}; check them")
+        if "kT" in start:
+            schedule.numbers(unmarked(start["kT"]), "kT", nonnegative=True)
+
     def _check_count(self, name: str, value: PyTree) -> None:
         for node in marked(value):
             if node.members != self.members:
@@ -196,56 +221,9 @@ class Ensemble(Dynamics):
         if not isinstance(state, State) or state.slot is None or jnp.shape(state.slot) != self.slots.shape:
             raise ValueError(
                 f"state: expected the states of {self.members} members, as ensemble.init(key, position, env) returns "
-                "them; ensemble.adopt(state) makes them from a state of one member, or from a batch of states"
+                "them; ensemble.adopt(state) makes them from a state of one member, or from a batch of states. A "
+                "record sees one member, but for td.jointly(...)"
             )
-
-
-class Joint:
-    """A function that is asked once for all members."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.__wrapped__ = function
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Call the function."""
-        return self.__wrapped__(*arguments)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Joint) and self.__wrapped__ == other.__wrapped__
-
-    def __hash__(self) -> int:
-        return hash((Joint, self.__wrapped__))
-
-
-def jointly(function: Callable[..., Any]) -> Joint:
-    """Mark a function of a state that is to see all members of an ensemble at once.
-
-    What is recorded, reduced or asked by `until` is otherwise a function of one system, and is asked for each member.
-
-    Args:
-        function: `function(state)` or `function(state, env)`; every leaf of the state has the members in front.
-
-    Returns:
-        The function, marked.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, treedyn as td
-        >>> chains = td.ensemble(td.langevin(lambda x: jnp.sum(x**2) / 2, dt=0.1, kT=1.0), members=4)
-        >>> state = chains.init(jax.random.key(0), jnp.zeros(3))
-        >>> spread = td.jointly(lambda state: jnp.std(state.position, axis=0))
-        >>> td.run(chains, state, steps=20, every=10, record=spread).records.shape
-        (2, 3)
-    """
-    return Joint(observing("function", function))
-
-
-def is_joint(function: Any) -> bool:
-    """Tell whether a function sees all members at once."""
-    while function is not None:
-        if isinstance(function, Joint):
-            return True
-        function = getattr(function, "__wrapped__", None)
-    return False
 
 
 def ensemble(dynamics: Dynamics | Sequence[Dynamics], members: int | None = None) -> Ensemble:
@@ -280,6 +258,12 @@ def ensemble(dynamics: Dynamics | Sequence[Dynamics], members: int | None = None
         inner, count = _common(dynamics), len(dynamics)
         if members is not None and members != count:
             raise ValueError(f"members: expected {count}, as many as there are dynamics, or nothing; got {members!r}")
+    for node in marked(inner):
+        if node.members != count:
+            raise ValueError(
+                f"members: expected {node.members}, since a part of the dynamics is marked for as "
+                f"many, got {count}; mark it for all"
+            )
     if isinstance(inner, Ensemble):
         raise ValueError("dynamics: expected that of one member, got an Ensemble; make one ensemble of all members")
     return Ensemble(inner=inner, slots=jnp.arange(count, dtype=jnp.int32))
@@ -312,4 +296,4 @@ def _column(values: list[Any]) -> Any:
     return stack(values)
 
 
-__all__ = ["Ensemble", "ensemble", "jointly"]
+__all__ = ["Ensemble", "ensemble"]

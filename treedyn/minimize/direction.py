@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import schedule, tree
-from treedyn.struct import Struct
+from treedyn.struct import Struct, missing
 from treedyn.tree import PyTree
 
 
@@ -42,11 +42,11 @@ class Direction(Struct):
 
     def init(self, part: PyTree) -> Any:
         """Return what is to be remembered; `part` is the moving part of the position."""
-        raise NotImplementedError
+        raise missing(self, "init")
 
     def propose(self, force: PyTree, memory: Any, context: Context) -> tuple[PyTree, Any]:
         """Return a displacement, a tree like `force`, and the memory."""
-        raise NotImplementedError
+        raise missing(self, "propose")
 
     def carry(self, memory: Any, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> Any:
         """Return the memory after the step.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from treedyn import schedule, tree
 from treedyn.state import State
-from treedyn.struct import Struct
+from treedyn.struct import Struct, missing
 from treedyn.tree import PyTree
 
 
@@ -53,7 +53,7 @@ class Length(Struct):
 
     def take(self, line: Line) -> tuple[State, Descent]:
         """Return the state to go to, and what there is to say about it."""
-        raise NotImplementedError
+        raise missing(self, "take")
 
 
 class Whole(Length):

@@ -84,7 +84,7 @@ class Minimizer(Targeted):
         if self.length.searches:
             # what led nowhere is forgotten
             memory = tree.where(info.length > 0, memory, self.direction.init(part))
-        return new.replace(step=state.step + 1, memory={name: memory}, info=info)
+        return new.replace(memory={name: memory}, info=info)
 
     def reverse(self, state: State) -> State:
         """Refuse: what goes downhill does not come back.

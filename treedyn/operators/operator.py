@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from treedyn import metric, tree
 from treedyn.state import State
-from treedyn.struct import Struct
+from treedyn.struct import Struct, missing
 from treedyn.tree import PyTree
 
 
@@ -61,7 +61,7 @@ class Operator(Struct):
             noise: what `draw` returned.
             memory: what `init` or the last `apply` returned.
         """
-        raise NotImplementedError
+        raise missing(self, "apply")
 
     def reverse(self, memory: Any) -> Any:
         """Return what this operator remembers with time reversed."""

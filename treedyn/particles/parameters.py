@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from treedyn import check, tree
-from treedyn.struct import Struct, function
+from treedyn.struct import Struct, function, missing
 
 # A number of a potential: a float, an array, or a `Parameter`, which has become a number when the potential is called.
 Number = Any
@@ -28,19 +28,19 @@ class Parameter(Struct):
 
     def of_particles(self) -> jax.Array:
         """Return what the number of a pair is made from, one entry per particle, `[N]`."""
-        raise NotImplementedError
+        raise missing(self, "of_particles")
 
     def of_pairs(self, own: jax.Array, partner: jax.Array) -> jax.Array:
         """Return the numbers of pairs, from the entries of both particles; the arrays broadcast."""
-        raise NotImplementedError
+        raise missing(self, "of_pairs")
 
     def maximum(self) -> jax.Array | float:
         """Return a bound that no pair exceeds: the cutoff that a neighbor list needs."""
-        raise NotImplementedError
+        raise missing(self, "maximum")
 
     def good(self) -> jax.Array:
         """Tell whether the numbers make sense, for those that were not known when this was made."""
-        raise NotImplementedError
+        raise missing(self, "good")
 
 
 class BySpecies(Parameter):

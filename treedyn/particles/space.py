@@ -17,7 +17,7 @@ import numpy as np
 
 from treedyn import check
 from treedyn.space import FunctionSpace, Space, as_space
-from treedyn.struct import static
+from treedyn.struct import missing, static
 from treedyn.tree import known
 
 Components = tuple[jax.Array, ...]
@@ -32,7 +32,7 @@ class ParticleSpace(Space):
 
     def separation(self, a: Components, b: Components) -> Components:
         """Return the displacement from `b` to `a`, every component an array of its own."""
-        raise NotImplementedError
+        raise missing(self, "separation")
 
     def displacement(self, a: jax.Array, b: jax.Array) -> jax.Array:
         """Return the shortest vector that leads from `b` to `a`, in real coordinates; `[..., d]`."""
@@ -45,15 +45,15 @@ class ParticleSpace(Space):
 
     def cell(self, dimension: int) -> jax.Array | None:
         """Return the cell, one lattice vector a row, `[d, d]`; `None` where there is none."""
-        raise NotImplementedError
+        raise missing(self, "cell")
 
     def periodic_axes(self, dimension: int) -> tuple[bool, ...]:
         """Tell for every lattice vector whether the space repeats along it."""
-        raise NotImplementedError
+        raise missing(self, "periodic_axes")
 
     def fractional(self, position: jax.Array) -> jax.Array:
         """Return coordinates in units of the lattice vectors; `[..., d]`."""
-        raise NotImplementedError
+        raise missing(self, "fractional")
 
     def heights(self, dimension: int) -> jax.Array | None:
         """Return the distance between opposite faces of the cell for every axis, `[d]`; infinite where it is open."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from treedyn import tree
 from treedyn.particles.parameters import Number, Parameter, is_parameter, number, potential
-from treedyn.struct import Struct, function
+from treedyn.struct import Struct, function, missing
 
 
 class Truncated(Struct):
@@ -35,7 +35,7 @@ class Truncated(Struct):
 
     def inside(self, r: jax.Array) -> jax.Array:
         """Return the energy at a distance below the cutoff."""
-        raise NotImplementedError
+        raise missing(self, "inside")
 
     def __call__(self, r: jax.Array) -> jax.Array:
         """Return the energy at one distance: 0 from the cutoff on."""

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from treedyn import check
+from treedyn.joint import is_joint
 from treedyn.stream.reducer import Reducer
 from treedyn.tree import PyTree
 
@@ -58,6 +59,8 @@ def pooled(reducer: Reducer) -> Pooled:
         ((100,), ())
     """
     check.instance("reducer", reducer, Reducer, "a reducer such as stream.mean(of)")
+    if is_joint(reducer.of):
+        raise ValueError("reducer: it sees all members at once and has one result already; leave pooled out")
     if type(reducer).merge is Reducer.merge:
         raise ValueError(
             f"reducer: the carries of a {type(reducer).__name__} cannot be merged; average the results of the members"

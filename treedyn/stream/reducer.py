@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import check, tree
-from treedyn.struct import Struct, function
+from treedyn.struct import Struct, function, missing
 from treedyn.target import call
 from treedyn.tree import PyTree
 
@@ -52,15 +52,15 @@ class Reducer(Struct):
 
     def init(self, state: PyTree, env: PyTree = None) -> PyTree:
         """Return the carry of no observations; of `state` and `env` only shapes and dtypes matter."""
-        raise NotImplementedError
+        raise missing(self, "init")
 
     def update(self, carry: PyTree, state: PyTree, env: PyTree = None) -> PyTree:
         """Return the carry with one more observation: pure, and of unchanged shapes."""
-        raise NotImplementedError
+        raise missing(self, "update")
 
     def result(self, carry: PyTree) -> PyTree:
         """Return what the observations amount to."""
-        raise NotImplementedError
+        raise missing(self, "result")
 
     def merge(self, a: PyTree, b: PyTree) -> PyTree:
         """Return the carry of both streams.
