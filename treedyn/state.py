@@ -96,7 +96,7 @@ class State(Struct):
         """Return the names of the fields that have another structure, shape or dtype in `other`."""
 
         def form(value: Any) -> Any:
-            leaves, structure = jax.tree.flatten(value)
+            leaves, structure = jax.tree.flatten(tree.traceable(value))
             return structure, [(x.shape, x.dtype) for x in map(jnp.asarray, leaves)]
 
         names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]

@@ -90,4 +90,5 @@ def test_trajectory_is_that_of_the_flat_vector_given_the_same_noise(method, name
 def test_step_is_draw_then_apply(method):
     dynamics = make(method)
     state = dynamics.init(KEY, TREES["dict"](jnp.float64))
-    assert_close(dynamics.step(state), dynamics.apply(state, None, dynamics.draw(state)), tol=0)
+    taken = dynamics.apply(state, None, dynamics.draw(state))
+    assert_close(dynamics.step(state), taken.replace(step=state.step + 1), tol=0)
