@@ -172,6 +172,11 @@ def contains(space: PyTree, part: PyTree) -> jax.Array:
     """
     everywhere = jnp.asarray(True)
     for own, path, leaf in _placed(space, part):
+        if not isinstance(own, Space):
+            raise ValueError(
+                f"space: expected a td.Space for position{path}, got {own!r}; a pair (displacement, shift) "
+                "goes through td.as_space"
+            )
         if isinstance(own, Manifold):
             try:
                 inside = jnp.asarray(own.contains(leaf))

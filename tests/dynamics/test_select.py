@@ -209,3 +209,20 @@ def test_whatever_is_copied_into_a_slot_has_the_noise_of_that_slot():
     swapped = jax.tree.map(lambda x: x[jnp.array([1, 0, 2, 3])], spread)
     assert not np.any(noises(many, spread)[0] == noises(many, spread)[1])
     np.testing.assert_array_equal(noises(many, swapped), noises(many, spread))
+
+
+def test_a_list_that_has_no_room_for_what_is_only_tried_is_made_larger_for_one_and_for_many():
+    box = tp.periodic(jnp.full(3, 7.5))
+    x = 1.25 * jnp.stack(jnp.meshgrid(*[jnp.arange(6.0)] * 3), axis=-1).reshape(-1, 3)
+    walk = Walk(target=tp.pair_energy(tp.soft_sphere(sigma=1.2), box, cutoff=1.2), space=box, kT=2.0, length=0.6)
+    lists = tp.neighbor_list(box, cutoff=1.2, skin=0.04)
+    many = td.ensemble(walk, 3)
+    envs = td.per_member(lists.allocate_batch(jnp.broadcast_to(x, (3, *x.shape))))
+    state = many.init(KEY, x, envs)
+    all_ = td.run(many, state, envs, steps=40, record=lambda s: s.position)
+    alone = jax.tree.map(lambda leaf: leaf[1], state)
+    one = td.run(walk, alone, lists.allocate(x), steps=40, record=lambda s: s.position)
+    for out, env in ((all_, all_.env.values), (one, one.env)):
+        assert out.allocations > 1 and out.state.status.max() == 0
+        assert env.partners.shape[-2] > lists.allocate(x).partners.shape[0]
+    np.testing.assert_array_equal(all_.records[:, 1], one.records)

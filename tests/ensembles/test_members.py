@@ -353,6 +353,10 @@ def wrong_calls():
             steps=1,
             record=td.ensemble(one, 3).conserved,
         ),
+        "state: expected the states of 3 members": lambda: many.reverse(alone),
+        r"space: expected a td\.Space for position, got 3; .*td\.as_space": lambda: one.replace(space=3).init(
+            KEY, jnp.ones(2)
+        ),
         "expected that of one system, got those of 3": lambda: many.inner.step(state),
         "expected that of one member, or those of 3": lambda: many.adopt(jax.tree.map(lambda x: x[:2], state)),
         "reducer: it sees all members at once": lambda: td.stream.pooled(

@@ -108,49 +108,33 @@ class Ensemble(Dynamics):
 
     def draw(self, state: State) -> PyTree:
         """Return the noise of the next step of all members, which is that of their slots."""
-        self._check_state(state)
-        return over_members(
-            lambda inner, s: tree.traceable(tree.unbox(inner).draw(s)),
-            tree.traceable(self.inner),
-            state.replace(slot=self.slots),
-        )
+        return self._each(lambda inner, env, own: tree.traceable(inner.draw(own)), state)
 
     def apply(self, state: State, env: PyTree, noise: PyTree) -> State:
         """Return the states one step later, given their noise."""
-
-        def one(shared: PyTree, state: State, noise: PyTree) -> State:
-            inner, env = tree.unbox(shared)
-            return inner.apply(state, env, tree.unbox(noise))
-
-        return over_members(one, tree.traceable((self.inner, env)), state.replace(slot=self.slots), noise)
+        return self._each(lambda inner, env, own, noise: inner.apply(own, env, noise), state, env, noise)
 
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return the states with force, energy and aux of their positions."""
-
-        def one(shared: PyTree, state: State) -> State:
-            inner, env = tree.unbox(shared)
-            return inner.evaluate(state, env)
-
-        return over_members(one, tree.traceable((self.inner, env)), state)
+        return self._each(lambda inner, env, own: inner.evaluate(own, env), state, env)
 
     def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
         """Return where one more step would lead every member."""
-        inner = tree.traceable(self.inner)
-        return over_members(lambda inner, old, new: tree.unbox(inner).ahead(old, new), inner, old, new)
+        return self._each(lambda inner, env, old, new: inner.ahead(old, new), old, None, new)
 
     def reverse(self, state: State) -> State:
         """Return the states with time reversed."""
-        return over_members(lambda inner, s: tree.unbox(inner).reverse(s), tree.traceable(self.inner), state)
+        return self._each(lambda inner, env, own: inner.reverse(own), state)
 
     def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
         """Return what a user's function of one system says of every member; of `jointly`, what it says of all."""
         if is_joint(function):
             return seen(function, state, env, *rest)
 
-        def one(env: PyTree, state: State, *rest: PyTree) -> PyTree:
-            return tree.box(seen(function, state, tree.unbox(env), *rest))
+        def one(inner: Dynamics, env: PyTree, own: State, *rest: PyTree) -> PyTree:
+            return tree.box(seen(function, own, env, *rest))
 
-        return tree.unbox(over_members(one, tree.traceable(env), state, *rest))
+        return tree.unbox(self._each(one, state, env, *rest))
 
     def conserved(self, state: State) -> jax.Array:
         """Return what the exact dynamics of every member conserves, `[members]`; in a run, `td.jointly` of this.
@@ -158,10 +142,18 @@ class Ensemble(Dynamics):
         Raises:
             ValueError: nothing is conserved.
         """
-        self._check_state(state)
         if not hasattr(self.inner, "conserved"):
             raise ValueError(f"conserved: a {type(self.inner).__name__} conserves nothing")
-        return over_members(lambda inner, s: tree.unbox(inner).conserved(s), tree.traceable(self.inner), state)
+        return self._each(lambda inner, env, own: inner.conserved(own), state)
+
+    def _each(self, f: Callable[..., Any], state: State, env: PyTree = None, *rest: PyTree) -> Any:
+        """Return `f(inner, env, state, *rest)` of every member, in its slot."""
+        self._check_state(state)
+
+        def one(shared: PyTree, own: State, *rest: PyTree) -> Any:
+            return f(*tree.unbox(shared), own, *map(tree.unbox, rest))
+
+        return over_members(one, tree.traceable((self.inner, env)), state.replace(slot=self.slots), *rest)
 
     def member(self, k: int) -> Dynamics:
         """Return the dynamics of member `k` alone.

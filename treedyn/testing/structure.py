@@ -122,6 +122,9 @@ def log_volume(dynamics: Targeted, state: State, env: PyTree = None) -> float:
     Returns:
         log |det J|.
 
+    Raises:
+        ValueError: it is not finite.
+
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
         >>> from treedyn.testing import log_volume
@@ -132,7 +135,13 @@ def log_volume(dynamics: Targeted, state: State, env: PyTree = None) -> float:
     check.instance("dynamics", dynamics, Targeted, "a dynamics like td.nve(...)")
     check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     jacobian, start, end = (np.asarray(x, dtype=float) for x in _jacobian(dynamics, state, env))
-    return float(np.linalg.slogdet(_tangent(end).T @ jacobian @ _tangent(start))[1])
+    found = float(np.linalg.slogdet(_tangent(end).T @ jacobian @ _tangent(start))[1])
+    if not np.isfinite(found):
+        raise ValueError(
+            f"dynamics: a step has no finite change of volume at this state, got log |det J| = {found}; look at "
+            "dynamics.step(state, env).status, and whether a step forgets a part of the state"
+        )
+    return found
 
 
 def _tangent(projection: np.ndarray) -> np.ndarray:
