@@ -11,6 +11,7 @@ from treedyn import tree
 from treedyn.compensated import Compensated
 from treedyn.status import GROUND
 from treedyn.struct import Struct
+from treedyn.threefry import written_out
 from treedyn.tree import PyTree
 
 
@@ -76,7 +77,8 @@ class State(Struct):
     @property
     def stream(self) -> Any:
         """Return the key of all noise of this state: it belongs to the slot, whatever key was copied into that."""
-        return self.key if self.slot is None else jax.random.fold_in(self.key, self.slot)
+        key = written_out(self.key)
+        return key if self.slot is None else jax.random.fold_in(key, self.slot)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy in which the named fields, `position`, its part `moving`, or `time` are replaced.
