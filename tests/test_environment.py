@@ -136,11 +136,22 @@ class Wrapped(td.Advancing):
         return self
 
 
-@pytest.mark.parametrize("inside", [Drive(rate=1.0), [near_list(X)], td.per_member(jnp.ones(2)), Wrapped(inside=0.0)])
-@pytest.mark.parametrize("holder", [lambda x: Wrapped(inside=x), lambda x: td.PerMember(values=Wrapped(inside=x))])
-def test_a_part_in_another_is_refused_everywhere(inside, holder):
+class Listed(td.Refreshable):
+    inside: object
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Wrapped(inside=[td.per_member(jnp.ones(2))]),
+        Listed(inside=Drive(rate=1.0)),
+    ],
+)
+@pytest.mark.parametrize("holder", [lambda x: x, lambda x: td.PerMember(values=x)])
+def test_a_part_in_another_is_refused_everywhere(wrong, holder):
     dynamics = td.nve(energy, 0.1)
-    state, env = dynamics.init(KEY, X, near_list(X)), {"wrapped": holder(inside)}
+    state, env = dynamics.init(KEY, X, near_list(X)), {"wrapped": holder(wrong)}
+    environment.check({"a": Wrapped(inside=(near_list(X), Drive(rate=1.0)))})
     many = td.ensemble(dynamics, 2)
     for wrong in (
         lambda: dynamics.init(KEY, X, env),
@@ -148,7 +159,9 @@ def test_a_part_in_another_is_refused_everywhere(inside, holder):
         lambda: td.trajectory(dynamics, state, env, steps=1),
         lambda: many.init(KEY, X, env),
     ):
-        with pytest.raises(ValueError, match=r"env: a Wrapped holds a .*side by side"):
+        with pytest.raises(
+            ValueError, match=r"env: a (Wrapped|Listed) holds a .*(mark it as a whole|derive it from td\.Timed)"
+        ):
             wrong()
 
 
@@ -177,3 +190,18 @@ def test_all_members_at_once_see_a_function_of_time_at_the_time_of_each():
     found = [td.run(many, state, env, steps=4, record=record).records for record in (joint, each)]
     assert_same_bits(*found)
     np.testing.assert_allclose(found[0]["drive"][-1], np.cos(np.arange(3) + 0.4))
+
+
+class Moving(td.Timed):
+    side: float
+
+    def at(self, time):
+        return self.replace(side=self.side * (1 + time))
+
+
+def test_a_part_that_returns_itself_is_moved_on_once():
+    many = td.ensemble(td.nve(lambda x, env: jnp.sum(x), 0.1), 2)
+    env = Moving(side=1.0)
+    state = many.init(KEY, jnp.ones(2), env, time=0.4)
+    for record in (lambda s, env: env.side, td.jointly(lambda s, env: env.side)):
+        np.testing.assert_allclose(many.observe(record, state, env), 1.4)

@@ -446,3 +446,50 @@ def test_a_metric_stands_beside_masses_and_thermostats_of_other_leaves():
         td.nve(height, 0.1, mass=M, space=td.sphere()).init(KEY, unit(KEY, 2, 3))
     with pytest.raises(ValueError, match="remove_drift: needs a mass for every element, got a Dense"):
         td.nve(energy, 0.1, mass={"a": M, "b": 1.0}, space=free(), remove_drift=True).init(KEY, x)
+
+
+class Uneven(td.Metric):
+    """A metric that is not the same everywhere, or that only looks as if it was not."""
+
+    turns: bool = td.static()
+
+    def velocity(self, position, momentum):
+        return momentum if self.turns else momentum / (1 + position**2)
+
+    def twice_kinetic(self, position, momentum):
+        if self.turns:
+            cosine, sine = jnp.cos(position), jnp.sin(position)
+            return (cosine * momentum + sine) ** 2 + (sine * momentum - cosine) ** 2 - 1
+        return momentum**2 / (1 + position**2)
+
+    def thermal(self, position, noise, kT):
+        return noise
+
+    def degrees(self, position):
+        return position.size
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_a_metric_that_differs_from_place_to_place_is_refused_wherever_one_starts(dtype):
+    x = jnp.zeros(3, dtype)
+    make = lambda turns: td.nve(jnp.sum, 0.1, mass=Uneven(turns=turns))  # noqa: E731
+    for init in (make(False).init, jax.jit(make(False).init)):
+        with pytest.raises(ValueError, match=r"mass: the velocity of a Uneven .* depends on the position"):
+            init(KEY, x)
+    make(True).init(KEY, x)
+
+
+class WrongShape(td.Space):
+    def shift(self, position, displacement):
+        return jnp.sum(position + displacement)
+
+    def displacement(self, a, b):
+        return a - b
+
+
+def test_a_shift_of_another_shape_is_refused_and_a_flat_one_is_taken_in_half_precision():
+    with pytest.raises(ValueError, match=r"space: the shift of a WrongShape .* returns shape \(\) for \(3,\)"):
+        td.nve(jnp.sum, 0.1, space=WrongShape()).init(KEY, jnp.ones(3))
+    logarithmic = (lambda a, b: jnp.log(a / b), lambda x, d: x * jnp.exp(d))
+    for dtype in (jnp.bfloat16, jnp.float16):
+        td.nve(jnp.sum, 0.1, space=logarithmic).init(KEY, jnp.ones(3, dtype))

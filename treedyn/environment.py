@@ -15,8 +15,8 @@ So `advance` comes before the step:
     state = dynamics.step(state, env)
     env = environment.update(env, state)              # so that it holds for another step
 
-Nodes stand side by side: none of them holds another one. In an ensemble, what members have of their own is in a
-`PerMember`; an `Advancing` that all share is moved on once, and sees the states of all.
+A node that holds others looks after them itself. In an ensemble, what members have of their own is in a `PerMember`; an
+`Advancing` that all share is moved on once, and sees the states of all.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from treedyn import tree
 from treedyn.check import instance
 from treedyn.member import PerMember, is_per_member, stack
 from treedyn.member import member as member
+from treedyn.member import take as some
 from treedyn.state import State
 from treedyn.struct import Struct, missing
 from treedyn.tree import PyTree
@@ -93,8 +95,8 @@ class Refreshable(Struct):
         Raises:
             ValueError: they do not come out with the same shapes.
         """
-        own = [member(PerMember(values=self), k) for k in range(len(jax.tree.leaves(position)[0]))]
-        places = [member(PerMember(values=position), k) for k in range(len(own))]
+        marked = PerMember(values=position)
+        own, places = ([member(PerMember(values=x), k) for k in range(marked.members)] for x in (self, position))
         made = [node.allocate(x) for node, x in zip(own, places, strict=True)]
         if len({tuple(map(jnp.shape, jax.tree.leaves(node))) for node in made}) > 1:
             largest = max(range(len(made)), key=lambda k: sum(map(jnp.size, jax.tree.leaves(made[k]))))
@@ -226,8 +228,9 @@ def at(env: PyTree, time: jax.Array | None) -> PyTree:
     timed = [x for x in jax.tree.leaves(env, is_leaf=_is_timed) if _is_timed(x)]
     if timed and time is None:
         raise ValueError(
-            f"env: {type(timed[0]).__name__} is a function of time, but the leaves of this dynamics have a dt each and "
-            "so no time in common; give one dt, and scale the masses instead"
+            f"env: {type(timed[0]).__name__} is a function of time, but this dynamics has none: its leaves have a dt "
+            "each, or nothing moves its clock. Give one dt and scale the masses instead; an operator moves the clock "
+            "if it sets clock = True, and a dynamics if it calls state.later(h)"
         )
     if not timed or time is None:
         return env
@@ -235,11 +238,10 @@ def at(env: PyTree, time: jax.Array | None) -> PyTree:
         return _each(_is_timed, lambda node, time: node.at(time), env, time)
 
     # of all members at once: what they share stands there once for each
-    def of_all(node: Timed) -> Any:
+    def of_all(node: Timed, time: jax.Array) -> Any:
         return tree.unbox(jax.vmap(lambda t: tree.traceable(node.at(t)))(time))
 
-    shared = _shared(_is_timed, of_all, env)
-    return _each(_is_timed, lambda node, time: node.at(time), shared, time)
+    return _each(_is_timed, lambda node, time: node.at(time), env, time, shared=of_all)
 
 
 def valid(env: PyTree, position: PyTree, time: jax.Array | None = None) -> jax.Array:
@@ -284,16 +286,29 @@ def rebuild(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyT
     return _each(_is_refreshable, lambda node, x, t: _then(node, t).rebuild(x), env, position, time)
 
 
-def allocate(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
-    """Return `env` with every refreshable part allocated for `position`, on the host."""
+def allocate(
+    env: PyTree, position: PyTree, time: jax.Array | None = None, stand_ins: np.ndarray | None = None
+) -> PyTree:
+    """Return `env` with every refreshable part allocated for `position`, on the host.
+
+    Args:
+        env: environment.
+        position: the position; of all members of an ensemble.
+        time: its time, where parts depend on it.
+        stand_ins: for every member the one whose part and position to take; by default its own.
+    """
+    if stand_ins is not None:
+        position, time = some((position, time), stand_ins)
+
+    def batch(node: Refreshable) -> Refreshable:
+        node = node if stand_ins is None else some(node, stand_ins)
+        if isinstance(node, Timed) and time is not None:
+            node = _members(lambda own, t: own.at(t), PerMember(values=node), time).values
+        return node.allocate_members(position)
 
     def one(node: Any) -> Any:
         if is_per_member(node):
-            return node.replace(
-                values=_replaced(
-                    _is_refreshable, lambda inner: jax.vmap(_then)(inner, time).allocate_members(position), node.values
-                )
-            )
+            return node.replace(values=_replaced(_is_refreshable, batch, node.values))
         return _then(tree.unbox(node), time).allocate(position) if _is_refreshable(node) else node
 
     return jax.tree.map(one, env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x))
@@ -366,7 +381,7 @@ def with_advancing(env: PyTree, nodes: list[Any]) -> PyTree:
 
 
 def check(env: PyTree, holder: Any = None) -> None:
-    """Refuse an environment in which one part that is looked after holds another.
+    """Refuse an environment in which a part holds another that it cannot look after.
 
     Raises:
         ValueError: there is one.
@@ -374,10 +389,11 @@ def check(env: PyTree, holder: Any = None) -> None:
     for x in jax.tree.leaves(env, is_leaf=lambda x: x is not holder and _is_looked_after(x)):
         if not _is_looked_after(x):
             continue
-        if holder is not None and (is_per_member(x) or not is_per_member(holder)):
+        blind = _is_refreshable(holder) and _is_timed(x) and not _is_timed(holder)
+        if holder is not None and (blind or is_per_member(x)):
             raise ValueError(
-                f"env: a {type(holder).__name__} holds a {type(x).__name__}, where it is not looked after; put them "
-                "side by side, and mark what differs from member to member as a whole: td.per_member, td.stack"
+                f"env: a {type(holder).__name__} holds a {type(x).__name__}, where it is not looked after; "
+                + ("derive it from td.Timed as well" if blind else "mark it as a whole, by td.per_member or td.stack")
             )
         check(x, x)
 
@@ -416,13 +432,22 @@ def _shared(kind: Callable[[Any], bool], f: Callable[[Any], Any], env: PyTree) -
     )
 
 
-def _each(kind: Callable[[Any], bool], f: Callable[..., Any], env: PyTree, *context: PyTree) -> PyTree:
-    """Return `env` with `f(node, *context)` for its nodes of a kind; those of members see the context of theirs."""
+def _each(
+    kind: Callable[[Any], bool],
+    f: Callable[..., Any],
+    env: PyTree,
+    *context: PyTree,
+    shared: Callable[..., Any] | None = None,
+) -> PyTree:
+    """Return `env` with `f(node, *context)` for its nodes of a kind; those of members see the context of theirs.
+
+    What members share is given to `shared` instead, where there is one.
+    """
 
     def one(x: Any) -> Any:
         if is_per_member(x):
             return _members(lambda values, *own: _each(kind, f, values, *own), x, *context)
-        return _replaced(kind, lambda node: f(node, *context), x)
+        return _replaced(kind, lambda node: (shared or f)(node, *context), x)
 
     return jax.tree.map(one, env, is_leaf=lambda x: kind(x) or is_per_member(x))
 

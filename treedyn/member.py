@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from treedyn import check, tree
 from treedyn.struct import Struct
@@ -27,7 +28,7 @@ class PerMember(Struct):
     @property
     def members(self) -> int:
         """Return the number of members."""
-        return jnp.shape(jax.tree.leaves(self.values)[0])[0]
+        return next(jnp.shape(x)[0] for x in jax.tree.leaves(self.values) if tree.is_array(x))
 
 
 def per_member(values: PyTree) -> PerMember:
@@ -81,7 +82,9 @@ def stack(trees: Sequence[PyTree]) -> PerMember:
     """
     if not isinstance(trees, list | tuple) or not trees:
         raise ValueError(f"trees: expected a list with one tree for each member, got {trees!r}")
-    boxed = [tree.box(one, f"trees[{k}]") for k, one in enumerate(trees)]
+    if marked(list(trees)):
+        raise ValueError("trees: expected what no part of is marked already, got a PerMember in one; mark it once")
+    boxed = [tree.box(_numbers(one), f"trees[{k}]") for k, one in enumerate(trees)]
     for k, one in enumerate(boxed):
         if _form(one) != _form(boxed[0]):
             raise ValueError(
@@ -89,6 +92,11 @@ def stack(trees: Sequence[PyTree]) -> PerMember:
                 f"{_form(one)}\nand for member 0\n    {_form(boxed[0])}"
             )
     return PerMember(values=tree.unbox(jax.tree.map(lambda *leaves: jnp.stack(leaves), *boxed)))
+
+
+def _numbers(one: PyTree) -> PyTree:
+    """Return a tree whose Python integers are arrays, so that they can differ from member to member."""
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, int) and not isinstance(x, bool) else x, one)
 
 
 def _form(boxed: PyTree) -> tuple[Any, list[Any]]:
@@ -147,17 +155,15 @@ def member(value: PyTree, k: int) -> PyTree:
     for node in marked(value):
         check.integer("k", k, 0, node.members)
     return jax.tree.map(
-        lambda x: (
-            jax.tree.map(lambda leaf: leaf[k] if tree.is_array(leaf) else leaf, x.values) if is_per_member(x) else x
-        ),
+        lambda x: take(x.values, jnp.asarray(k)) if is_per_member(x) else x,
         value,
         is_leaf=is_per_member,
     )
 
 
-def take(batched: PyTree, members: jax.Array) -> PyTree:
-    """Return some of the members."""
-    return jax.tree.map(lambda leaf: leaf[members], batched)
+def take(batched: PyTree, members: jax.Array | np.ndarray) -> PyTree:
+    """Return some of the members, or one; what is no array is the same for all."""
+    return jax.tree.map(lambda leaf: leaf[members] if tree.is_array(leaf) else leaf, batched)
 
 
 def put(batched: PyTree, members: jax.Array, some: PyTree) -> PyTree:

@@ -224,38 +224,41 @@ def _is_curved(space: Space, leaf: jax.Array) -> bool:
     """
     if not leaf.size:
         return False
+    kind, allowed = leaf.dtype, max(1e-3, 64 * float(jnp.finfo(leaf.dtype).eps))
     random = np.random.default_rng(0)
 
-    def known(number: Any) -> Any:
-        if tree.known(number) is not None or not tree.is_moving(number):
-            return number
-        return jnp.asarray(random.uniform(0.5, 1.5, jnp.shape(number)), jnp.result_type(number))
-
-    def two(s: jax.Array, t: jax.Array) -> jax.Array:
+    def two(x: jax.Array, s: jax.Array, t: jax.Array) -> jax.Array:
         return space.shift(space.shift(x, s * a), t * b)
 
-    def one(s: jax.Array, t: jax.Array) -> jax.Array:
+    def one(x: jax.Array, s: jax.Array, t: jax.Array) -> jax.Array:
         return space.shift(x, s * a + t * b)
 
-    def mixed(moved: Callable[..., jax.Array]) -> np.ndarray:
-        zero, unit = jnp.zeros((), leaf.dtype), jnp.ones((), leaf.dtype)
+    def mixed(moved: Callable[..., jax.Array], x: jax.Array) -> np.ndarray:
+        zero, unit = jnp.zeros((), kind), jnp.ones((), kind)
 
         def along_b(s: jax.Array) -> jax.Array:
-            return jax.jvp(lambda t: moved(s, t), (zero,), (unit,))[1]
+            return jax.jvp(lambda t: moved(x, s, t), (zero,), (unit,))[1]
 
         return np.asarray(jax.jvp(along_b, (zero,), (unit,))[1], dtype=float)
 
+    def differs(x: jax.Array) -> bool:
+        there, straight = mixed(two, x), mixed(one, x)
+        return bool(np.linalg.norm(there - straight) > allowed * (np.linalg.norm(there) + np.linalg.norm(straight)))
+
     with jax.ensure_compile_time_eval():
-        space, x = jax.tree.map(known, space), known(leaf)
-        a, b = (jnp.asarray(random.normal(size=leaf.shape), leaf.dtype) for _ in range(2))
+        own = [tree.made_up(x) if tree.known(x) is None else x for x in (*jax.tree.leaves(space), leaf)]
+        space, x = jax.tree.unflatten(jax.tree.structure(space), own[:-1]), own[-1]
+        a, b = (jnp.asarray(random.normal(size=leaf.shape), kind) for _ in range(2))
         try:
-            there, straight = mixed(two), mixed(one)
+            moved = space.shift(x, a)
+            if jnp.shape(moved) != leaf.shape:
+                raise ValueError(f"it returns shape {jnp.shape(moved)} for {leaf.shape}")
+            return differs(x) or differs(moved)  # where a curvature vanishes, it is elsewhere
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"space: the shift of a {type(space).__name__} cannot be differentiated twice, which tells whether it "
-                "is flat; where it is, say so by flat = True in the class"
+                f"space: the shift of a {type(space).__name__} has to return an array like the position and to be "
+                f"differentiable twice, which tells whether it is flat; that failed: {error}"
             ) from error
-    return bool(np.linalg.norm(there - straight) > 1e-3 * (np.linalg.norm(there) + np.linalg.norm(straight)))
 
 
 def shift(space: PyTree, position: PyTree, displacement: PyTree) -> PyTree:

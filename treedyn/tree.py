@@ -150,6 +150,17 @@ def known(x: Any) -> np.ndarray | None:
     return np.asarray(jax.random.key_data(x) if is_key else x)
 
 
+def made_up(tree: PyTree) -> PyTree:
+    """Return `tree` with numbers in general position for all that move: to look at a function, not at a state."""
+    random = np.random.default_rng(0)
+
+    def one(leaf: Any) -> Any:
+        kind = jnp.result_type(leaf) if is_moving(leaf) else None
+        return leaf if kind is None else jnp.asarray(random.uniform(0.5, 1.5, jnp.shape(leaf)), kind)
+
+    return jax.tree.map(one, tree)
+
+
 def cast(number: Any, like: jax.Array) -> jax.Array:
     """Return `number` in the dtype of `like`."""
     return jnp.asarray(number).astype(like.dtype)

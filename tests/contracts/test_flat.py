@@ -71,12 +71,11 @@ def test_trajectory_is_that_of_the_flat_vector_given_the_same_noise(method, name
         assert jax.tree.structure(memory) == jax.tree.structure(vector_state.memory)
         vector_state = vector_state.replace(memory=memory)
     for _ in range(3):
-        if METHODS[method].noisy:
-            noises = tree_dynamics.draw(state)
-            state = tree_dynamics.apply(state, None, noises)
-            vector_state = flat_dynamics.apply(vector_state, None, flat.anywhere(noises))
-        else:
-            state, vector_state = tree_dynamics.step(state), flat_dynamics.step(vector_state)
+        noises = tree_dynamics.draw(state)
+        count = {"step": state.step + 1}
+        state = tree_dynamics.apply(state, None, noises).replace(**count)
+        given_noise = flat.anywhere(noises) if METHODS[method].noisy else flat_dynamics.draw(vector_state)
+        vector_state = flat_dynamics.apply(vector_state, None, given_noise).replace(**count)
     tol = tolerance(lowest(position))
     assert_close(flat.vector(moving_leaves(state.position)), vector_state.position, tol)
     if alike:

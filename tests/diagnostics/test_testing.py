@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import treedyn as td
+from tests.driver import environments
 from treedyn import operators
-from treedyn.testing import convergence_order, flat_difference, reversal_error
+from treedyn.testing import convergence_order, flat_difference, log_volume, reversal_error
 
 KEY = jax.random.key(0)
 POSITION = {"a": jnp.array([0.5, -0.2]), "b": jnp.array(1.0)}
@@ -44,3 +46,30 @@ def test_reversal_error_sees_friction():
 def test_convergence_order_needs_steps_that_divide_the_time(dts):
     with pytest.raises(ValueError, match=r"dts: expected at least two time steps that divide time=1\.0"):
         convergence_order(lambda dt: td.nve(energy, dt), lambda d: d.init(KEY, POSITION), time=1.0, dts=dts)
+
+
+def test_reversal_rebuilds_lists_and_knows_when_it_could_not():
+    x = environments.start_position()
+    dynamics, env = td.nve(environments.energy, 0.02), environments.near_list(x, skin=0.3)
+    state = dynamics.init(KEY, x, env, momentum=jnp.zeros_like(x))
+    assert td.run(dynamics, state, env, steps=150).rebuilds > 1
+    assert reversal_error(dynamics, state, env, steps=150) < 1e-10
+    with pytest.raises(ValueError, match="steps: expected all of them to succeed, got status"):
+        unstable = td.nve(lambda x: -jnp.sum(x**4), 1.0)
+        reversal_error(unstable, unstable.init(KEY, x), steps=99)
+
+
+def test_functions_may_stand_in_the_environment():
+    def bent(x, env):
+        return jnp.sum(env["f"](x) ** 2) / 2
+
+    env = {"f": jnp.negative}
+    dynamics = td.nve(bent, 0.1)
+    state = dynamics.init(KEY, jnp.ones(2), env, momentum=jnp.ones(2))
+    assert reversal_error(dynamics, state, env, steps=10) < 1e-12 and abs(log_volume(dynamics, state, env)) < 1e-12
+    bath = td.langevin(bent, 0.1, 1.0)
+    for options in ({}, {"steps": 2}, {"steps": 2, "gradient_noise": 0.1}):
+        found = td.certify(bath, bath.init(KEY, jnp.ones(2), env), env, **options)
+        assert np.isfinite(found.position_covariance).all()
+    with pytest.raises(ValueError, match="steps: the distribution spreads without bound"):
+        td.certify(td.langevin(bent, 9.0, 1.0), bath.init(KEY, jnp.ones(2), env), env, steps=300)

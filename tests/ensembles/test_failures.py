@@ -203,3 +203,71 @@ def test_an_ensemble_that_is_killed_while_it_writes_ends_in_the_same_bits(tmp_pa
 @pytest.mark.slow
 def test_members_that_are_spread_over_four_devices_are_the_same_bits(unbroken):
     assert said(start("-", 3000, devices=4)) == unbroken
+
+
+class MeanField(td.Advancing):
+    value: jax.Array
+
+    def advance(self, state):
+        return self.replace(value=jnp.mean(state.position))
+
+
+def test_what_members_share_sees_all_of_them_whoever_stands_still():
+    many = td.ensemble(td.langevin(td.from_energy(lambda x, env: jnp.sum(x**2) / 2), 0.01, 1.0), 4)
+    env = MeanField(value=jnp.zeros(()))
+    state = many.init(KEY, td.per_member(jnp.arange(1.0, 5)), env)
+    options = {"steps": 150, "record": lambda s, env: env.value, "every": 30}
+    alone = td.run(many, state, env, until=lambda s: s.slot > 0, **options)
+    together = td.run(many, state, env, until=td.jointly(lambda s: s.slot > 0), **options)
+    assert_same_bits(alone.records, together.records)
+
+
+class Boxed(td.Refreshable):
+    """A list with room for what has come so far, in a box of a size that a member has of its own."""
+
+    reference: jax.Array
+    word: jax.Array
+    room: jax.Array
+    limit: jax.Array
+    flag: bool = True
+
+    @property
+    def status(self):
+        return self.word
+
+    def valid(self, position, margin=1.0):
+        return jnp.all(jnp.abs(position - self.reference) <= margin * 0.2)
+
+    def rebuild(self, position):
+        far = jnp.max(jnp.abs(position))
+        word = jnp.where(
+            far > self.limit, int(Status.BOX), jnp.where(2 * far > len(self.room), int(Status.OVERFLOW), 0)
+        )
+        return self.replace(reference=position, word=word.astype(jnp.uint32))
+
+    def allocate(self, position):
+        made = self.rebuild(position)
+        if int(made.word) == Status.BOX:
+            raise ValueError("limit: the box allows no list")
+        while int(made.word):
+            made = made.replace(room=jnp.zeros(2 * len(made.room))).rebuild(position)
+        return made
+
+
+def test_a_member_without_room_does_not_take_it_from_the_others():
+    def go(limits):
+        lists = [
+            Boxed(reference=jnp.full(2, x), word=jnp.uint32(0), room=jnp.zeros(8), limit=jnp.asarray(limit))
+            for x, limit in zip((2.0, 1.0, 0.5), limits, strict=True)
+        ]
+        many = td.ensemble(td.nve(lambda x, env: -jnp.sum(x**2) / 2, 0.05), 3)
+        env = {"list": td.stack(lists)}
+        start = td.per_member(jnp.array([[2.0, 2], [1, 1], [0.5, 0.5]]))
+        return td.run(many, many.init(KEY, start, env, momentum=jnp.zeros(2)), env, steps=80, on_failure="return")
+
+    right, out = go((99.0, 99.0, 99.0)), go((3.0, 99.0, 99.0))
+    assert right.failure is None and right.allocations > 1
+    assert out.failure.members == {0: Status.BOX} and out.allocations > 1
+    assert "could not be allocated: limit: the box allows no list" in "".join(out.failure.__notes__)
+    np.testing.assert_array_equal(out.state.position[1:], right.state.position[1:])
+    np.testing.assert_array_equal(out.env["list"].values.reference[1:], right.env["list"].values.reference[1:])

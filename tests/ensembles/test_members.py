@@ -410,3 +410,45 @@ def test_a_step_of_ones_own_is_checked():
             pass
 
         Lazy(target=harmonic, space=td.euclidean()).draw(None)
+
+
+def test_members_with_functions_in_their_positions_have_lists_that_grow():
+    box = tp.periodic(jnp.full(2, 6.0))
+    x = jnp.stack(jnp.meshgrid(*[1.0 + 1.2 * jnp.arange(4.0)] * 2), axis=-1).reshape(-1, 2)
+    position = {"act": jnp.tanh, "x": x}
+    pair = tp.pair_energy(tp.soft_sphere(), box, cutoff=1.0)
+    lists = tp.neighbor_list(box, 1.0, skin=0.2, select=lambda position: position["x"])
+    batch = {"act": jnp.tanh, "x": jnp.broadcast_to(x, (4, *x.shape))}
+    env = td.per_member(lists.allocate_batch(batch))
+    many = td.ensemble(td.langevin(lambda p, env: pair(p["x"], env) + jnp.sum(p["act"](p["x"])), 0.02, 4.0), 4)
+    state = many.init(KEY, position, env)
+    out = td.run(many, state, env, steps=60, record=lambda s: s.position["x"], every=20)
+    assert out.rebuilds > 0 and out.state.position["act"] is jnp.tanh
+    alone = td.run(many.member(2), pick(state, 2), environment.member(env, 2), steps=60)
+    assert_close(pick(out.state, 2), alone.state)
+
+
+@pytest.mark.parametrize("extra", [True, 3, "word", jnp.tanh])
+def test_what_is_no_array_may_stand_in_what_members_have_of_their_own(extra):
+    class Named(td.Struct):
+        also: object
+        stiffness: jax.Array
+
+        def __call__(self, x):
+            return jnp.sum(self.stiffness * x**2) / 2
+
+    marked = td.stack([Named(also=extra, stiffness=jnp.asarray(k)) for k in (1.0, 2.0, 3.0, 4.0)])
+    assert marked.members == 4
+    many = td.ensemble(td.nve(Holder(inside=marked), 0.1), 4)
+    state = many.init(KEY, jnp.ones(2))
+    out = td.run(many, state, steps=150, until=lambda s: s.slot > 0)
+    one = td.run(many.member(0), pick(state, 0), steps=150).state
+    assert_close(pick(out.state, 0), one)
+    np.testing.assert_array_equal(out.state.step, [150, 1, 1, 1])
+
+
+class Holder(td.Struct):
+    inside: object
+
+    def __call__(self, x):
+        return self.inside(x)

@@ -104,7 +104,7 @@ def certify(
     check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     if jnp.ndim(state.step):
         raise ValueError("state: expected one of a single system; certify a member of an ensemble by itself")
-    fresh = check.flag("fresh", fresh)
+    fresh, env = check.flag("fresh", fresh), tree.traceable(env)
     _check_noise(np.asarray(_draws(dynamics, state), dtype=float))
     noise = _covariance(gradient_noise, state)
     if noise is not None and not isinstance(dynamics, Targeted):
@@ -120,6 +120,8 @@ def certify(
         then = environment.advance(env, end)
         step = _affine(dynamics, end, env, then, noise, fresh)
         point, spread = step.A @ point + step.c, step.A @ spread @ step.A.T + step.Q
+        if not np.all(np.abs(spread) < 1e100):
+            raise ValueError("steps: the distribution spreads without bound; take fewer, or reduce dt to a stable one")
         _affine(dynamics, end, env, then, noise, fresh, around=(point, 3 * np.sqrt(np.diag(spread))))
         end, env = _step(dynamics, end, then), then
     return _certificate(point, spread, state, None)

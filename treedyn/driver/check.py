@@ -29,7 +29,9 @@ def check(dynamics: Any, state: Any, env: Any, steps: Any, every: Any, record: A
     check_integer("steps", steps, 0)
     check_integer("every", every, 1, 2**30)
     environment.check(env)
-    if not isinstance(dynamics, Ensemble):
+    if isinstance(dynamics, Ensemble):
+        dynamics.check_env(env)
+    else:
         check_alone("env", env)
     if record is not None:
         observing("record", record)
@@ -62,8 +64,6 @@ def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until:
             f"status of shape {jnp.shape(state.status)}; td.ensemble(dynamics, members) is a dynamics of many, and its "
             "init and adopt make their states"
         )
-    if isinstance(dynamics, Ensemble):
-        dynamics.check_env(env)
     first = int(np.max(state.step))
     if first + steps >= 2**31:
         raise ValueError(

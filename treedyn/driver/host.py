@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from treedyn import environment, tree
+from treedyn import environment, member, tree
 from treedyn.driver import advance as compiled
 from treedyn.driver import blocks as in_blocks
 from treedyn.driver import narrow, reduction
@@ -20,6 +20,7 @@ from treedyn.driver.recorder import Recorder
 from treedyn.dynamics.dynamics import Dynamics
 from treedyn.dynamics.ensemble import Ensemble
 from treedyn.joint import is_joint
+from treedyn.member import is_per_member
 from treedyn.state import State
 from treedyn.status import SimulationError, Status
 from treedyn.tree import PyTree
@@ -85,7 +86,9 @@ class Host:
         self.memory, self.reduce, self.every, self.until = memory, reduce, every, until
         self.outputs, self.origin = outputs, int(np.max(state.step))
         self.recorders = [*([] if memory is None else [memory]), *outputs.recorders]
-        self.narrows = isinstance(dynamics, Ensemble) and not is_joint(until)
+        # what all members share and moves on its own sees all of them, and so does a joint `until`
+        shared = not all(map(is_per_member, environment.advancing(self.env)))
+        self.narrows = isinstance(dynamics, Ensemble) and not shared and not is_joint(until)
         self.sums = reduction.init(dynamics, reduce, state, self.env)
         self.taken, self.rebuilds, self.allocations = 0, 0, 0
         # of every member of an ensemble
@@ -94,6 +97,7 @@ class Host:
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
         self.repaired, self.untuned, self.cold = -1, True, True
+        self.reason = ""  # why there can be no list
         for recorder in self.recorders:
             recorder.begin(dynamics, state, self.env, _BUFFER_BYTES // len(self.recorders))
 
@@ -134,7 +138,7 @@ class Host:
         """Leave everything as the next run needs it."""
         # a list may have overflowed when it was rebuilt after the last step: nothing has used it yet
         if _word(environment.status(self.env)) & compiled.REPAIRABLE:
-            self._grow()
+            self._grow(np.zeros_like(self.failed))
         self.flush()
 
     def steps_at_once(self, chunk: int | None) -> int:
@@ -229,7 +233,7 @@ class Host:
         # What came of an incomplete list says nothing, so a repair comes first; what was repaired at this very step and
         # is in trouble again cannot be repaired.
         again = self.repaired == self.taken
-        if not (self._enlarge() if again else self._grow()):
+        if not (self._enlarge() if again else self._grow(trouble)):
             self.failed, self.repaired = self.failed | trouble, -1
         else:
             # Every accepted force stood on a valid list, so nothing has to be undone: the refused step is taken again.
@@ -245,16 +249,42 @@ class Host:
             if changed:
                 self._reshaped()
 
-    def _grow(self) -> bool:
-        """Allocate the environment anew; return whether there is one that fits."""
-        # for the position that it had been rebuilt for: the list is then what a larger one would have been in every bit
+    def _grow(self, trouble: np.ndarray) -> bool:
+        """Allocate the environment anew; return whether there is one that fits, for all members that go on."""
         try:
-            position, when = self.ahead
-            self.env = environment.allocate(self.env, tree.unbox(position), when)
-        except ValueError:  # the box became too small for any list
-            return False
+            env = self._allocated()
+        except ValueError as error:  # the box became too small for any list
+            self.reason = str(error)
+            lost = [k for k in np.flatnonzero(trouble) if not self._fits(int(k))] if trouble.ndim else []
+            if not lost:
+                return False
+            self.failed = np.where(np.isin(np.arange(len(trouble)), lost), self.failed | trouble, self.failed)
+            if not self.goes_on:
+                return True
+            env = self._allocated()
+        self.env = env
         self.allocations += 1
         self._reshaped()
+        return True
+
+    def _allocated(self) -> PyTree:
+        """Return the environment with larger lists; a member that failed stands still, and has that of another."""
+        # for the position that it had been rebuilt for: the list is then what a larger one would have been in every bit
+        position, when = self.ahead
+        stand_ins = None
+        if self.failed.ndim:
+            stand_ins = np.arange(len(self.failed))
+            stand_ins[self.failed != 0] = np.argmin(self.failed != 0)
+        return environment.allocate(self.env, tree.unbox(position), when, stand_ins)
+
+    def _fits(self, k: int) -> bool:
+        """Tell whether there can be lists for a member."""
+        position, when = member.take(self.ahead, jnp.asarray(k))
+        try:
+            environment.allocate(environment.member(self.env, k), tree.unbox(position), when)
+        except ValueError as error:
+            self.reason = str(error)
+            return False
         return True
 
     def _enlarge(self) -> bool:
@@ -288,9 +318,12 @@ class Host:
         """Return the error that ends the run, with everything that is good attached."""
         failed = np.flatnonzero(self.failed).tolist() if self.failed.ndim else []
         members = {k: Status(int(self.failed[k])) for k in failed}
-        return SimulationError(
+        error = SimulationError(
             _word(self.failed), self.state, tree.unbox(self.env), self.records(), self.taken, self.reduced(), members
         )
+        if self.reason:
+            error.add_note(f"A neighbor list could not be allocated: {self.reason}")
+        return error
 
 
 def _word(status: Any) -> Status:

@@ -130,7 +130,8 @@ class Targeted(Dynamics):
     @final
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position, and the status of this evaluation added."""
-        result = target_of.evaluate(self.target, state.boxed, environment.at(env, state.time), self.space)
+        now = tree.unbox(environment.at(env, state.time))
+        result = target_of.evaluate(self.target, state.boxed, now, self.space)
         return state.replace(
             force=result.force, energy=result.energy, aux=result.aux, status=state.status | result.status
         )

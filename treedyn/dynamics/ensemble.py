@@ -12,7 +12,7 @@ from treedyn import check, environment, schedule, tree
 from treedyn import space as space_of
 from treedyn.dynamics.dynamics import Dynamics, Targeted, check_key, check_position, seen
 from treedyn.joint import is_joint
-from treedyn.member import each, is_per_member, marked, member, over_members, stack, unmarked
+from treedyn.member import each, is_per_member, marked, member, over_members, stack, take, unmarked
 from treedyn.state import State
 from treedyn.tree import PyTree
 
@@ -112,7 +112,7 @@ class Ensemble(Dynamics):
 
     def apply(self, state: State, env: PyTree, noise: PyTree) -> State:
         """Return the states one step later, given their noise."""
-        return self._each(lambda inner, env, own, noise: inner.apply(own, env, noise), state, env, noise)
+        return self._each(lambda inner, env, own, noise: inner.apply(own, env, tree.unbox(noise)), state, env, noise)
 
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return the states with force, energy and aux of their positions."""
@@ -149,9 +149,10 @@ class Ensemble(Dynamics):
     def _each(self, f: Callable[..., Any], state: State, env: PyTree = None, *rest: PyTree) -> Any:
         """Return `f(inner, env, state, *rest)` of every member, in its slot."""
         self._check_state(state)
+        self._check_count("env", env)
 
         def one(shared: PyTree, own: State, *rest: PyTree) -> Any:
-            return f(*tree.unbox(shared), own, *map(tree.unbox, rest))
+            return f(*tree.unbox(shared), own, *rest)
 
         return over_members(one, tree.traceable((self.inner, env)), state.replace(slot=self.slots), *rest)
 
@@ -164,7 +165,7 @@ class Ensemble(Dynamics):
 
     def some(self, members: jax.Array) -> "Ensemble":
         """Return the ensemble of some of the members."""
-        inner = each(self.inner, lambda values: jax.tree.map(lambda x: x[members], values))
+        inner = each(self.inner, lambda values: take(values, members))
         return self.replace(inner=inner, slots=self.slots[members])
 
     def check_env(self, env: PyTree) -> None:

@@ -83,6 +83,8 @@ def conjugate_gradient(
 
     Returns:
         A dynamics with `init` and `step`; a step is one line search, `state.info` says how many evaluations it took.
+        A derivative of the minimum by what the target depends on is not that of these steps: once they have converged
+        it grows with every further one. Differentiate the condition that the force is zero.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td

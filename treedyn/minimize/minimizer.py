@@ -110,7 +110,7 @@ class Minimizer(Targeted):
 
     def _energy(self, state: State, env: PyTree, way: PyTree) -> Any:
         """Return the energy at a displacement; differentiable, with a list that holds there."""
-        now = environment.at(env, state.time)
+        now = tree.unbox(environment.at(env, state.time))
         target = target_of.resolve(self.target, state.boxed, now)
         moved = tree.merge(space_of.shift(self.space, state.moving, way), state.boxed)
         # a list that does not hold there is rebuilt; its numbers are not differentiated

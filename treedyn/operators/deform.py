@@ -31,7 +31,9 @@ class Deform(Operator):
         if any(isinstance(m, PointMass) for m in jax.tree.leaves(state.metric, is_leaf=is_metric)):
             raise ValueError("deform: points on a manifold cannot be scaled; leave them out of the leaves that deform")
         if state.time is None:
-            raise ValueError("deform: needs one dt for all leaves, since a length that changes has one time")
+            raise ValueError(
+                "deform: the length is a function of time, but there is none; give one dt for all leaves, and a drift"
+            )
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
         """Return the state with x scaled by L(t + h/2)/L(t - h/2), and p by the inverse."""

@@ -19,6 +19,7 @@ from jax import lax
 
 from treedyn import check, tree
 from treedyn.environment import Pace, Refreshable, either, for_all
+from treedyn.member import take
 from treedyn.particles.allocation import (
     check_known,
     check_points,
@@ -344,20 +345,21 @@ def make_batch(
         ValueError: as for `make_list`; the leaves have no first axis in common, or the boxes are too different.
     """
     tree.box((position, space), "position, space: what is at ")
-    count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space))}
+    count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space)) if tree.is_array(leaf)}
     if len(count) != 1 or count <= {(), (0,)}:
         raise ValueError(f"position, space: expected one first axis for all leaves, the batch; got {sorted(count)}")
 
     def member(k: int) -> tuple[PyTree, Space]:
-        here, box = jax.tree.map(lambda leaf: jnp.asarray(leaf)[k], (position, space))
-        return here, recipe.space if space is None else box
+        here, box = take((tree.traceable(position), space), jnp.asarray(k))
+        return tree.unbox(here), recipe.space if space is None else box
 
     lists, grid, regrids, worst = old, None, 0, 0
     while regrids < _REGRIDS:
         here, box = member(worst)
         # Cells that fit all boxes stay, and sizes only ever grow, so this ends.
         lists = make_list(recipe.replace(space=box), here, lists, grid)
-        batch = jax.jit(jax.vmap(lists.rebuild))(position, space)
+        rebuild = jax.jit(jax.vmap(lambda x, box, lists=lists: lists.rebuild(tree.unbox(x), box)))
+        batch = rebuild(tree.traceable(position), space)
         word = np.asarray(batch.word)
         if not np.any(word):
             return batch

@@ -13,6 +13,7 @@ from treedyn.diagnostics import phase as phase_space
 from treedyn.driver.trajectory import trajectory
 from treedyn.dynamics.dynamics import Dynamics, Targeted
 from treedyn.state import State
+from treedyn.status import Status
 from treedyn.tree import PyTree
 
 
@@ -67,7 +68,7 @@ def convergence_order(
             dynamics = dynamics_of_dt(dt / finer)
             check.instance("dynamics_of_dt", dynamics, Dynamics, "a function that returns a dynamics")
             state = check.instance("init", init(dynamics), State, "a function that returns a state")
-            state = _steps(dynamics, state, None, jnp.int32(round(count) * finer))
+            state, _ = _steps(dynamics, state, None, jnp.int32(round(count) * finer))
             ends.append((state.boxed, state.momentum))
         errors.append(float(tree.norm(tree.subtract(tree.moving(ends[0]), tree.moving(ends[1])))))
     slope, _ = np.polyfit(np.log(np.asarray(dts, dtype=float)), np.log(errors), 1)
@@ -103,7 +104,11 @@ def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, step
             "the momenta is reversing time; use one like td.nve(...)"
         )
     count = jnp.int32(check.integer("steps", steps, 0, 2**31))
-    end = dynamics.reverse(_steps(dynamics, dynamics.reverse(_steps(dynamics, state, env, count)), env, count))
+    there, env = _steps(dynamics, state, tree.traceable(env), count)
+    end, _ = _steps(dynamics, dynamics.reverse(there), env, count)
+    if end.status:
+        raise ValueError(f"steps: expected all of them to succeed, got status {Status(int(end.status))!r}; take fewer")
+    end = dynamics.reverse(end)
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
 
 
@@ -134,7 +139,7 @@ def log_volume(dynamics: Targeted, state: State, env: PyTree = None) -> float:
     """
     check.instance("dynamics", dynamics, Targeted, "a dynamics like td.nve(...)")
     check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
-    jacobian, start, end = (np.asarray(x, dtype=float) for x in _jacobian(dynamics, state, env))
+    jacobian, start, end = (np.asarray(x, dtype=float) for x in _jacobian(dynamics, state, tree.traceable(env)))
     found = float(np.linalg.slogdet(_tangent(end).T @ jacobian @ _tangent(start))[1])
     if not np.isfinite(found):
         raise ValueError(
@@ -151,8 +156,12 @@ def _tangent(projection: np.ndarray) -> np.ndarray:
 
 
 @jax.jit
-def _steps(dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array) -> State:
-    return jax.lax.fori_loop(0, steps, lambda _, s: trajectory(dynamics, s, env, steps=1).state, state)
+def _steps(dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array) -> tuple[State, PyTree]:
+    def one(_: jax.Array, carry: tuple[State, PyTree]) -> tuple[State, PyTree]:
+        out = trajectory(dynamics, *carry, steps=1)
+        return out.state, out.boxed_env
+
+    return jax.lax.fori_loop(0, steps, one, (state, env))
 
 
 @jax.jit
