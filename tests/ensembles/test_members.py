@@ -417,10 +417,10 @@ def test_members_with_functions_in_their_positions_have_lists_that_grow():
     x = jnp.stack(jnp.meshgrid(*[1.0 + 1.2 * jnp.arange(4.0)] * 2), axis=-1).reshape(-1, 2)
     position = {"act": jnp.tanh, "x": x}
     pair = tp.pair_energy(tp.soft_sphere(), box, cutoff=1.0)
-    lists = tp.neighbor_list(box, 1.0, skin=0.2, select=lambda position: position["x"])
+    lists = tp.neighbor_list(box, 1.0, skin=0.4, select=lambda position: position["x"])
     batch = {"act": jnp.tanh, "x": jnp.broadcast_to(x, (4, *x.shape))}
     env = td.per_member(lists.allocate_batch(batch))
-    many = td.ensemble(td.langevin(lambda p, env: pair(p["x"], env) + jnp.sum(p["act"](p["x"])), 0.02, 4.0), 4)
+    many = td.ensemble(td.langevin(lambda p, env: pair(p["x"], env) + jnp.sum(p["act"](p["x"])), 0.02, 1.0), 4)
     state = many.init(KEY, position, env)
     out = td.run(many, state, env, steps=60, record=lambda s: s.position["x"], every=20)
     assert out.rebuilds > 0 and out.state.position["act"] is jnp.tanh
