@@ -187,7 +187,7 @@ def test_records_conditions_and_reducers_see_the_environment_at_the_time_of_the_
 
 def test_a_function_of_time_needs_one_time():
     dynamics = td.nve(lambda x, env: env * x["a"] + x["b"], dt={"a": 0.1, "b": 0.2})
-    with pytest.raises(ValueError, match=r"env: Timed is a function of time.*give one dt"):
+    with pytest.raises(ValueError, match=r"env: Timed is a function of time.*Give one dt"):
         dynamics.init(KEY, {"a": 1.0, "b": 1.0}, Timed(frequency=jnp.asarray(2.0)))
     state = td.nve(lambda x: x["a"] ** 2 + x["b"] ** 2, dt={"a": 0.1, "b": 0.2}).init(KEY, {"a": 1.0, "b": 1.0})
     assert state.time is None
