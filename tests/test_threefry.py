@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import treedyn as td
 from tests.helpers import KEY
-from treedyn.threefry import written_out
+from treedyn import noise
+from treedyn.threefry import fold_in, written_out
 
 SHAPES = [(), (0,), (7,), (3, 5), (2, 3, 4)]
 
@@ -50,3 +52,18 @@ def test_keys_of_other_generators_stay_and_old_ones_are_taken():
     np.testing.assert_array_equal(jax.random.normal(written_out(old), (3,)), jax.random.normal(old, (3,)))
     with pytest.raises(ValueError, match=r"shape: expected at most 2\^32 elements"):
         jax.jit(lambda: jax.random.bits(written_out(KEY), (2**17, 2**17))).lower()
+
+
+@pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(3), jax.random.key(0, impl="rbg")])
+def test_keys_that_are_handed_out_are_keys_of_jax_and_can_be_saved(key, tmp_path):
+    expected = jax.random.fold_in(key, 5)
+    found = fold_in(key, 5)
+    assert found.dtype == expected.dtype
+    for one, other in ((found, expected), (fold_in(found, 2), jax.random.fold_in(expected, 2))):
+        np.testing.assert_array_equal(jax.random.key_data(one), jax.random.key_data(other))
+    state = td.langevin(lambda x: jnp.sum(x**2), 0.1, 1.0).init(key, jnp.ones(2))
+    for handed in (state.stream, noise.of_step(state), noise.at_path(key, "a")):
+        td.save(tmp_path / "key.npz", {"key": handed})
+        back = td.load(tmp_path / "key.npz", like={"key": handed})["key"]
+        assert back.dtype == handed.dtype == key.dtype
+        np.testing.assert_array_equal(jax.random.key_data(back), jax.random.key_data(handed))

@@ -15,13 +15,13 @@ import numpy as np
 from jax.tree_util import keystr, tree_map_with_path
 
 from treedyn.state import State
-from treedyn.threefry import written_out
+from treedyn.threefry import fold_in, written_out
 from treedyn.tree import PyTree
 
 
 def at_step(key: jax.Array, step: jax.Array, operator: int = 0) -> jax.Array:
     """Return the key for one operator of one step."""
-    return jax.random.fold_in(jax.random.fold_in(written_out(key), step), operator)
+    return fold_in(fold_in(key, step), operator)
 
 
 def of_step(state: State, place: int = 0) -> jax.Array:
@@ -44,7 +44,7 @@ def of_step(state: State, place: int = 0) -> jax.Array:
 
 def at_path(key: jax.Array, path: str) -> jax.Array:
     """Return the key for the leaf at `path`; a checksum of the path makes it the same on every machine."""
-    return jax.random.fold_in(written_out(key), _number(path))
+    return fold_in(key, _number(path))
 
 
 def _number(path: str) -> np.uint32:
@@ -62,7 +62,7 @@ def draw(sampler: Callable[..., jax.Array], key: jax.Array, tree: PyTree) -> PyT
 def _draw_leaf(
     sampler: Callable[..., jax.Array], key: jax.Array, number: Any, shape: tuple[int, ...], dtype: Any
 ) -> jax.Array:
-    return sampler(jax.random.fold_in(written_out(key), number), shape, dtype)
+    return sampler(written_out(fold_in(key, number)), shape, dtype)
 
 
 def normal(key: jax.Array, tree: PyTree) -> PyTree:

@@ -1,6 +1,5 @@
 """The state of every dynamics: one struct with standard names."""
 
-import dataclasses
 from typing import Any, Self
 
 import jax
@@ -11,7 +10,7 @@ from treedyn import tree
 from treedyn.compensated import Compensated
 from treedyn.status import GROUND
 from treedyn.struct import Struct
-from treedyn.threefry import written_out
+from treedyn.threefry import fold_in
 from treedyn.tree import PyTree
 
 
@@ -77,8 +76,7 @@ class State(Struct):
     @property
     def stream(self) -> Any:
         """Return the key of all noise of this state: it belongs to the slot, whatever key was copied into that."""
-        key = written_out(self.key)
-        return key if self.slot is None else jax.random.fold_in(key, self.slot)
+        return self.key if self.slot is None else fold_in(self.key, self.slot)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy in which the named fields, `position`, its part `moving`, or `time` are replaced.
@@ -101,8 +99,7 @@ class State(Struct):
             leaves, structure = jax.tree.flatten(tree.traceable(value))
             return structure, [(x.shape, x.dtype) for x in map(jnp.asarray, leaves)]
 
-        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
-        return [name for name in names if form(getattr(self, name)) != form(getattr(other, name))]
+        return [name for name, value in vars(self).items() if form(value) != form(getattr(other, name))]
 
     def later(self, h: Any) -> Self:
         """Return this state with its time moved on by `h`; times are summed in twice the precision of their dtype.

@@ -17,15 +17,28 @@ import numpy as np
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
+_JAX = "threefry2x32"
 
 
 def written_out(key: jax.Array) -> jax.Array:
-    """Return a key that draws the same numbers faster; a key of another generator stays as it is."""
+    """Return a key that draws the same numbers faster; a key of another generator is returned unchanged.
+
+    It is for drawing at once. Do not hand it out: files cannot name its generator.
+    """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
-    if jax.random.key_impl(key) != "threefry2x32":
+    if jax.random.key_impl(key) != _JAX:
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_implementation())
+
+
+def fold_in(key: jax.Array, data: Any) -> jax.Array:
+    """Return `jax.random.fold_in(key, data)`, which is a key of the same kind as `key`."""
+    new = jax.random.fold_in(written_out(key), data)
+    if new.dtype == key.dtype:
+        return new
+    words = jax.random.key_data(new)
+    return jax.random.wrap_key_data(words, impl=_JAX) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else words
 
 
 def _words(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
@@ -67,7 +80,7 @@ def _fold_in(key: jax.Array, data: Any) -> jax.Array:
 
 
 def _seed(seed: jax.Array) -> jax.Array:
-    return jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
+    return jax.random.key_data(jax.random.key(seed, impl=_JAX))
 
 
 @functools.cache
