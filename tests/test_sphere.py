@@ -338,7 +338,10 @@ def test_curved_spaces_are_seen_through_coordinates_jit_and_members():
 
 def test_points_off_a_sphere_are_bits_where_their_numbers_are_not_known():
     off = jnp.array([3.0, 4.0, 0.0])
-    make = lambda r: td.nve(height, 0.1, space=td.sphere(r))  # noqa: E731
+
+    def make(radius):
+        return td.nve(height, 0.1, space=td.sphere(radius))
+
     assert td.Status(int(jax.jit(make(1.0).init)(KEY, off).status)) == td.Status.NONFINITE
     many = td.ensemble([make(1.0), make(5.0)])
     out = td.run(many, many.init(KEY, off), steps=3, on_failure="return")
@@ -472,11 +475,11 @@ class Uneven(td.Metric):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 def test_a_metric_that_differs_from_place_to_place_is_refused_wherever_one_starts(dtype):
     x = jnp.zeros(3, dtype)
-    make = lambda turns: td.nve(jnp.sum, 0.1, mass=Uneven(turns=turns))  # noqa: E731
-    for init in (make(False).init, jax.jit(make(False).init)):
+    uneven, even = (td.nve(jnp.sum, 0.1, mass=Uneven(turns=turns)) for turns in (False, True))
+    for init in (uneven.init, jax.jit(uneven.init)):
         with pytest.raises(ValueError, match=r"mass: the velocity of a Uneven .* depends on the position"):
             init(KEY, x)
-    make(True).init(KEY, x)
+    even.init(KEY, x)
 
 
 class WrongShape(td.Space):

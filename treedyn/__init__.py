@@ -41,9 +41,6 @@ from treedyn.dynamics import ensemble as ensemble
 from treedyn.dynamics import langevin as langevin
 from treedyn.dynamics import nose_hoover as nose_hoover
 from treedyn.dynamics import nve as nve
-from treedyn.environment import Advancing as Advancing
-from treedyn.environment import Refreshable as Refreshable
-from treedyn.environment import Timed as Timed
 from treedyn.joint import jointly as jointly
 from treedyn.member import PerMember as PerMember
 from treedyn.member import per_member as per_member
@@ -59,6 +56,9 @@ from treedyn.minimize import gradient_descent as gradient_descent
 from treedyn.minimize import lbfgs as lbfgs
 from treedyn.minimize import minimizer as minimizer
 from treedyn.operators import Operator as Operator
+from treedyn.parts import Advancing as Advancing
+from treedyn.parts import Refreshable as Refreshable
+from treedyn.parts import Timed as Timed
 from treedyn.space import Manifold as Manifold
 from treedyn.space import Space as Space
 from treedyn.space import as_space as as_space

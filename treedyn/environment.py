@@ -20,7 +20,7 @@ A node that holds others looks after them itself. In an ensemble, what members h
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,191 +28,31 @@ import numpy as np
 
 from treedyn import tree
 from treedyn.check import instance
-from treedyn.member import PerMember, is_per_member, stack
+from treedyn.member import PerMember, is_per_member, take
 from treedyn.member import member as member
-from treedyn.member import take as some
+from treedyn.parts import (
+    Advancing,
+    Pace,
+    Refreshable,
+    Timed,
+    either,
+    for_all,
+    is_advancing,
+    is_refreshable,
+    is_timed,
+)
 from treedyn.state import State
-from treedyn.struct import Struct, missing
 from treedyn.tree import PyTree
-
-
-class Pace(NamedTuple):
-    """Say how fast a run is.
-
-    Attributes:
-        seconds: seconds per step.
-        life: steps between two rebuilds.
-        left: steps that are still to be taken.
-    """
-
-    seconds: float
-    life: float
-    left: int
-
-
-class Refreshable(Struct):
-    """Hold something that was made for one position and is good for positions near it.
-
-    `valid` is asked at every force evaluation, with the position the force is computed at; a step that used an
-    invalid one sets `Status.STALE`, and `run` takes it again with a rebuilt one.
-
-    Attributes:
-        margin: `update` rebuilds once this fraction of the way to invalidity is used up, so that a loop which calls
-            it after every step never steps onto stale ground. In `(0, 1]`.
-    """
-
-    margin: ClassVar[float] = 0.75
-
-    @property
-    def status(self) -> jax.Array:
-        """Return the status word: what went wrong while this was built."""
-        return jnp.uint32(0)
-
-    def valid(self, position: PyTree, margin: float = 1.0) -> jax.Array:
-        """Tell whether this still holds at `position`, with at most the fraction `margin` of its room used up."""
-        raise missing(self, "valid")
-
-    def rebuild(self, position: PyTree) -> Self:
-        """Return one made for `position`, with unchanged shapes: pure and safe under jit."""
-        raise missing(self, "rebuild")
-
-    def allocate(self, position: PyTree) -> Self:
-        """Return one made for `position`, with shapes that are large enough: on the host, never under jit."""
-        raise missing(self, "allocate")
-
-    def enlarged(self) -> Self:
-        """Return one with more room, where it is known to lack some and not for which position: on the host.
-
-        That happens where a step tries positions that are not in its result. By default it stays as it is.
-        """
-        return self
-
-    def allocate_members(self, position: PyTree) -> Self:
-        """Return a batch made for a batch of positions: on the host; `self` is what the members of an ensemble have.
-
-        By default member by member; where sizes differ, all are made as large as the largest.
-
-        Raises:
-            ValueError: they do not come out with the same shapes.
-        """
-        marked = PerMember(values=position)
-        own, places = ([member(PerMember(values=x), k) for k in range(marked.members)] for x in (self, position))
-        made = [node.allocate(x) for node, x in zip(own, places, strict=True)]
-        if len({tuple(map(jnp.shape, jax.tree.leaves(node))) for node in made}) > 1:
-            largest = max(range(len(made)), key=lambda k: sum(map(jnp.size, jax.tree.leaves(made[k]))))
-            made = [node.allocate(places[largest]).rebuild(x) for node, x in zip(own, places, strict=True)]
-        return stack(made).values
-
-    def tuned(self, position: PyTree, pace: "Pace") -> Self:
-        """Return one that is as good at `position` and makes the rest of a run faster: on the host, by default itself.
-
-        `run` asks once, when it knows its pace.
-        """
-        del position, pace
-        return self
-
-    def update(self, position: PyTree) -> Self:
-        """Return one that holds at `position` and for a step beyond: itself where it does, else rebuilt.
-
-        Under `vmap` all members of a batch are rebuilt as soon as one of them has to be.
-        """
-        holds = for_all(self.valid(position, margin=self.margin))
-        return either(holds, self, lambda env, x: env.rebuild(x), position)
-
-
-def either(holds: jax.Array, node: Any, rebuilt: Callable[..., Any], *arguments: PyTree) -> Any:
-    """Return `node` where it holds, else `rebuilt(node, *arguments)`; functions may be in any of them."""
-
-    def anew(node: PyTree, *arguments: PyTree) -> PyTree:
-        return tree.traceable(rebuilt(tree.unbox(node), *map(tree.unbox, arguments)))
-
-    operands = map(tree.traceable, (node, *arguments))
-    return tree.unbox(jax.lax.cond(holds, lambda node, *_: node, anew, *operands))
-
-
-@jax.custom_batching.custom_vmap
-def for_all(holds: jax.Array) -> jax.Array:
-    """Return `holds`; under `vmap`, whether it holds for the whole batch.
-
-    A condition that differs within a batch would be a choice between two results that are both computed, every time.
-    """
-    return holds
-
-
-@for_all.def_vmap
-def _for_all_of_batch(axis_size: int, in_batched: list[bool], holds: jax.Array) -> tuple[jax.Array, bool]:
-    del axis_size
-    return (jnp.all(holds), False) if in_batched[0] else (holds, False)
-
-
-class Timed(Struct):
-    """A part of the environment that is a function of time.
-
-    It is evaluated at the time of every force, so a driven system converges with the order of its integrator, whatever
-    forces that computes within a step.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, treedyn as td
-        >>> class Drive(td.Timed):
-        ...     frequency: float
-        ...     def at(self, time):
-        ...         return jnp.cos(self.frequency * time)
-        >>> def energy(x, env):
-        ...     return x**2 / 2 - env * x
-        >>> dynamics = td.nve(td.from_energy(energy), dt=0.1)
-        >>> state = dynamics.init(jax.random.key(0), 0.0, Drive(frequency=2.0))
-        >>> float(state.force)
-        1.0
-    """
-
-    def at(self, time: jax.Array) -> Any:
-        """Return what stands here at a time, for targets, records and conditions.
-
-        A part that is `Refreshable`, too, returns itself with other numbers: a list in the box of that time.
-        """
-        raise missing(self, "at")
-
-
-class Advancing(Struct):
-    """A part of the environment that changes by itself from step to step.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, treedyn as td
-        >>> class Projectile(td.Advancing):
-        ...     position: jax.Array
-        ...     velocity: jax.Array
-        ...     def advance(self, state):
-        ...         return self.replace(position=self.position + 0.1 * self.velocity)
-        >>> shot = Projectile(position=jnp.zeros(2), velocity=jnp.array([1.0, 0.0]))
-        >>> print(td.environment.advance({"shot": shot}, None)["shot"].position)
-        [0.1 0. ]
-    """
-
-    def advance(self, state: Any) -> Self:
-        """Return what this is at the end of the step that begins at `state`."""
-        raise missing(self, "advance")
-
-
-def _is_timed(x: Any) -> bool:
-    return isinstance(x, Timed)
-
-
-def _is_refreshable(x: Any) -> bool:
-    return isinstance(x, Refreshable)
-
-
-def _is_advancing(x: Any) -> bool:
-    return isinstance(x, Advancing)
 
 
 def refreshable(env: PyTree) -> list[Refreshable]:
     """Return the parts of `env` that have to be kept valid; those of an ensemble as batches."""
-    return [tree.unbox(x) for x in jax.tree.leaves(env, is_leaf=_is_refreshable) if _is_refreshable(x)]
+    return [tree.unbox(x) for x in jax.tree.leaves(env, is_leaf=is_refreshable) if is_refreshable(x)]
 
 
 def plain(env: PyTree) -> PyTree:
     """Return `env` with `None` for every part that has to be kept valid: what does not follow from a position."""
-    return jax.tree.map(lambda x: None if _is_refreshable(x) else x, env, is_leaf=_is_refreshable)
+    return jax.tree.map(lambda x: None if is_refreshable(x) else x, env, is_leaf=is_refreshable)
 
 
 def at(env: PyTree, time: jax.Array | None) -> PyTree:
@@ -225,7 +65,7 @@ def at(env: PyTree, time: jax.Array | None) -> PyTree:
     Raises:
         ValueError: there is a `Timed` part, but no time.
     """
-    timed = [x for x in jax.tree.leaves(env, is_leaf=_is_timed) if _is_timed(x)]
+    timed = [x for x in jax.tree.leaves(env, is_leaf=is_timed) if is_timed(x)]
     if timed and time is None:
         raise ValueError(
             f"env: {type(timed[0]).__name__} is a function of time, but this dynamics has none: its leaves have a dt "
@@ -235,13 +75,13 @@ def at(env: PyTree, time: jax.Array | None) -> PyTree:
     if not timed or time is None:
         return env
     if not time.ndim:
-        return _each(_is_timed, lambda node, time: node.at(time), env, time)
+        return _each(is_timed, lambda node, time: node.at(time), env, time)
 
     # of all members at once: what they share stands there once for each
     def of_all(node: Timed, time: jax.Array) -> Any:
         return tree.unbox(jax.vmap(lambda t: tree.traceable(node.at(t)))(time))
 
-    return _each(_is_timed, lambda node, time: node.at(time), env, time, shared=of_all)
+    return _each(is_timed, lambda node, time: node.at(time), env, time, shared=of_all)
 
 
 def valid(env: PyTree, position: PyTree, time: jax.Array | None = None) -> jax.Array:
@@ -260,7 +100,7 @@ def status(env: PyTree) -> jax.Array:
 
 def update(env: PyTree, state: State) -> PyTree:
     """Return `env` with every part rebuilt that does not hold at `state` and for a step beyond."""
-    return _each(_is_refreshable, lambda node, x, t: _then(node, t).update(x), env, *_where(state))
+    return _each(is_refreshable, lambda node, x, t: _then(node, t).update(x), env, *_where(state))
 
 
 def refresh(env: PyTree, state: State) -> PyTree:
@@ -273,7 +113,7 @@ def refresh(env: PyTree, state: State) -> PyTree:
         node = _then(node, t)
         return either(for_all(node.valid(x)), node, lambda node, x: node.rebuild(x), x)
 
-    return _each(_is_refreshable, one, env, *_where(state))
+    return _each(is_refreshable, one, env, *_where(state))
 
 
 def _where(state: State) -> tuple[PyTree, jax.Array | None]:
@@ -283,7 +123,7 @@ def _where(state: State) -> tuple[PyTree, jax.Array | None]:
 
 def rebuild(env: PyTree, position: PyTree, time: jax.Array | None = None) -> PyTree:
     """Return `env` with every refreshable part rebuilt for `position`."""
-    return _each(_is_refreshable, lambda node, x, t: _then(node, t).rebuild(x), env, position, time)
+    return _each(is_refreshable, lambda node, x, t: _then(node, t).rebuild(x), env, position, time)
 
 
 def allocate(
@@ -298,30 +138,30 @@ def allocate(
         stand_ins: for every member the one whose part and position to take; by default its own.
     """
     if stand_ins is not None:
-        position, time = some((position, time), stand_ins)
+        position, time = take((position, time), stand_ins)
 
     def batch(node: Refreshable) -> Refreshable:
-        node = node if stand_ins is None else some(node, stand_ins)
+        node = node if stand_ins is None else take(node, stand_ins)
         if isinstance(node, Timed) and time is not None:
             node = _members(lambda own, t: own.at(t), PerMember(values=node), time).values
         return node.allocate_members(position)
 
     def one(node: Any) -> Any:
         if is_per_member(node):
-            return node.replace(values=_replaced(_is_refreshable, batch, node.values))
-        return _then(tree.unbox(node), time).allocate(position) if _is_refreshable(node) else node
+            return node.replace(values=_replaced(is_refreshable, batch, node.values))
+        return _then(tree.unbox(node), time).allocate(position) if is_refreshable(node) else node
 
-    return jax.tree.map(one, env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x))
+    return jax.tree.map(one, env, is_leaf=lambda x: is_refreshable(x) or is_per_member(x))
 
 
 def enlarged(env: PyTree) -> PyTree:
     """Return `env` with more room in every refreshable part, on the host."""
-    return _each(_is_refreshable, lambda node: node.enlarged(), env)
+    return _each(is_refreshable, lambda node: node.enlarged(), env)
 
 
 def tuned(env: PyTree, position: PyTree, pace: Pace) -> PyTree:
     """Return `env` with every refreshable part made as fast as it can be, on the host; lists of members stay."""
-    return _shared(_is_refreshable, lambda node: node.tuned(position, pace), env)
+    return _shared(is_refreshable, lambda node: node.tuned(position, pace), env)
 
 
 def advance(env: PyTree, state: Any) -> PyTree:
@@ -342,13 +182,13 @@ def advance(env: PyTree, state: Any) -> PyTree:
             )
         return out
 
-    return _each(_is_advancing, moved, env, state)
+    return _each(is_advancing, moved, env, state)
 
 
 def moves(env: PyTree) -> bool:
     """Tell whether a part of `env` changes with time."""
-    leaves = jax.tree.leaves(env, is_leaf=lambda x: _is_timed(x) or _is_advancing(x))
-    return any(_is_timed(x) or _is_advancing(x) for x in leaves)
+    leaves = jax.tree.leaves(env, is_leaf=lambda x: is_timed(x) or is_advancing(x))
+    return any(is_timed(x) or is_advancing(x) for x in leaves)
 
 
 def advancing(env: PyTree) -> list[Any]:
@@ -358,8 +198,8 @@ def advancing(env: PyTree) -> list[Any]:
     many megabytes first of all, stays outside the carry, where XLA would copy it every time around.
     """
     found = []
-    for x in jax.tree.leaves(env, is_leaf=lambda x: _is_advancing(x) or is_per_member(x)):
-        if _is_advancing(x):
+    for x in jax.tree.leaves(env, is_leaf=lambda x: is_advancing(x) or is_per_member(x)):
+        if is_advancing(x):
             found.append(x)
         elif is_per_member(x):
             found += [x.replace(values=node) for node in advancing(x.values)]
@@ -374,10 +214,10 @@ def with_advancing(env: PyTree, nodes: list[Any]) -> PyTree:
 
     def one(x: Any) -> Any:
         if is_per_member(x):
-            return x.replace(values=_replaced(_is_advancing, lambda _: next(rest).values, x.values))
-        return next(rest) if _is_advancing(x) else x
+            return x.replace(values=_replaced(is_advancing, lambda _: next(rest).values, x.values))
+        return next(rest) if is_advancing(x) else x
 
-    return jax.tree.map(one, env, is_leaf=lambda x: _is_advancing(x) or is_per_member(x))
+    return jax.tree.map(one, env, is_leaf=lambda x: is_advancing(x) or is_per_member(x))
 
 
 def check(env: PyTree, holder: Any = None) -> None:
@@ -389,7 +229,7 @@ def check(env: PyTree, holder: Any = None) -> None:
     for x in jax.tree.leaves(env, is_leaf=lambda x: x is not holder and _is_looked_after(x)):
         if not _is_looked_after(x):
             continue
-        blind = _is_refreshable(holder) and _is_timed(x) and not _is_timed(holder)
+        blind = is_refreshable(holder) and is_timed(x) and not is_timed(holder)
         if holder is not None and (blind or is_per_member(x)):
             raise ValueError(
                 f"env: a {type(holder).__name__} holds a {type(x).__name__}, where it is not looked after; "
@@ -455,8 +295,8 @@ def _each(
 def _gather(f: Callable[..., jax.Array], env: PyTree, *context: PyTree) -> list[jax.Array]:
     """Return `f(node, *context)` of every refreshable node; of those of members combined over the members."""
     found = []
-    for x in jax.tree.leaves(env, is_leaf=lambda x: _is_refreshable(x) or is_per_member(x)):
-        if _is_refreshable(x):
+    for x in jax.tree.leaves(env, is_leaf=lambda x: is_refreshable(x) or is_per_member(x)):
+        if is_refreshable(x):
             found.append(f(tree.unbox(x), *context))
         elif is_per_member(x) and refreshable(x.values):
             out = _members(lambda values, *own: _gather(f, values, *own), x, *context).values

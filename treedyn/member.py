@@ -50,7 +50,7 @@ def per_member(values: PyTree) -> PerMember:
         8
     """
     if marked(values):
-        raise ValueError("values: expected what no part of is marked already, got a PerMember in it; mark it once")
+        raise ValueError("values: expected a tree without PerMember nodes, got one that has some; mark each part once")
     numbers = [x for x in jax.tree.leaves(values) if tree.is_array(x) or isinstance(x, int)]
     lengths = {jnp.shape(number)[:1] for number in numbers}
     if len(lengths) != 1 or lengths <= {(), (0,)}:
@@ -83,7 +83,7 @@ def stack(trees: Sequence[PyTree]) -> PerMember:
     if not isinstance(trees, list | tuple) or not trees:
         raise ValueError(f"trees: expected a list with one tree for each member, got {trees!r}")
     if marked(list(trees)):
-        raise ValueError("trees: expected what no part of is marked already, got a PerMember in one; mark it once")
+        raise ValueError("trees: expected trees without PerMember nodes, got one that has some; mark each part once")
     boxed = [tree.box(_numbers(one), f"trees[{k}]") for k, one in enumerate(trees)]
     for k, one in enumerate(boxed):
         if _form(one) != _form(boxed[0]):
@@ -150,7 +150,7 @@ def member(value: PyTree, k: int) -> PyTree:
     """Return what member `k` sees of a dynamics or an environment: its own values in place of the marked nodes.
 
     Raises:
-        ValueError: there is no such member.
+        ValueError: `k` is not the number of a member.
     """
     for node in marked(value):
         check.integer("k", k, 0, node.members)
@@ -162,7 +162,7 @@ def member(value: PyTree, k: int) -> PyTree:
 
 
 def take(batched: PyTree, members: jax.Array | np.ndarray) -> PyTree:
-    """Return some of the members, or one; what is no array is the same for all."""
+    """Return some of the members, or one; leaves that are not arrays are shared."""
     return jax.tree.map(lambda leaf: leaf[members] if tree.is_array(leaf) else leaf, batched)
 
 

@@ -7,6 +7,7 @@ of your own, read `state.status` whenever you like: 0 means that every force so 
 
 import enum
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,11 @@ _ADVICE = {
     "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
     "made in the same box as its energy",
 }
+
+
+def combined(words: Any) -> Status:
+    """Return the status words of all members of an ensemble combined, on the host."""
+    return Status(int(np.bitwise_or.reduce(np.asarray(words), axis=None)))
 
 
 def word(bit: Status, when: jax.Array | bool = True) -> jax.Array:

@@ -48,14 +48,14 @@ EXEMPT = {
     "arithmetic on numbers, called for every pair": """treedyn.particles.arithmetic_mean treedyn.particles.reciprocal
         treedyn.particles.geometric_mean""",
     "takes any tree, or any leaf of one": """treedyn.tree.is_array treedyn.tree.box treedyn.tree.unbox
-        treedyn.tree.traceable treedyn.tree.boxed treedyn.environment.plain treedyn.environment.either
+        treedyn.tree.traceable treedyn.tree.boxed treedyn.environment.plain
         treedyn.tree.is_moving treedyn.tree.made_up
         treedyn.tree.describe treedyn.tree.paths treedyn.tree.known treedyn.tree.moving
         treedyn.environment.refreshable treedyn.environment.valid treedyn.environment.status
         treedyn.environment.update treedyn.environment.rebuild treedyn.environment.refresh treedyn.environment.at
         treedyn.environment.enlarged treedyn.stream.sum_dtype
         treedyn.environment.allocate treedyn.environment.tuned treedyn.environment.advance treedyn.environment.advancing
-        treedyn.environment.for_all treedyn.environment.moves treedyn.environment.check""",
+        treedyn.environment.moves treedyn.environment.check""",
     "arithmetic inside of compiled steps, on trees that were looked at where they came in": """treedyn.tree.strong
         treedyn.tree.merge treedyn.tree.cast treedyn.tree.add treedyn.tree.subtract treedyn.tree.scale
         treedyn.tree.axpy treedyn.tree.divide treedyn.tree.where treedyn.tree.zeros_like treedyn.tree.widest

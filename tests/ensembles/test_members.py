@@ -333,13 +333,16 @@ def wrong_calls():
     many, one = td.ensemble(td.langevin(harmonic, 0.1, 1.0), 3), td.nve(harmonic, 0.1)
     state, alone = many.init(KEY, jnp.ones(2)), one.init(KEY, jnp.ones(2))
     marked = td.per_member(jnp.ones((3, 2)))
-    data = lambda x, env: jnp.sum(env * x**2)  # noqa: E731
+
+    def weighted(x, env):
+        return jnp.sum(env * x**2)
+
     return {
         "members: expected 5": lambda: td.ensemble(spring(td.per_member(jnp.ones(5))), 3),
-        "values: expected what no part of is marked": lambda: td.per_member({"a": marked}),
+        "values: expected a tree without PerMember nodes": lambda: td.per_member({"a": marked}),
         "values: expected leaves with one first axis": lambda: td.per_member({"a": jnp.ones(3), "n": 3}),
         "k: expected an integer": lambda: environment.member({"a": marked}, 3),
-        "env: a part of it differs from member": lambda: td.nve(data, 0.1).init(KEY, jnp.ones(2), marked),
+        "env: a part of it differs from member": lambda: td.nve(weighted, 0.1).init(KEY, jnp.ones(2), marked),
         "env: a part of it differs from": lambda: td.run(one, alone, marked, steps=1),
         "position: a part of it differs": lambda: one.init(KEY, marked),
         "kT: expected .*nonnegative|kT": lambda: many.init(KEY, jnp.ones(2), kT=td.per_member(jnp.array([1.0, -1, 1]))),
@@ -391,9 +394,8 @@ def test_a_step_of_ones_own_is_checked():
         def apply(self, state, env, noise):
             return {"none": None, "info": state.replace(info=jnp.ones(3))}[self.kind]
 
-    make = lambda kind: Broken(target=harmonic, space=td.euclidean(), kind=kind)  # noqa: E731
     for kind, match in (("none", "got a NoneType"), ("info", "got another info; let init set")):
-        dynamics = make(kind)
+        dynamics = Broken(target=harmonic, space=td.euclidean(), kind=kind)
         state = dynamics.init(KEY, jnp.ones(2))
         for call in (dynamics.step, lambda state, d=dynamics: td.run(d, state, steps=2)):
             with pytest.raises(ValueError, match=rf"Broken\.apply: expected a state .*{match}"):

@@ -11,6 +11,7 @@ import treedyn as td
 from treedyn import particles as tp
 from treedyn.particles import neighbors
 from treedyn.particles.skin import best_skin
+from treedyn.parts import Pace
 
 
 @pytest.mark.parametrize("force, build", [(1e-3, 1e-4), (1e-3, 1e-3), (1e-3, 1e-2)])
@@ -40,17 +41,17 @@ def system(skin):
 
 def test_a_skin_that_was_given_is_kept():
     _, state, env = system(0.3)
-    assert env.tuned(state.position, td.environment.Pace(seconds=10.0, life=1.0, left=10**6)) is env
+    assert env.tuned(state.position, Pace(seconds=10.0, life=1.0, left=10**6)) is env
 
 
 def test_a_skin_that_was_left_open_is_kept_where_little_is_left_to_do():
     _, state, env = system("auto")
-    assert env.tuned(state.position, td.environment.Pace(seconds=1e-3, life=2.0, left=10)) is env
+    assert env.tuned(state.position, Pace(seconds=1e-3, life=2.0, left=10)) is env
 
 
 def test_a_skin_that_was_left_open_shrinks_where_forces_are_dear():
     _, state, env = system("auto")
-    found = env.tuned(state.position, td.environment.Pace(seconds=10.0, life=7.0, left=10**6))
+    found = env.tuned(state.position, Pace(seconds=10.0, life=7.0, left=10**6))
     assert 0 < found.skin < env.skin
     assert bool(found.valid(state.position)) and not found.word
 

@@ -118,11 +118,11 @@ def certify(
     end = state
     for _ in range(check.integer("steps", steps, 0)):
         then = environment.advance(env, end)
-        step = _affine(dynamics, end, env, then, noise, fresh)
+        # the target has to be quadratic wherever the distribution reaches
+        step = _affine(dynamics, end, env, then, noise, fresh, around=(point, 1 + 3 * np.sqrt(np.diag(spread))))
         point, spread = step.A @ point + step.c, step.A @ spread @ step.A.T + step.Q
         if not np.all(np.abs(spread) < 1e100):
             raise ValueError("steps: the distribution spreads without bound; take fewer, or reduce dt to a stable one")
-        _affine(dynamics, end, env, then, noise, fresh, around=(point, 3 * np.sqrt(np.diag(spread))))
         end, env = _step(dynamics, end, then), then
     return _certificate(point, spread, state, None)
 
@@ -273,7 +273,7 @@ def _affine(
     fresh: bool,
     around: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> _Affine:
-    """Return one step as an affine map; refuse one that is none, at three points `around` a mean, so far from it."""
+    """Return one step as an affine map, checked at three points; `around` is their center and spread."""
     start = np.asarray(phase_space.flatten(phase_space.phase(state)))
     width = sum(x.size for x in jax.tree.leaves(jax.eval_shape(dynamics.draw, state)))
     n = 0 if noise is None else len(noise)

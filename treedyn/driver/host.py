@@ -21,8 +21,9 @@ from treedyn.dynamics.dynamics import Dynamics
 from treedyn.dynamics.ensemble import Ensemble
 from treedyn.joint import is_joint
 from treedyn.member import is_per_member
+from treedyn.parts import Pace
 from treedyn.state import State
-from treedyn.status import SimulationError, Status
+from treedyn.status import SimulationError, Status, combined
 from treedyn.tree import PyTree
 
 _MOMENT = ("state", "env", "ahead", "sums", "failed", "finished", "awake")
@@ -97,7 +98,7 @@ class Host:
         self.seconds, self.timed_steps, self.pace = 0.0, 0, 0.0
         self.chunks: list[PyTree] = []
         self.repaired, self.untuned, self.cold = -1, True, True
-        self.reason = ""  # why there can be no list
+        self.reason = ""  # why a list could not be allocated
         for recorder in self.recorders:
             recorder.begin(dynamics, state, self.env, _BUFFER_BYTES // len(self.recorders))
 
@@ -109,7 +110,7 @@ class Host:
     def begin(self) -> None:
         """Refuse a state in trouble, unless all that happened was `init` with an environment of other positions."""
         self.outputs.begin(self.origin)
-        if _word(self.state.status) & (Status.STALE | Status.OVERFLOW) and self.origin == 0:
+        if combined(self.state.status) & (Status.STALE | Status.OVERFLOW) and self.origin == 0:
             self.env = environment.allocate(self.env, self.state.position, self.state.time)
             self.state = self.dynamics.evaluate(self.state.replace(status=jnp.zeros_like(self.state.status)), self.env)
         self.failed = np.array(self.state.status)
@@ -137,7 +138,7 @@ class Host:
     def end(self) -> None:
         """Leave everything as the next run needs it."""
         # a list may have overflowed when it was rebuilt after the last step: nothing has used it yet
-        if _word(environment.status(self.env)) & compiled.REPAIRABLE:
+        if combined(environment.status(self.env)) & compiled.REPAIRABLE:
             self._grow(np.zeros_like(self.failed))
         self.flush()
 
@@ -242,7 +243,7 @@ class Host:
     def _tune(self, left: int) -> None:
         if self.untuned and self.seconds > _TUNE_AFTER:
             self.untuned = False
-            pace = environment.Pace(self.seconds / self.timed_steps, self.taken / max(self.rebuilds, 1), left)
+            pace = Pace(self.seconds / self.timed_steps, self.taken / max(self.rebuilds, 1), left)
             env = environment.tuned(self.env, self.state.position, pace)
             changed = any(a is not b for a, b in zip(jax.tree.leaves(env), jax.tree.leaves(self.env), strict=True))
             self.env = env
@@ -250,7 +251,7 @@ class Host:
                 self._reshaped()
 
     def _grow(self, trouble: np.ndarray) -> bool:
-        """Allocate the environment anew; return whether there is one that fits, for all members that go on."""
+        """Reallocate the environment; return whether this repaired what was wrong."""
         try:
             env = self._allocated()
         except ValueError as error:  # the box became too small for any list
@@ -268,7 +269,7 @@ class Host:
         return True
 
     def _allocated(self) -> PyTree:
-        """Return the environment with larger lists; a member that failed stands still, and has that of another."""
+        """Return the environment with larger lists. Failed members get a copy of another member's list."""
         # for the position that it had been rebuilt for: the list is then what a larger one would have been in every bit
         position, when = self.ahead
         stand_ins = None
@@ -278,7 +279,7 @@ class Host:
         return environment.allocate(self.env, tree.unbox(position), when, stand_ins)
 
     def _fits(self, k: int) -> bool:
-        """Tell whether there can be lists for a member."""
+        """Tell whether lists can be allocated for a member."""
         position, when = member.take(self.ahead, jnp.asarray(k))
         try:
             environment.allocate(environment.member(self.env, k), tree.unbox(position), when)
@@ -319,16 +320,11 @@ class Host:
         failed = np.flatnonzero(self.failed).tolist() if self.failed.ndim else []
         members = {k: Status(int(self.failed[k])) for k in failed}
         error = SimulationError(
-            _word(self.failed), self.state, tree.unbox(self.env), self.records(), self.taken, self.reduced(), members
+            combined(self.failed), self.state, tree.unbox(self.env), self.records(), self.taken, self.reduced(), members
         )
         if self.reason:
             error.add_note(f"A neighbor list could not be allocated: {self.reason}")
         return error
-
-
-def _word(status: Any) -> Status:
-    """Return the status words of all members combined."""
-    return Status(int(np.bitwise_or.reduce(np.asarray(status), axis=None)))
 
 
 __all__ = ["Host"]

@@ -1,9 +1,9 @@
-"""Step what is left of an ensemble, so that members that are done cost nothing.
+"""Step only the active members of an ensemble, so that finished and failed ones cost nothing.
 
-Once half of the members stand still, those that go on are gathered into an ensemble of half the size, and so on: a few
-sizes, for each of which the loop is compiled once. Noise belongs to the slot of a member, so the last bits are all that
-may change with the size. Which members are gathered is decided at numbers of steps that are the same for every run, so
-no bit depends on how a run is cut into chunks.
+Once half of the members have stopped, the active ones are gathered into an ensemble of half the size, and so on. There
+are only a few sizes, and the loop is compiled once for each. Noise belongs to the slot of a member, so a different size
+changes at most the last bits. Members are gathered at fixed step counts, so results do not depend on how a run is cut
+into chunks.
 """
 
 import jax
@@ -21,21 +21,21 @@ _FIRST = 64
 
 
 def until_next(taken: int) -> int:
-    """Return how many steps there are from `taken` to the next time at which it is decided anew who is stepped."""
+    """Return the number of steps from `taken` to the next step count at which members are gathered."""
     span = max(_FIRST, 1 << max(taken.bit_length() - 4, 0))
     return span - taken % span
 
 
 def is_due(taken: int) -> bool:
-    """Tell whether it is decided after so many steps who is stepped from now on."""
+    """Tell whether members are gathered at the step count `taken`."""
     return taken == 0 or until_next(taken - 1) == 1
 
 
 def awake(active: np.ndarray) -> np.ndarray:
-    """Return which members to step: those that go on, and some that stand still to fill up.
+    """Return which members to step: the active ones, and enough stopped ones to fill up the size.
 
     Args:
-        active: which members go on.
+        active: which members are active.
     """
     size = active.size
     while size > 1 and (size + 1) // 2 >= np.sum(active):
@@ -54,7 +54,7 @@ def advance(
     until: Predicate | None,
     members: jax.Array | None,
 ) -> tuple[State, PyTree, Progress]:
-    """Take `steps` more steps with some of the members; `None` stands for all.
+    """Take `steps` more steps with some of the members, or with all if `members` is `None`.
 
     Returns:
         State, environment and progress of all members.

@@ -66,7 +66,7 @@ class Splitting(Targeted):
         """
         if time is not None and not self._has_time():
             raise ValueError(
-                "time: the leaves have a dt each, or nothing moves the clock, so there is none; leave it out"
+                "time: expected none, because the leaves have a dt each or no operator moves the clock; leave it out"
             )
         start = 0.0 if time is None else time
         state = self.begin(key, position, env, start if self._has_time() else None)

@@ -12,6 +12,7 @@ from treedyn import space as space_of
 from treedyn import target as target_of
 from treedyn.compensated import Compensated
 from treedyn.member import marked
+from treedyn.parts import for_all
 from treedyn.state import State
 from treedyn.status import Status, word
 from treedyn.struct import Struct, function, missing
@@ -151,7 +152,7 @@ class Targeted(Dynamics):
 
         if not environment.refreshable(env):
             return self.evaluate(state, env)
-        holds = environment.for_all(environment.valid(env, state.position, state.time))
+        holds = for_all(environment.valid(env, state.position, state.time))
         return jax.lax.cond(holds, near, far, state, tree.traceable(env))
 
     @final

@@ -13,6 +13,7 @@ from treedyn import space as space_of
 from treedyn.dynamics.dynamics import Dynamics, Targeted, check_key, check_position, seen
 from treedyn.joint import is_joint
 from treedyn.member import each, is_per_member, marked, member, over_members, stack, take, unmarked
+from treedyn.parts import Refreshable
 from treedyn.state import State
 from treedyn.tree import PyTree
 
@@ -94,7 +95,7 @@ class Ensemble(Dynamics):
             The batch, in which every member has the noise of its slot.
 
         Raises:
-            ValueError: it is no state, or a batch for another number of members.
+            ValueError: `state` is not a state, or is a batch for another number of members.
         """
         check.instance("state", state, State, "a state of one member, or a batch of them")
         if jnp.shape(state.step) not in ((), self.slots.shape):
@@ -176,8 +177,8 @@ class Ensemble(Dynamics):
         """
         environment.check(env)
         self._check_count("env", env)
-        for node in jax.tree.leaves(env, is_leaf=lambda x: is_per_member(x) or isinstance(x, environment.Refreshable)):
-            if isinstance(node, environment.Refreshable):
+        for node in jax.tree.leaves(env, is_leaf=lambda x: is_per_member(x) or isinstance(x, Refreshable)):
+            if isinstance(node, Refreshable):
                 raise ValueError(
                     f"env: a {type(node).__name__} holds for the positions of one member; give every member its own: "
                     "td.per_member(lists.allocate_batch(positions))"

@@ -48,7 +48,7 @@ class ConjugateGradient(Direction):
         """Return the displacement and the memory."""
         before = tree.vdot(memory.force, memory.force)
         beta = tree.vdot(force, tree.subtract(force, memory.force)) / jnp.where(before > 0, before, 1)
-        # squares of large forces overflow: start anew
+        # squares of large forces overflow: restart along the force
         usable = (before > 0) & jnp.isfinite(beta)
         direction = tree.axpy(jnp.where(usable, jnp.maximum(beta, 0), 0), memory.direction, force)
         along = tree.vdot(direction, force)

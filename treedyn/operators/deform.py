@@ -32,7 +32,7 @@ class Deform(Operator):
             raise ValueError("deform: points on a manifold cannot be scaled; leave them out of the leaves that deform")
         if state.time is None:
             raise ValueError(
-                "deform: the length is a function of time, but there is none; give one dt for all leaves, and a drift"
+                "deform: the length is a function of time, but the state has none; use one dt, and a drift"
             )
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
@@ -78,7 +78,7 @@ def _ratio(ratio: Any, leaf: jax.Array) -> jax.Array:
         raise ValueError(
             f"length: expected a number or one for each of the coordinates {leaf.shape[-1:]}, got shape {ratio.shape}"
         )
-    ratio = jnp.where(ratio > 0, ratio, jnp.nan)  # a box that is turned inside out is none
+    ratio = jnp.where(ratio > 0, ratio, jnp.nan)  # a length cannot change its sign
     return ratio.reshape((1,) * (leaf.ndim - 1) + ratio.shape) if ratio.ndim else ratio
 
 

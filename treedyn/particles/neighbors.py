@@ -18,7 +18,6 @@ import numpy as np
 from jax import lax
 
 from treedyn import check, tree
-from treedyn.environment import Pace, Refreshable, either, for_all
 from treedyn.member import take
 from treedyn.particles.allocation import (
     check_known,
@@ -37,6 +36,7 @@ from treedyn.particles.skin import WORTH, best_skin
 from treedyn.particles.space import free
 from treedyn.particles.spread import largest_spread
 from treedyn.particles.validity import holds, holds_in
+from treedyn.parts import Pace, Refreshable, either, for_all
 from treedyn.space import Euclidean, Space, as_space
 from treedyn.status import Status, word
 from treedyn.struct import Struct, function, static

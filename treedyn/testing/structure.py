@@ -13,7 +13,7 @@ from treedyn.diagnostics import phase as phase_space
 from treedyn.driver.trajectory import trajectory
 from treedyn.dynamics.dynamics import Dynamics, Targeted
 from treedyn.state import State
-from treedyn.status import Status
+from treedyn.status import combined
 from treedyn.tree import PyTree
 
 
@@ -106,8 +106,8 @@ def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, step
     count = jnp.int32(check.integer("steps", steps, 0, 2**31))
     there, env = _steps(dynamics, state, tree.traceable(env), count)
     end, _ = _steps(dynamics, dynamics.reverse(there), env, count)
-    if end.status:
-        raise ValueError(f"steps: expected all of them to succeed, got status {Status(int(end.status))!r}; take fewer")
+    if status := combined(end.status):
+        raise ValueError(f"steps: expected all of them to succeed, got status {status!r}; take fewer")
     end = dynamics.reverse(end)
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
 
