@@ -52,6 +52,15 @@ def trees(n):
     return st.recursive(leaves(n), nodes, max_leaves=5)
 
 
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d.kind in "fc"], ids=str)
+def test_signs_of_zeros_come_back(dtype, tmp_path):
+    parts = (-0.0,) if dtype.kind == "f" else (complex(-0.0, 0.0), complex(0.0, -0.0), complex(-0.0, -0.0))
+    frames = np.array([[part, part] for part in parts], dtype)
+    with files.ZarrWriter(tmp_path / "zeros.zarr") as writer:
+        writer.write(np.arange(len(frames)), frames)
+    assert_same(files.read_zarr(tmp_path / "zeros.zarr")[:], frames)
+
+
 @settings(max_examples=30)
 @given(data=st.data(), n=st.integers(1, 4))
 def test_any_tree_comes_back(data, n, tmp_path_factory):

@@ -137,6 +137,8 @@ class ZarrWriter(FileWriter):
                 dtype=plain.dtype,
                 chunks=(frames, *(max(n, 1) for n in plain.shape[1:])),
                 fill_value=-1 if name == _STEPS else 0,
+                # a chunk that equals the fill value may differ from it in the sign of a zero, and would not be written
+                config={"write_empty_chunks": True},
             )
         # last: what has no structure was never begun
         group.attrs.update({"format": _FORMAT, "version": _VERSION, "structure": structure})
