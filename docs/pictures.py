@@ -7,8 +7,8 @@ small film of it on the page about the sandcastle.
 from pathlib import Path
 
 from treedyn import view
-from treedyn.demo import sandcastle as demo
-from treedyn.demo.castle import CASTLE
+from treedyn.demo import _sandcastle as demo
+from treedyn.demo._castle import CASTLE
 
 ASSETS = Path(__file__).with_name("assets")
 MOMENTS = (0, 48, 98)

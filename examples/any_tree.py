@@ -65,7 +65,7 @@ def main(steps: int = 4000) -> dict[str, float]:
         state = dynamics.init(key, position, env)
         out = td.run(dynamics, state, env, steps=steps, every=10, record=lambda state: state.energy)
         mean[name] = float(out.records[len(out.records) // 2 :].mean())
-        print(f"{name:8s} {td.tree.size(td.tree.moving(state.boxed)):5d} numbers, mean energy {mean[name]:9.2f}")
+        print(f"{name:8s} {td.tree.size(state.moving):5d} numbers, mean energy {mean[name]:9.2f}")
     # what does not interact does not notice the company
     print(f"{'sum':8s} {'':13s} mean energy {mean['atoms'] + mean['weights']:9.2f}")
     return mean

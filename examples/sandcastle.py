@@ -21,7 +21,7 @@ import numpy as np
 import treedyn as td
 from treedyn import particles as tp
 from treedyn import view
-from treedyn.demo.castle import CASTLE
+from treedyn.demo._castle import CASTLE
 
 RADIUS = 4.0
 DT = 0.005

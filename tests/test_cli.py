@@ -7,7 +7,7 @@ import pytest
 
 import treedyn
 from treedyn import cli
-from treedyn.demo import sandcastle as demo
+from treedyn.demo import _sandcastle as demo
 
 
 def test_info_prints_versions_and_devices(capsys):

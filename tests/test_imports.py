@@ -11,6 +11,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "treedyn"
 PLUGINS = {"particles", "networks", "diffusion"}
 TOP = {"view", "demo", "cli"}
+# the rooms of the core that a user sees as `td.<name>`
+NAMESPACES = {
+    *("diagnostics", "driver", "dynamics", "environment", "metric", "minimize", "noise", "operators", "schedule"),
+    *("space", "store", "stream", "tree"),
+}
 EXTRAS = {
     "optax",
     "flax",
@@ -67,6 +72,21 @@ def loaded_by(statement: str) -> set[str]:
     code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return set(result.stdout.split())
+
+
+def test_modules_are_private_and_packages_have_a_face():
+    public = [path for path in PACKAGE.rglob("*.py") if not path.name.startswith("_")]
+    assert [path.name for path in public] == ["cli.py"]  # a command, started with `python -m`
+    for path in PACKAGE.rglob("__init__.py"):
+        imports = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+        assert all(alias.asname == alias.name for node in imports for alias in node.names), path
+
+
+def test_no_name_of_a_face_is_shadowed_by_a_module():
+    modules = "(name for name in dir(treedyn) if isinstance(getattr(treedyn, name), types.ModuleType))"
+    code = f"import types, treedyn; print(*(name for name in {modules} if not name.startswith('_')))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert set(found.split()) == NAMESPACES
 
 
 def test_import_scan_sees_every_form_of_import():

@@ -19,13 +19,13 @@ class Ramp(td.Struct):
 
 
 def test_constants_stay_weak_and_arrays_keep_their_dtype():
-    given = schedule.numbers({"a": 2, "b": 0.5, "c": np.arange(2), "d": jnp.ones(2, jnp.float32)}, "kT")
+    given = schedule.numbers("kT", {"a": 2, "b": 0.5, "c": np.arange(2), "d": jnp.ones(2, jnp.float32)})
     assert given["a"] == 2.0 and type(given["a"]) is float and type(given["b"]) is float
     assert given["c"].dtype == jnp.float64 and given["d"].dtype == jnp.float32
 
 
 def test_schedules_are_evaluated_at_the_step_and_spread_over_leaves():
-    value = schedule.numbers({"a": lambda step: 1.0 + step, "b": [3.0, optax.linear_schedule(1.0, 0.0, 10)]}, "kT")
+    value = schedule.numbers("kT", {"a": lambda step: 1.0 + step, "b": [3.0, optax.linear_schedule(1.0, 0.0, 10)]})
     part = {"a": jnp.zeros(2, jnp.float32), "b": [jnp.zeros(3), jnp.zeros((2, 2))]}
     at = schedule.of_leaves(value, jnp.int32(5), part, "kT")
     assert_close(at, {"a": jnp.float32(6), "b": [jnp.float64(3), jnp.float64(0.5)]})
@@ -45,7 +45,7 @@ def test_a_tree_in_the_shape_of_a_callable_module_is_a_tree_of_numbers():
 
 def test_a_schedule_with_parameters_is_wrapped_and_keeps_them_as_leaves():
     ramp = schedule.Schedule(function=Ramp(slope=0.5))
-    assert schedule.at(schedule.numbers({"a": ramp}, "kT"), 4) == {"a": 2.5}
+    assert schedule.at(schedule.numbers("kT", {"a": ramp}), 4) == {"a": 2.5}
 
     def end(slope):
         dynamics = td.brownian(lambda x: jnp.sum(x**2), 0.1, schedule.Schedule(function=Ramp(slope=slope)))

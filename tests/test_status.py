@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from treedyn.status import SimulationError, Status, clear, has, word
+from treedyn._status import SimulationError, Status, clear, has, word
 
 BITS = [bit for bit in Status if bit]
 

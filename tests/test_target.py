@@ -8,7 +8,7 @@ import pytest
 
 import treedyn as td
 from tests.helpers import KEY, TREES, assert_close, energy, moving_leaves
-from treedyn import target as target_of
+from treedyn import _target as target_of
 from treedyn import tree
 
 X = jnp.array([1.0, -2.0, 0.5])

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _sandcastle(options: argparse.Namespace) -> int:
-    from treedyn.demo.sandcastle import sandcastle
+    from treedyn.demo._sandcastle import sandcastle
 
     sandcastle(options.image, options.out, full=options.full, seed=options.seed, progress=sys.stderr.isatty())
     return 0

@@ -54,9 +54,9 @@ def _bare(program: programs.Melt, steps: int) -> Lap:
 
 def _watched(program: programs.Melt, steps: int, folder: Path) -> Lap:
     folder.mkdir()
-    numbers = td.files.thermo(dt=systems.DT)
+    numbers = td.store.thermo(dt=systems.DT)
     began = time.perf_counter()
-    with contextlib.redirect_stderr(io.StringIO()), td.files.CSVWriter(folder / "run.csv") as csv:
+    with contextlib.redirect_stderr(io.StringIO()), td.store.CSVWriter(folder / "run.csv") as csv:
         out = td.run(
             program.dynamics,
             program.state,
@@ -64,7 +64,7 @@ def _watched(program: programs.Melt, steps: int, folder: Path) -> Lap:
             steps=steps,
             progress="melt",
             outputs=[
-                td.Output(td.files.ThermoTable(io.StringIO()), numbers, _EVERY),
+                td.Output(td.store.ThermoTable(io.StringIO()), numbers, _EVERY),
                 td.Output(csv, numbers, _EVERY),
             ],
             checkpoint=folder / "checkpoints",

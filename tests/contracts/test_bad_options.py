@@ -78,7 +78,11 @@ NUMBERS = {
     "tau below zero": (lambda: td.berendsen(spring, 0.1, 1.0, -1.0), "tau", "must be positive"),
     "rate below zero": (lambda: td.andersen(spring, 0.1, 1.0, -1.0), "rate", "zero or positive"),
     "rate of zero": (lambda: td.gradient_descent(spring, 0.0), "rate", "must be positive"),
-    "max_step of zero": (lambda: td.gradient_descent(spring, 0.1, max_step=0.0), "max_step", "must be positive"),
+    "max_step of zero": (
+        lambda: td.gradient_descent(spring, 0.1, max_step=0.0),
+        "max_step",
+        "expected one number, positive",
+    ),
     "max_step for every leaf": (
         lambda: td.gradient_descent(spring, 0.1, max_step={"a": 1.0}),
         "max_step",

@@ -20,10 +20,9 @@ from tests.contracts.refusals import drivers, energies, files, methods, potentia
 from tests.contracts.refusals.kinds import KINDS, In, Row
 from tests.contracts.refusals.samples import nve, spring, state
 from tests.helpers import KEY
-from treedyn import files as files_of
 from treedyn import particles as tp
-from treedyn import tree
-from treedyn.files.closing import Closing
+from treedyn import store, tree
+from treedyn.store._closing import Closing
 
 pytestmark = pytest.mark.slow
 
@@ -37,14 +36,15 @@ ADVICE = re.compile(
 )
 MODULES = (
     *("treedyn", "treedyn.stream", "treedyn.operators", "treedyn.minimize", "treedyn.tree", "treedyn.environment"),
-    "treedyn.files",
-    *("treedyn.view", "treedyn.particles", "treedyn.particles.files", "treedyn.particles.ase", "treedyn.testing"),
+    "treedyn.store",
+    *("treedyn.view", "treedyn.particles", "treedyn.particles.io", "treedyn.particles.io.ase", "treedyn.testing"),
 )
 EXEMPT = {
     "takes no argument": "treedyn.euclidean treedyn.rotations treedyn.operators.kick treedyn.particles.free",
     "a pure function of carries that a run made": "treedyn.stream.pool",
     "made by a function, which looks at its number": "treedyn.minimize.Converged",
     "declares a field of a class, with any default": "treedyn.function treedyn.static",
+    "a type": "treedyn.tree.PyTree",
     "arithmetic on numbers, called for every pair": """treedyn.particles.arithmetic_mean treedyn.particles.reciprocal
         treedyn.particles.geometric_mean""",
     "takes any tree, or any leaf of one": """treedyn.tree.is_array treedyn.tree.box treedyn.tree.unbox
@@ -55,7 +55,7 @@ EXEMPT = {
         treedyn.environment.update treedyn.environment.rebuild treedyn.environment.refresh treedyn.environment.at
         treedyn.environment.enlarged treedyn.stream.sum_dtype
         treedyn.environment.allocate treedyn.environment.tuned treedyn.environment.advance treedyn.environment.advancing
-        treedyn.environment.moves treedyn.environment.check""",
+        treedyn.environment.moves treedyn.environment.check treedyn.environment.member""",
     "arithmetic inside of compiled steps, on trees that were looked at where they came in": """treedyn.tree.strong
         treedyn.tree.merge treedyn.tree.cast treedyn.tree.add treedyn.tree.subtract treedyn.tree.scale
         treedyn.tree.axpy treedyn.tree.divide treedyn.tree.where treedyn.tree.zeros_like treedyn.tree.widest
@@ -141,7 +141,7 @@ def public() -> dict[str, Any]:
 
 def is_checked_elsewhere(value: Any) -> bool:
     """Tell whether something is a type whose objects are made by functions, and looked at where they are used."""
-    made = (td.Struct, td.Run, tree.Static, files_of.Thermo, tuple, Exception, int, Closing)
+    made = (td.Struct, td.Run, tree.Static, store.Thermo, tuple, Exception, int, Closing)
     return inspect.isclass(value) and issubclass(value, made)
 
 

@@ -7,17 +7,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.helpers import (
-    KEY,
-    TREES,
-    assert_close,
-    assert_same_bits,
-    by_method,
-    energy,
-    make,
-    table,
-    vector,
-)
+from tests.helpers import KEY, TREES, assert_close, assert_same_bits, by_method, energy, make, table, vector
 
 
 def shapes(tree):

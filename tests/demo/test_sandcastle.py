@@ -11,9 +11,9 @@ from PIL import Image
 
 import treedyn as td
 from treedyn import particles as tp
-from treedyn.demo import sandcastle as demo
-from treedyn.demo.castle import CASTLE, draw_castle
-from treedyn.view.image import load_pixels
+from treedyn.demo import _sandcastle as demo
+from treedyn.demo._castle import CASTLE, draw_castle
+from treedyn.view._image import load_pixels
 
 
 def few_steps(stage, steps=40, frames=4):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from treedyn.particles.space import free
+from treedyn.particles.space._space import free
 from treedyn.testing import sigmas
 
 KEY = jax.random.key(0)

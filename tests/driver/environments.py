@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import treedyn as td
-from treedyn.status import word
+from treedyn._status import word
 
 CUTOFF = 1.0
 KEY = jax.random.key(5)

@@ -12,7 +12,7 @@ from tests.driver.environments import KEY, Near, energy, near_list, points, star
 from tests.helpers import assert_same_bits
 from treedyn import particles as tp
 from treedyn import stream
-from treedyn.status import word
+from treedyn._status import word
 
 pytestmark = pytest.mark.slow
 

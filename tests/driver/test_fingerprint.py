@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 import treedyn as td
 from tests.driver.environments import KEY, near_list, start_position
 from treedyn import stream
-from treedyn.driver.fingerprint import computation, describe
+from treedyn.driver._fingerprint import computation, describe
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import functools, jax, jax.numpy as jnp, treedyn as td
 from treedyn import particles as tp
-from treedyn.driver.fingerprint import computation, describe
+from treedyn.driver._fingerprint import computation, describe
 NAMES = frozenset({"a", "b", "c", "d"})
 @jax.jit
 def helper(x): return x * 2.0
@@ -185,7 +185,7 @@ def test_reducers_and_outputs_are_looked_at_as_well(tmp_path):
         return stream.mean(of=lambda state: k * state.position)
 
     def go(steps, k):
-        with td.files.CSVWriter(tmp_path / "x.csv", mode="a") as writer:
+        with td.store.CSVWriter(tmp_path / "x.csv", mode="a") as writer:
             outputs = [td.Output(writer, lambda s: {"x": k * s.energy}, every=5)]
             td.run(*begin(), steps=steps, reduce=reducer(k), outputs=outputs, checkpoint=tmp_path / "folder")
 

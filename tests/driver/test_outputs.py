@@ -16,13 +16,15 @@ import pytest
 import treedyn as td
 from tests.driver.environments import KEY, energy, near_list, start_position
 from tests.helpers import assert_same_bits
-from treedyn import files
+from treedyn import store
+from treedyn.store import _checkpoint
+from treedyn.store._writer import check_steps
 
 ROOT = Path(__file__).parents[2]
 DYNAMICS = td.langevin(energy, dt=0.05, kT=0.3, gamma=1.0)
 
 
-class Kept(files.Writer):
+class Kept(store.Writer):
     """Keep frames in memory, and fail at a step."""
 
     def __init__(self, fails_at=None):
@@ -31,7 +33,7 @@ class Kept(files.Writer):
     def write(self, steps, frames):
         if self.fails_at is not None and steps[-1] >= self.fails_at:
             raise OSError(28, "No space left on device")
-        steps = files.writer.check_steps(steps, frames, self.last)
+        steps = check_steps(steps, frames, self.last)
         self.threads.add(threading.current_thread().name)
         self.frames += [(int(s), jax.tree.map(lambda x, k=k: x[k], frames)) for k, s in enumerate(steps)]
         self.last = int(steps[-1])
@@ -97,11 +99,11 @@ def test_another_run_goes_on_in_the_same_file(tmp_path):
     state, env = begin()
     whole = Kept()
     td.run(DYNAMICS, state, env, steps=30, outputs=[td.Output(whole, where, 4)])
-    with files.CSVWriter(tmp_path / "energy.csv") as table:
+    with store.CSVWriter(tmp_path / "energy.csv") as table:
         pieces = [td.Output(Kept(), where, 4), td.Output(table, lambda s: {"potential": s.energy}, 4)]
         first = td.run(DYNAMICS, state, env, steps=12, outputs=pieces)
         td.run(DYNAMICS, first.state, first.env, steps=18, outputs=pieces)
-    assert pieces[0].writer.steps == whole.steps == list(files.read_table(tmp_path / "energy.csv")["step"])
+    assert pieces[0].writer.steps == whole.steps == list(store.read_table(tmp_path / "energy.csv")["step"])
     assert_same_bits(pieces[0].writer.stacked(), whole.stacked())
 
 
@@ -130,13 +132,13 @@ def test_a_resumed_run_writes_every_frame_once(tmp_path):
 
 def test_no_checkpoint_is_ahead_of_the_outputs(tmp_path, monkeypatch):
     kept, seen = Kept(), []
-    write = td.driver.checkpoint.Folder.write
+    write = _checkpoint.Folder.write
 
     def watched(self, moment, note, fresh, step):
         seen.append((step, kept.flushed[-1] if kept.flushed else None))
         write(self, moment, note, fresh, step)
 
-    monkeypatch.setattr(td.driver.checkpoint.Folder, "write", watched)
+    monkeypatch.setattr(_checkpoint.Folder, "write", watched)
     out = [td.Output(kept, where, 5)]
     td.run(DYNAMICS, *begin(), steps=30, checkpoint=tmp_path, checkpoint_every=10, outputs=out, chunk=4)
     assert seen == [(0, None), (10, 10), (20, 20), (30, 30)]
@@ -160,11 +162,11 @@ def test_two_runs_in_one_file_go_on_where_the_second_was_killed(tmp_path):
 
 def test_a_resumed_run_cuts_no_file_that_is_not_its_own(tmp_path):
     def go(steps, path):
-        with files.CSVWriter(path, mode="a") as table:
+        with store.CSVWriter(path, mode="a") as table:
             output = td.Output(table, lambda s: {"potential": s.energy}, 4)
             td.run(DYNAMICS, *begin(), steps=steps, checkpoint=tmp_path / "c", outputs=[output])
 
-    with files.CSVWriter(tmp_path / "other.csv") as table:
+    with store.CSVWriter(tmp_path / "other.csv") as table:
         td.run(DYNAMICS, *begin(), steps=40, outputs=[td.Output(table, lambda s: {"potential": s.energy}, 2)])
     other = (tmp_path / "other.csv").read_bytes()
     go(20, tmp_path / "own.csv")
@@ -173,8 +175,8 @@ def test_a_resumed_run_cuts_no_file_that_is_not_its_own(tmp_path):
     assert (tmp_path / "other.csv").read_bytes() == other
     go(28, tmp_path / "new.csv")
     go(32, tmp_path / "own.csv")
-    assert list(files.read_table(tmp_path / "new.csv")["step"]) == [24, 28]
-    assert list(files.read_table(tmp_path / "own.csv")["step"]) == [4, 8, 12, 16, 20, 32]
+    assert list(store.read_table(tmp_path / "new.csv")["step"]) == [24, 28]
+    assert list(store.read_table(tmp_path / "own.csv")["step"]) == [4, 8, 12, 16, 20, 32]
 
 
 def test_a_file_that_is_gone_is_told(tmp_path):
@@ -232,7 +234,7 @@ def test_outputs_that_do_not_fit_are_refused():
         with pytest.raises(ValueError, match=said):
             td.run(DYNAMICS, state, env, steps=3, outputs=outputs)
     for arguments, said in [
-        (("run.csv", where, 1), "writer: expected a writer like files.CSVWriter"),
+        (("run.csv", where, 1), "writer: expected a writer like store.CSVWriter"),
         ((kept, "energy", 1), "record: expected a function"),
         ((kept, where, 0), "every: expected an integer of at least 1"),
         ((kept, where, 2**30), "every: expected an integer below 1073741824"),
@@ -245,11 +247,11 @@ def test_two_outputs_into_one_file_are_refused(tmp_path):
     state, env = begin()
     (tmp_path / "sub").mkdir()
     with (
-        files.CSVWriter(tmp_path / "x.csv", mode="a") as one,
-        files.CSVWriter(tmp_path / "sub" / ".." / "x.csv", mode="a") as same,
-        files.CSVWriter(tmp_path / "sub" / "x.csv") as other,
+        store.CSVWriter(tmp_path / "x.csv", mode="a") as one,
+        store.CSVWriter(tmp_path / "sub" / ".." / "x.csv", mode="a") as same,
+        store.CSVWriter(tmp_path / "sub" / "x.csv") as other,
     ):
-        for second in (same, files.background(same)):
+        for second in (same, store.background(same)):
             with pytest.raises(ValueError, match=r"outputs\[1\]: another output has the same writer or file"):
                 td.run(DYNAMICS, state, env, steps=3, outputs=[td.Output(w, energies, 1) for w in (one, second)])
         td.run(DYNAMICS, state, env, steps=3, outputs=[td.Output(w, energies, 1) for w in (one, other)])
@@ -259,12 +261,12 @@ def test_two_outputs_into_one_file_are_refused(tmp_path):
 
 PROGRAM = """
 import sys, jax, jax.numpy as jnp, treedyn as td
-from treedyn.particles import files as tpf
+from treedyn.particles import io as tpf
 folder, steps = sys.argv[1], int(sys.argv[2])
 dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, dt=0.1, kT=1.0, gamma=1.0)
 state = dynamics.init(jax.random.key(1), jnp.ones((20, 3)))
-with td.files.CSVWriter(folder + "/a.csv", mode="a") as a, tpf.writer(folder + "/b.xyz", mode="a") as b:
-    outputs = [td.Output(a, td.files.thermo(dt=0.1), 5), td.Output(b, lambda s: {"position": s.position}, 7)]
+with td.store.CSVWriter(folder + "/a.csv", mode="a") as a, tpf.writer(folder + "/b.xyz", mode="a") as b:
+    outputs = [td.Output(a, td.store.thermo(dt=0.1), 5), td.Output(b, lambda s: {"position": s.position}, 7)]
     print("ready", flush=True)
     td.run(dynamics, state, steps=steps, chunk=20, outputs=outputs, checkpoint=folder + "/c", checkpoint_every=100)
 """
@@ -293,4 +295,4 @@ def test_files_of_a_run_that_was_killed_are_those_of_one_that_was_not(tmp_path):
     assert not said, said
     for name in ("a.csv", "b.xyz"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert files.read_table(tmp_path / "whole" / "a.csv")["step"][-1] == 4000
+    assert store.read_table(tmp_path / "whole" / "a.csv")["step"][-1] == 4000

@@ -7,12 +7,13 @@ import pytest
 
 import treedyn as td
 from tests.driver.test_outputs import DYNAMICS, begin, energies
-from treedyn import files
+from treedyn import store
+from treedyn.driver import _keeper
 
 
 def go(folder, steps, *outputs, checkpoint="c", **options):
     """Run with outputs (name, every) in a folder."""
-    writers = [files.CSVWriter(folder / name, mode="a") for name, _ in outputs]
+    writers = [store.CSVWriter(folder / name, mode="a") for name, _ in outputs]
     try:
         each = [td.Output(writer, energies, every) for writer, (_, every) in zip(writers, outputs, strict=True)]
         return td.run(DYNAMICS, *begin(), steps=steps, outputs=each, checkpoint=folder / checkpoint, **options)
@@ -22,7 +23,7 @@ def go(folder, steps, *outputs, checkpoint="c", **options):
 
 
 def steps_in(file):
-    return files.read_table(file)["step"].tolist()
+    return store.read_table(file)["step"].tolist()
 
 
 def test_a_file_of_the_same_name_in_another_folder_is_another_file(tmp_path):
@@ -46,8 +47,8 @@ def test_a_run_whose_folder_was_moved_goes_on_in_its_files(tmp_path, monkeypatch
                 raise RuntimeError("killed")
             return keep(self, *arguments)
 
-        keep = td.driver.keeper.Keeper.after_chunk
-        patch.setattr(td.driver.keeper.Keeper, "after_chunk", killed)
+        keep = _keeper.Keeper.after_chunk
+        patch.setattr(_keeper.Keeper, "after_chunk", killed)
         go(tmp_path / "old", 40, ("x.csv", 4), checkpoint_every=10)
     assert steps_in(tmp_path / "old" / "x.csv")[-1] > 20
     shutil.move(tmp_path / "old", tmp_path / "new")
@@ -66,7 +67,7 @@ def test_another_rate_is_refused(tmp_path):
 
 def test_two_tables_on_one_terminal_are_two_outputs(tmp_path, capsys):
     for steps in (10, 20):
-        tables = [td.Output(files.ThermoTable(speed=False), energies, every) for every in (5, 10)]
+        tables = [td.Output(store.ThermoTable(speed=False), energies, every) for every in (5, 10)]
         td.run(DYNAMICS, *begin(), steps=steps, outputs=tables, checkpoint=tmp_path / "c")
     assert len(capsys.readouterr().out) > 100
 
@@ -80,7 +81,7 @@ def test_a_second_name_of_a_file_is_the_same_file(tmp_path):
 
 
 def test_what_cannot_be_flushed_does_not_hide_why_a_run_failed():
-    class Broken(files.Writer):
+    class Broken(store.Writer):
         def write(self, steps, frames): ...
         def rewind(self, step): ...
         def close(self): ...

@@ -8,17 +8,10 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.driver.environments import (
-    KEY,
-    Near,
-    energy,
-    energy_of_all_pairs,
-    near_list,
-    start_position,
-)
+from tests.driver.environments import KEY, Near, energy, energy_of_all_pairs, near_list, start_position
 from tests.helpers import assert_close, assert_same_bits
-from treedyn.driver.host import _blocks
-from treedyn.target import Evaluation
+from treedyn._target import Evaluation
+from treedyn.driver._host import _blocks
 
 DYNAMICS = td.nve(energy, dt=0.05)
 

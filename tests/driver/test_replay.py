@@ -17,7 +17,7 @@ import treedyn as td
 from tests.driver.environments import KEY, Near, energy, start_position
 from tests.helpers import assert_same_bits, make, matrix, plain, vector
 from treedyn import stream
-from treedyn.status import word
+from treedyn._status import word
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ def tied(position):
 
 
 def observe(state):
-    return {"moving": td.tree.moving(state.boxed), "momentum": state.momentum, "energy": state.energy}
+    return {"moving": state.moving, "momentum": state.momentum, "energy": state.energy}
 
 
 class System:

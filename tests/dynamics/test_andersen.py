@@ -8,7 +8,7 @@ import scipy.stats
 
 import treedyn as td
 from tests.dynamics.running import begin, nothing, run
-from treedyn.particles.space import free
+from treedyn.particles.space._space import free
 from treedyn.testing import sigmas
 
 

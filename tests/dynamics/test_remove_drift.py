@@ -7,7 +7,7 @@ import pytest
 
 import treedyn as td
 from tests.dynamics.running import KEY, begin, nothing, run
-from treedyn.particles.space import free
+from treedyn.particles.space._space import free
 from treedyn.testing import sigmas
 
 

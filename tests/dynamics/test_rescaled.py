@@ -9,7 +9,7 @@ import scipy.stats
 import treedyn as td
 from tests.dynamics.running import begin, nothing
 from treedyn import operators
-from treedyn.particles.space import free
+from treedyn.particles.space._space import free
 from treedyn.testing import sigmas
 
 STIFFNESS = jnp.array([1.0, 0.5, 2.0])

@@ -10,7 +10,7 @@ from tests.driver.environments import energy, near_list, start_position
 from tests.helpers import METHODS, TREES, assert_same_bits, make
 from treedyn import environment, noise, tree
 from treedyn import particles as tp
-from treedyn.status import Status
+from treedyn._status import Status
 
 KEY = jax.random.key(3)
 

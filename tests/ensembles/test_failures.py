@@ -14,7 +14,7 @@ import pytest
 
 import treedyn as td
 from tests.helpers import KEY, assert_same_bits
-from treedyn.status import Status
+from treedyn._status import Status
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,11 +139,11 @@ def test_members_that_stand_still_are_recorded_alike_however_a_run_is_cut():
 def test_outputs_have_the_members_in_every_frame_or_what_they_have_in_common(tmp_path):
     many, state, env = system(4, bad=())
     mean = td.jointly(lambda s: {"energy": jnp.mean(s.energy)})
-    with td.files.CSVWriter(tmp_path / "run.csv") as csv, td.files.ZarrWriter(tmp_path / "run.zarr") as zarr:
+    with td.store.CSVWriter(tmp_path / "run.csv") as csv, td.store.ZarrWriter(tmp_path / "run.zarr") as zarr:
         outputs = [td.Output(csv, mean, 10), td.Output(zarr, lambda s: {"energy": s.energy}, 5)]
         td.run(many, state, env, steps=20, outputs=outputs)
     assert len((tmp_path / "run.csv").read_text().splitlines()) == 3
-    assert td.files.read_zarr(tmp_path / "run.zarr")[:]["energy"].shape == (4, 4)
+    assert td.store.read_zarr(tmp_path / "run.zarr")[:]["energy"].shape == (4, 4)
 
 
 PROGRAM = """

@@ -342,7 +342,7 @@ def test_optax_is_refused_on_a_manifold():
         (lambda: minimize.Armijo(decrease=0.7), "decrease: expected a number below 0.5"),
         (lambda: minimize.Armijo(most=0), "most: expected an integer of at least 1"),
         (lambda: minimize.LBFGS(history=0), "history: expected an integer of at least 1"),
-        (lambda: minimize.Limited(max_step=-1.0), "max_step must be positive"),
+        (lambda: minimize.Limited(max_step=-1.0), "max_step: expected one number, positive"),
         (lambda: td.converged(force=0.0), "force: expected one number, positive"),
         (lambda: td.minimizer(lambda x: x, minimize.LBFGS(), "long"), "length: expected one of treedyn.minimize"),
         (lambda: td.minimizer(lambda x: x, optax.adam(0.1)), "direction: expected one of treedyn.minimize"),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from treedyn import view
-from treedyn.view.film import choose_palette, map_colors
+from treedyn.view._film import choose_palette, map_colors
 
 FLAT = (250, 247, 240)
 

@@ -6,8 +6,8 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from treedyn import view
-from treedyn.demo.castle import CASTLE
-from treedyn.view.image import LONGEST_SIDE, load_pixels, subject
+from treedyn.demo._castle import CASTLE
+from treedyn.view._image import LONGEST_SIDE, load_pixels, subject
 
 
 def noise(width=60, height=40, mode="RGB", seed=0):

@@ -1,11 +1,8 @@
 """Drivers: from a step to a run."""
 
-from treedyn.driver.archive import DamagedFile as DamagedFile
-from treedyn.driver.archive import load as load
-from treedyn.driver.archive import save as save
-from treedyn.driver.output import Output as Output
-from treedyn.driver.output import OutputError as OutputError
-from treedyn.driver.run import Run as Run
-from treedyn.driver.run import run as run
-from treedyn.driver.trajectory import Trajectory as Trajectory
-from treedyn.driver.trajectory import trajectory as trajectory
+from treedyn.driver._output import Output as Output
+from treedyn.driver._output import OutputError as OutputError
+from treedyn.driver._run import Run as Run
+from treedyn.driver._run import run as run
+from treedyn.driver._trajectory import Trajectory as Trajectory
+from treedyn.driver._trajectory import trajectory as trajectory

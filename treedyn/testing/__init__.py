@@ -1,7 +1,7 @@
 """Helpers for those who write new targets, spaces and dynamics: what every method should be put through."""
 
-from treedyn.testing.flat import flat_difference as flat_difference
-from treedyn.testing.statistics import sigmas as sigmas
-from treedyn.testing.structure import convergence_order as convergence_order
-from treedyn.testing.structure import log_volume as log_volume
-from treedyn.testing.structure import reversal_error as reversal_error
+from treedyn.testing._flat import flat_difference as flat_difference
+from treedyn.testing._statistics import sigmas as sigmas
+from treedyn.testing._structure import convergence_order as convergence_order
+from treedyn.testing._structure import log_volume as log_volume
+from treedyn.testing._structure import reversal_error as reversal_error

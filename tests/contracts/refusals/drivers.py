@@ -10,13 +10,18 @@ import treedyn as td
 from tests.contracts.refusals.kinds import INF, NAN, THING, In, X, arg, f4, file, row
 from tests.contracts.refusals.samples import langevin, nve, spring, state
 from tests.helpers import KEY
-from treedyn import environment, files, minimize, testing, tree
+from treedyn import environment, minimize, store, testing, tree
 
 FLAG = arg(False, "flag")
 STATE = arg(state(), "struct", more={"position": X, "batch": jax.tree.map(lambda x: jnp.stack([x, x]), state("fire"))})
 MOMENTA = arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")})
 FUNCTION = arg(spring, "function arity")
 STEPS = arg(2, "natural")
+
+
+class Standing(td.Advancing):
+    def advance(self, state):
+        return self
 
 
 def loaded(folder: Any, name: str = "tree.npz") -> Any:
@@ -81,7 +86,7 @@ DRIVERS = [
     ),
     row(
         td.Output,
-        writer=arg(files.ThermoTable(), "struct"),
+        writer=arg(store.ThermoTable(), "struct"),
         record=arg(spring, "function arity"),
         every=arg(1, "natural counting", more={"huge": 2**40}),
     ),
@@ -205,6 +210,6 @@ TREES = [
         tree=arg({}, "", more={}),
         **_PLACED,
     ),
-    row(environment.with_advancing, env=arg({}, ""), nodes=arg([], "", more={"more": [td.Advancing()], "none": None})),
+    row(environment.with_advancing, env=arg({}, ""), nodes=arg([], "", more={"more": [Standing()], "none": None})),
 ]
 ROWS = [*DRIVERS, *DIAGNOSTICS, *TREES]

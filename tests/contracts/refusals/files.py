@@ -10,10 +10,10 @@ import numpy as np
 import treedyn as td
 from tests.contracts.refusals.kinds import THING, In, arg, f0, f4, file, garbage, row
 from tests.helpers import KEY
-from treedyn import files
 from treedyn import particles as tp
-from treedyn.particles import ase as bridge
-from treedyn.particles import files as formats
+from treedyn import store
+from treedyn.particles import io as formats
+from treedyn.particles.io import ase as bridge
 
 POINTS, BOX = np.ones((2, 4, 3)), tp.periodic(5.0)
 FLAG = arg(False, "flag")
@@ -59,7 +59,7 @@ STEPS = arg(
 FRAMES = {"none": None, "thing": THING, "text": "one", "list": [1.0], "short": {"position": POINTS[:1]}}
 SPECIES = arg(None, "struct", "none", {"word": "Xy", "far": 200, "minus": -1, "floats": [1.5], "three": ["Ar"] * 3})
 MASS = arg(None, "number positive", "none", {"three": np.ones(3)})
-WRITERS = ((files.CSVWriter, ".csv"), (files.JSONLinesWriter, ".jsonl"), (files.ZarrWriter, ".zarr"))
+WRITERS = ((store.CSVWriter, ".csv"), (store.JSONLinesWriter, ".jsonl"), (store.ZarrWriter, ".zarr"))
 FORMATS = ((formats.XYZWriter, ".xyz"), (formats.GSDWriter, ".gsd"), (formats.H5MDWriter, ".h5"))
 READERS = ((formats.read_xyz, *FORMATS[0]), (formats.read_gsd, *FORMATS[1]), (formats.read_h5md, *FORMATS[2]))
 SPACE = arg(BOX, "space", "none", {"pair": (f4, f4), "flat": td.euclidean()})
@@ -70,11 +70,11 @@ TABLES = [
         row(writer, path=to_write(suffix), mode=MODE, space=SPACE)
         for writer, suffix in (*FORMATS, (formats.writer, ".xyz"))
     ),
-    row(files.read_table, path=to_read(table(files.CSVWriter), ".csv")),
-    row(files.read_table, called="read_table(json)", path=to_read(table(files.JSONLinesWriter), ".jsonl")),
+    row(store.read_table, path=to_read(table(store.CSVWriter), ".csv")),
+    row(store.read_table, called="read_table(json)", path=to_read(table(store.JSONLinesWriter), ".jsonl")),
     row(
-        files.read_zarr,
-        path=to_read(table(files.ZarrWriter), ".zarr"),
+        store.read_zarr,
+        path=to_read(table(store.ZarrWriter), ".zarr"),
         like=arg(
             None, "", more={"keys": {"a": 1.0}, "thing": THING, "array": np.ones(2), "more": {"energy": 1.0, "a": 1.0}}
         ),
@@ -124,18 +124,18 @@ TABLES = [
         for writer, suffix in FORMATS
     ),
     row(
-        files.thermo,
+        store.thermo,
         dt=arg(0.1, "number positive finite one constant", "none"),
         **dict.fromkeys(("pressure", "conserved"), arg(None, "function arity", "none")),
     ),
     row(
-        files.ThermoTable,
+        store.ThermoTable,
         stream=arg(io.StringIO(), "struct", "none"),
         speed=FLAG,
         header_every=arg(20, "natural counting"),
         clock=arg(f0, "function", more={"of_one": lambda x: x}),
     ),
-    row(files.background, writer=arg(files.ThermoTable(io.StringIO()), "struct"), depth=arg(4, "natural counting")),
+    row(store.background, writer=arg(store.ThermoTable(io.StringIO()), "struct"), depth=arg(4, "natural counting")),
 ]
 ASE = [
     row(

@@ -1,0 +1,69 @@
+"""Keys that are written out draw the numbers of JAX, bit for bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from tests.helpers import KEY
+from treedyn import noise
+from treedyn._threefry import fold_in, written_out
+
+SHAPES = [(), (0,), (7,), (3, 5), (2, 3, 4)]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("sampler", [jax.random.normal, jax.random.uniform, jax.random.exponential])
+def test_samplers_draw_the_same_bits(sampler, dtype):
+    for shape in SHAPES:
+        expected = sampler(KEY, shape, dtype)
+        for found in (
+            sampler(written_out(KEY), shape, dtype),
+            jax.jit(sampler, static_argnums=(1, 2))(KEY, shape, dtype),
+        ):
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.uint16, jnp.uint32, jnp.uint64])
+def test_words_are_the_same_bits(dtype):
+    for shape in SHAPES:
+        np.testing.assert_array_equal(
+            jax.random.bits(written_out(KEY), shape, dtype), jax.random.bits(KEY, shape, dtype)
+        )
+
+
+def test_keys_made_of_keys_are_the_same_bits():
+    data = jax.random.key_data
+    for make in (lambda key: jax.random.split(key, (3, 2)), lambda key: jax.random.fold_in(key, 2**32 - 1)):
+        np.testing.assert_array_equal(data(make(written_out(KEY))), data(make(KEY)))
+    np.testing.assert_array_equal(jax.random.gamma(written_out(KEY), 2.5, (5,)), jax.random.gamma(KEY, 2.5, (5,)))
+    many = jax.random.split(KEY, 4)
+    draw = jax.vmap(lambda key: jax.random.normal(written_out(key), (3,)))
+    np.testing.assert_array_equal(draw(many), jax.vmap(lambda key: jax.random.normal(key, (3,)))(many))
+
+
+def test_keys_of_other_generators_stay_and_old_ones_are_taken():
+    other = jax.random.key(0, impl="rbg")
+    assert written_out(other) is other
+    assert written_out(written_out(KEY)).dtype == written_out(KEY).dtype
+    old = jax.random.PRNGKey(3)
+    np.testing.assert_array_equal(jax.random.normal(written_out(old), (3,)), jax.random.normal(old, (3,)))
+    with pytest.raises(ValueError, match=r"shape: expected at most 2\^32 elements"):
+        jax.jit(lambda: jax.random.bits(written_out(KEY), (2**17, 2**17))).lower()
+
+
+@pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(3), jax.random.key(0, impl="rbg")])
+def test_keys_that_are_handed_out_are_keys_of_jax_and_can_be_saved(key, tmp_path):
+    expected = jax.random.fold_in(key, 5)
+    found = fold_in(key, 5)
+    assert found.dtype == expected.dtype
+    for one, other in ((found, expected), (fold_in(found, 2), jax.random.fold_in(expected, 2))):
+        np.testing.assert_array_equal(jax.random.key_data(one), jax.random.key_data(other))
+    state = td.langevin(lambda x: jnp.sum(x**2), 0.1, 1.0).init(key, jnp.ones(2))
+    for handed in (state.stream, noise.of_step(state), noise.at_path(key, "a")):
+        td.save(tmp_path / "key.npz", {"key": handed})
+        back = td.load(tmp_path / "key.npz", like={"key": handed})["key"]
+        assert back.dtype == handed.dtype == key.dtype
+        np.testing.assert_array_equal(jax.random.key_data(back), jax.random.key_data(handed))

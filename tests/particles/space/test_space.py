@@ -1,0 +1,197 @@
+"""Boxes: minimum image, wrapping, fractional coordinates, open axes, and cutoffs that do not fit."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from treedyn.particles.space._space import ParticleSpace, check_cutoff, free, periodic, separation, triclinic, unstack
+from treedyn.space import Space, as_space
+
+seeds = st.integers(0, 10**6)
+SPACES = {
+    "free": lambda d: free(),
+    "cube": lambda d: periodic(5.0),
+    "box": lambda d: periodic(np.linspace(4.0, 6.0, d)),
+    "slab": lambda d: periodic(np.linspace(4.0, 6.0, d), axes=[True] * (d - 1) + [False]),
+    "cell": lambda d: triclinic(cell(d)),
+    "layer": lambda d: triclinic(cell(d), axes=[True] * (d - 1) + [False]),
+    "fractional": lambda d: triclinic(cell(d), fractional=True),
+}
+spaces = pytest.mark.parametrize("name", SPACES)
+
+
+def cell(d):
+    """Return a cell turned at random, with edges that are far from orthogonal."""
+    rng = np.random.default_rng(d)
+    turn, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    return (5.0 * np.eye(d) + np.tril(rng.uniform(-2, 2, (d, d)), -1)) @ turn
+
+
+def stored(space, position):
+    """Return real coordinates as the space stores them."""
+    return position @ jnp.linalg.inv(space.matrix) if getattr(space, "is_fractional", False) else position
+
+
+def nearest_image(space, a, b, d):
+    """Return the shortest of the vectors from the images of b to a, by trying them."""
+    if space.cell(d) is None:
+        return a - b
+    reach = [range(-4, 5) if repeats else [0] for repeats in space.periodic_axes(d)]
+    images = np.array(list(itertools.product(*reach))) @ np.asarray(space.cell(d))
+    delta = (a - b)[:, None] + images
+    best = np.argmin(np.sum(delta**2, axis=-1), axis=1)
+    return delta[np.arange(len(a)), best]
+
+
+@spaces
+@pytest.mark.parametrize("d", [1, 2, 3])
+@settings(max_examples=8)
+@given(seed=seeds)
+def test_displacement_is_that_of_the_nearest_image_within_half_the_smallest_height(name, d, seed):
+    space, rng = SPACES[name](d), np.random.default_rng(seed)
+    a, b = rng.uniform(-1, 6, (2, 40, d))
+    expected = nearest_image(space, a, b, d)
+    heights = space.heights(d)
+    limit = np.inf if heights is None else float(np.min(heights)) / 2
+    near = np.linalg.norm(expected, axis=1) < limit * (1 - 1e-12)
+    actual = np.asarray(space.displacement(stored(space, jnp.asarray(a)), stored(space, jnp.asarray(b))))
+    np.testing.assert_allclose(actual[near], expected[near], atol=1e-12)
+    # further away it is never too short to be true: nothing beyond the cutoff is taken for something within
+    assert np.all(np.linalg.norm(actual[~near], axis=1) >= limit * (1 - 1e-9))
+
+
+@spaces
+@settings(max_examples=8)
+@given(seed=seeds)
+def test_shift_moves_by_the_displacement_and_stays_in_the_cell(name, seed):
+    space, rng = SPACES[name](3), np.random.default_rng(seed)
+    a = stored(space, jnp.asarray(rng.uniform(0, 5, (20, 3))))
+    step = jnp.asarray(rng.uniform(-1, 1, (20, 3)))
+    moved = space.shift(a, step)
+    np.testing.assert_allclose(space.displacement(moved, a), step, atol=1e-12)
+    far = space.shift(a, 30 * step)
+    inside = np.asarray(space.fractional(far))[:, np.array(space.periodic_axes(3))]
+    assert np.all((inside > -1e-12) & (inside < 1 + 1e-12))
+
+
+@spaces
+def test_distance_has_a_gradient_and_none_where_points_coincide(name):
+    space = SPACES[name](3)
+    a, b = (stored(space, jnp.asarray(x)) for x in ([1.0, 1.2, 0.7], [1.5, 0.9, 1.1]))
+    np.testing.assert_allclose(space.distance(a, b), np.sqrt(0.25 + 0.09 + 0.16), rtol=1e-12)
+    slope = space.pull_back(a, jax.grad(space.distance)(a, b))
+    np.testing.assert_allclose(slope, np.array([-0.5, 0.3, -0.4]) / np.sqrt(0.5), rtol=1e-12)
+    np.testing.assert_array_equal(jax.grad(space.distance)(a, a), jnp.zeros(3))
+
+
+@spaces
+def test_pull_back_is_the_transpose_of_shift(name):
+    space, rng = SPACES[name](3), np.random.default_rng(0)
+    x, gradient = stored(space, jnp.asarray(rng.uniform(1, 4, (5, 3)))), jnp.asarray(rng.normal(size=(5, 3)))
+    np.testing.assert_allclose(space.pull_back(x, gradient), Space.pull_back(space, x, gradient), atol=1e-12)
+
+
+@spaces
+@pytest.mark.parametrize("kind", [jnp.float32, jnp.float64])
+def test_the_dtype_of_the_points_is_kept(name, kind):
+    space = SPACES[name](3)
+    a, b = jnp.ones((4, 3), kind) / 3, jnp.zeros((4, 3), kind)
+    out = space.shift(a, b), space.displacement(a, b), space.distance(a, b), space.fractional(a), space.pull_back(a, b)
+    assert all(x.dtype == kind for x in out)
+
+
+@spaces
+def test_components_are_those_of_the_vectors(name):
+    space, rng = SPACES[name](3), np.random.default_rng(1)
+    a, b = jnp.asarray(rng.uniform(0, 1, (2, 7, 3)))
+    actual = jnp.stack(separation(space, unstack(a), unstack(b)), axis=-1)
+    np.testing.assert_array_equal(actual, space.displacement(a, b))
+
+
+def test_components_in_a_space_of_plain_functions_are_those_of_one_pair_at_a_time():
+    def displacement(a, b):
+        assert a.shape == b.shape == (2,)
+        return a - b
+
+    a, b = jnp.arange(12.0).reshape(2, 3, 2), jnp.ones((1, 3, 2))
+    actual = separation((displacement, lambda x, dx: x + dx), unstack(a), unstack(b))
+    np.testing.assert_array_equal(jnp.stack(actual, axis=-1), a - b)
+    assert not isinstance(as_space((displacement, displacement)), ParticleSpace)
+
+
+def test_a_point_just_below_zero_is_wrapped_into_the_half_open_box():
+    for space in (periodic(5.0), periodic(jnp.full(1, 5.0))):
+        moved = space.shift(jnp.zeros((1, 1)), jnp.full((1, 1), -1e-20))
+        assert 0 <= moved[0, 0] < 5
+
+
+def test_heights_and_volume_are_those_of_the_cell():
+    edges = np.array([[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [2.0, 1.0, 6.0]])
+    volume = np.linalg.det(edges)
+    faces = [np.linalg.norm(np.cross(edges[i], edges[j])) for i, j in ((1, 2), (2, 0), (0, 1))]
+    np.testing.assert_allclose(triclinic(edges).heights(3), volume / np.array(faces))
+    np.testing.assert_allclose(triclinic(edges).volume(3), volume)
+    np.testing.assert_allclose(triclinic(edges, axes=[True, False, True]).heights(3)[1], np.inf)
+    np.testing.assert_allclose(periodic([2.0, 3.0]).volume(2), 6)
+    np.testing.assert_allclose(periodic(2.0, axes=[True, False]).heights(2), [2, np.inf])
+    with pytest.raises(ValueError, match="volume: a free space has none"):
+        free().volume(3)
+
+
+def test_a_box_is_a_leaf_for_vmap_and_grad():
+    a, b = jnp.array([4.5]), jnp.array([0.5])
+    wide = jax.vmap(lambda box: periodic(box).displacement(a, b))(jnp.array([5.0, 6.0, 20.0]))
+    np.testing.assert_allclose(wide[:, 0], [-1, -2, 4])
+    np.testing.assert_allclose(jax.grad(lambda box: periodic(box).displacement(a, b)[0])(5.0), -1)
+
+
+@pytest.mark.parametrize(
+    ("space", "limit"),
+    [
+        (periodic(5.0), 2.5),
+        (periodic([5.0, 4.0]), 2.0),
+        (periodic([5.0, 4.0], axes=[True, False]), 2.5),
+        (triclinic([[4.0, 0.0], [3.0, 4.0]]), 0.5 * 16 / 5),
+        (triclinic([[4.0, 0.0], [3.0, 4.0]], fractional=True), 0.5 * 16 / 5),
+    ],
+)
+def test_a_cutoff_beyond_half_the_smallest_height_is_an_error_or_seen_in_compiled_code(space, limit):
+    assert check_cutoff(space, limit, 2)
+    with pytest.raises(ValueError, match="cutoff: minimum image allows at most half of the smallest box height"):
+        check_cutoff(space, limit * 1.001, 2)
+    with pytest.raises(ValueError, match="cutoff: minimum image"):
+        jax.jit(lambda x: check_cutoff(space, limit * 1.001, 2))(0.0)
+    known_late = jax.jit(lambda space, cutoff: check_cutoff(space, cutoff, 2))
+    assert known_late(space, limit * 0.999)
+    assert not known_late(space, limit * 1.001)
+
+
+@pytest.mark.parametrize(
+    "space", [free(), periodic(5.0, axes=[False, False]), (lambda a, b: a - b, lambda x, dx: x + dx)]
+)
+def test_without_images_any_cutoff_will_do(space):
+    assert check_cutoff(as_space(space), np.inf, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: periodic(0.0), "box: expected a side length .* positive"),
+        (lambda: periodic([1.0, np.inf]), "box: expected a side length .* positive and finite"),
+        (lambda: periodic(np.eye(3)), "box: .* tp.triclinic"),
+        (lambda: periodic([1.0, 2.0], axes=[True]), "axes: expected 2 booleans"),
+        (lambda: periodic(1.0, axes=[1, 0]), "axes: expected one boolean per axis"),
+        (lambda: periodic(1.0, axes=[True]).displacement(jnp.ones(2), jnp.ones(2)), "axes: 1 axes were declared"),
+        (lambda: triclinic([1.0, 2.0]), "cell: expected a square matrix"),
+        (lambda: triclinic([[1.0, 2.0], [2.0, 4.0]]), "cell: the lattice vectors must span a volume"),
+        (lambda: triclinic(np.eye(2), axes=[True]), "axes: expected 2 booleans"),
+    ],
+)
+def test_wrong_boxes_are_errors_that_name_them(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,240 @@
+"""Any tree comes back from Zarr as it was written: structure, dtypes and numbers."""
+
+import collections
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import treedyn as td
+from treedyn import store
+
+DTYPES = [np.dtype(x) for x in ("bool", "int8", "int32", "int64", "uint8", "uint64", "float16", "float32", "float64")]
+DTYPES += [np.dtype(x) for x in ("complex64", "complex128")]
+
+
+def assert_same(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if hasattr(b, "dtype"):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            assert np.asarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+        else:
+            assert a == b and type(a) is type(b)
+
+
+def leaves(n):
+    shapes = hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3)
+    array = st.sampled_from(DTYPES).flatmap(lambda d: shapes.flatmap(lambda s: hnp.arrays(d, (n, *s))))
+    return array | st.none() | st.integers(-3, 3) | st.text(max_size=3) | st.booleans()
+
+
+def trees(n):
+    keys = st.text(max_size=4) | st.sampled_from(["steps", "a", "A", "zarr.json", "../x"])
+
+    def nodes(children):
+        return (
+            st.lists(children, max_size=3)
+            | st.lists(children, max_size=3).map(tuple)
+            | st.dictionaries(keys, children, max_size=3)
+            | st.dictionaries(st.integers(-5, 5), children, max_size=3)
+        )
+
+    return st.recursive(leaves(n), nodes, max_leaves=5)
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d.kind in "fc"], ids=str)
+def test_signs_of_zeros_come_back(dtype, tmp_path):
+    parts = (-0.0,) if dtype.kind == "f" else (complex(-0.0, 0.0), complex(0.0, -0.0), complex(-0.0, -0.0))
+    frames = np.array([[part, part] for part in parts], dtype)
+    with store.ZarrWriter(tmp_path / "zeros.zarr") as writer:
+        writer.write(np.arange(len(frames)), frames)
+    assert_same(store.read_zarr(tmp_path / "zeros.zarr")[:], frames)
+
+
+@settings(max_examples=30)
+@given(data=st.data(), n=st.integers(1, 4))
+def test_any_tree_comes_back(data, n, tmp_path_factory):
+    frames = data.draw(trees(n))
+    cut = data.draw(st.integers(0, n))
+    path = tmp_path_factory.mktemp("tree") / "t.zarr"
+
+    def part(where):
+        return jax.tree.map(lambda x: x[where] if hasattr(x, "dtype") else x, frames)
+
+    with store.ZarrWriter(path) as out:
+        out.write(np.arange(cut), part(slice(0, cut)))
+        out.write(np.arange(cut, n), part(slice(cut, n)))
+    found = store.read_zarr(path)
+    np.testing.assert_array_equal(found.steps, np.arange(n))
+    assert_same(found[:], frames)
+    assert_same(found[-1], part(n - 1))
+    assert_same(found[::-1], part(slice(None, None, -1)))
+    assert_same(found[n:], part(slice(n, None)))
+    assert_same(store.read_zarr(path, like=part(0))[:], frames)
+    shutil.rmtree(path)
+
+
+class Layer(td.Struct):
+    weight: jax.Array
+    activation: object = td.function()
+
+
+Pair = collections.namedtuple("Pair", "left right")
+
+
+def test_structs_come_back_as_dicts_or_like_what_they_are_given(tmp_path):
+    frame = Pair(Layer(weight=jnp.ones((2, 2)), activation=jnp.tanh), collections.OrderedDict(b=1.0, a=jnp.zeros(3)))
+    stacked = Pair(
+        Layer(weight=np.ones((5, 2, 2)), activation=jnp.tanh), collections.OrderedDict(b=np.ones(5), a=np.ones((5, 3)))
+    )
+    with store.ZarrWriter(tmp_path / "t.zarr") as out:
+        out.write(np.arange(5), stacked)
+    assert_same(store.read_zarr(tmp_path / "t.zarr", like=frame)[:], stacked)
+    plain = store.read_zarr(tmp_path / "t.zarr")[0]
+    assert plain["left"]["weight"].shape == (2, 2) and list(plain["right"]) == ["b", "a"]
+    with pytest.raises(ValueError, match="like"):
+        store.read_zarr(tmp_path / "t.zarr", like={"left": 1.0})
+
+
+def test_a_function_in_the_tree_needs_like(tmp_path):
+    with store.ZarrWriter(tmp_path / "t.zarr") as out:
+        out.write(np.arange(2), {"f": jnp.tanh, "x": np.ones(2)})
+    with pytest.raises(ValueError, match="like"):
+        store.read_zarr(tmp_path / "t.zarr")[0]
+    assert store.read_zarr(tmp_path / "t.zarr", like={"f": jnp.tanh, "x": 0.0})[0]["f"] is jnp.tanh
+
+
+def test_narrow_floats_come_back(tmp_path):
+    for k, kind in enumerate((ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn)):
+        x = np.linspace(-2, 2, 6).astype(kind).reshape(3, 2)
+        with store.ZarrWriter(tmp_path / f"{k}.zarr") as out:
+            out.write(np.arange(3), [x])
+        assert_same(store.read_zarr(tmp_path / f"{k}.zarr")[:], [x])
+
+
+def test_leaves_have_the_names_of_their_paths(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    with store.ZarrWriter(tmp_path / "t.zarr") as out:
+        out.write(np.arange(2), {"net": [np.ones((2, 3))], "kT": np.ones(2)})
+    group = zarr.open_group(tmp_path / "t.zarr", mode="r")
+    assert group["net/0"].shape == (2, 3) and group["kT"].shape == group["steps"].shape == (2,)
+
+
+def tree(steps):
+    steps = np.asarray(steps, float)
+    return {"x": np.outer(steps, np.arange(1.0, 4.0)), "n": [steps.astype(np.int32)]}
+
+
+def test_continuing_and_rewinding_leave_no_gap_and_no_duplicate(tmp_path):
+    path = tmp_path / "t.zarr"
+    with store.ZarrWriter(path, mode="a") as out:
+        out.write(np.array([10, 20, 30]), tree([10, 20, 30]))
+    with store.ZarrWriter(path, mode="a") as out:
+        assert out.last == 30
+        out.write(np.array([40, 50]), tree([40, 50]))
+        out.rewind(25)
+        assert store.read_zarr(path).steps.tolist() == [10, 20]
+        out.write(np.array([30]), tree([-30]))
+        assert store.read_zarr(path).steps.tolist() == [10, 20, 30]  # while it is open
+    assert_same(store.read_zarr(path)[:], tree([10, 20, -30]))
+    with store.ZarrWriter(path, mode="a") as out:
+        out.rewind(0)
+        assert out.last is None and len(store.read_zarr(path)) == 0
+        out.write(np.array([5]), tree([5]))
+    assert_same(store.read_zarr(path)[:], tree([5]))
+
+
+def test_frames_without_a_step_do_not_count_and_are_dropped(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / "t.zarr"
+    with store.ZarrWriter(path) as out:
+        out.write(np.array([10, 20, 30]), tree([10, 20, 30]))
+        out.rewind(20)
+    group = zarr.open_group(path, mode="r+")
+    group["x"].resize((3, 3))  # what a writer leaves that dies in the middle of a frame
+    group["steps"].resize((3,))
+    assert store.read_zarr(path).steps.tolist() == [10, 20]
+    with store.ZarrWriter(path, mode="a") as out:
+        out.write(np.array([40]), tree([40]))
+    assert_same(store.read_zarr(path)[:], tree([10, 20, 40]))
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    path = tmp_path / "t.zarr"
+    with store.ZarrWriter(path) as out:
+        out.write(np.array([10]), tree([10]))
+        for bad in ({"x": np.zeros((1, 3))}, {"x": np.zeros((1, 4)), "n": [np.zeros(1, np.int32)]}, np.zeros(1)):
+            with pytest.raises(ValueError, match="frames"):
+                out.write(np.array([20]), bad)
+    for bad in ({"x": jax.random.key(0)}, {"x": 1.5}, {"x": np.array(["a"])}, {(1, 2): np.zeros(1)}):
+        with pytest.raises(ValueError, match="frames"), store.ZarrWriter(tmp_path / "new.zarr", mode="w") as out:
+            out.write(np.array([20]), bad)
+    with pytest.raises(FileExistsError, match='mode="a"'):
+        store.ZarrWriter(path)
+    assert_same(store.read_zarr(path)[:], tree([10]))
+    with pytest.raises(ValueError, match="no frames"):
+        store.read_zarr(tmp_path / "nothing.zarr")
+    with pytest.raises(IndexError, match="1 frames"):
+        store.read_zarr(path)[1]
+
+
+def test_only_zarr_is_ever_overwritten(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years")
+    for mode in ("w", "a"):
+        with pytest.raises(FileExistsError, match="Zarr"), store.ZarrWriter(tmp_path / "home", mode=mode) as out:
+            out.write(np.array([1]), tree([1]))
+    assert (tmp_path / "home" / "thesis.tex").read_text() == "years"
+
+
+def test_a_state_of_a_run_comes_back(tmp_path):
+    dynamics = td.nve(lambda x: jnp.sum(x["w"] ** 2), dt=0.1)
+    state = dynamics.init(jax.random.key(0), {"w": jnp.ones(3), "name": "net"}, kT=1.0)
+
+    def record(state):
+        return state.replace(key=None)
+
+    out = td.run(dynamics, state, steps=4, every=2, record=record)
+    with store.ZarrWriter(tmp_path / "t.zarr") as writer:
+        writer.write(np.asarray(out.records.step), out.records)
+    found = store.read_zarr(tmp_path / "t.zarr", like=record(state))[-1]
+    assert isinstance(found, td.State) and found.position["name"] == "net"
+    again = dynamics.step(found.replace(key=jax.random.key(0)))
+    np.testing.assert_array_equal(again.position["w"], dynamics.step(out.state).position["w"])
+
+
+_KILLED = """
+import sys
+import numpy as np
+from treedyn import store
+out = store.ZarrWriter(sys.argv[1], mode="a")
+for step in range(10, 10**9, 10):
+    out.write(np.array([step]), {"x": np.full((1, 3), float(step)), "n": [np.array([step])]})
+    print(step, flush=True)
+"""
+
+
+def test_a_killed_process_leaves_every_frame_that_was_written(tmp_path):
+    path = tmp_path / "t.zarr"
+    with subprocess.Popen([sys.executable, "-c", _KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        written = [int(process.stdout.readline()) for _ in range(23)]
+        process.send_signal(signal.SIGKILL)
+        written += [int(line) for line in process.stdout if line.endswith("\n")]
+    found = store.read_zarr(path)
+    assert found.steps[: len(written)].tolist() == written and len(found) <= len(written) + 1
+    np.testing.assert_array_equal(found[:]["x"], np.outer(found.steps, np.ones(3)))
+    with store.ZarrWriter(path, mode="a") as out:
+        out.rewind(50)
+        out.write(np.array([60]), {"x": np.full((1, 3), 60.0), "n": [np.array([60])]})
+    found = store.read_zarr(path)
+    assert found.steps.tolist() == found[:]["n"][0].tolist() == list(range(10, 70, 10))

@@ -1,0 +1,313 @@
+"""Draw the sandcastle: the picture that the demonstration turns into grains.
+
+Everything is a filled polygon on a canvas of 1000 x 1000 units, y downwards, painted in order, with a light that comes
+from the upper left. The picture is drawn at four times its size and averaged down, so every edge is smooth. It has no
+random part that is not seeded: the picture in the package is what `draw_castle()` returns.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from treedyn._extras import require
+
+Point = tuple[float, float]
+Color = tuple[int, int, int]
+Shading = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+CASTLE = Path(__file__).with_name("castle.png")
+UNITS = 1000
+
+SAND, WET, DUNE = (238, 196, 122), (214, 164, 94), (226, 180, 108)
+TEAL, BLUE, CORAL, PLUM = (38, 150, 156), (58, 112, 190), (232, 92, 78), (136, 86, 158)
+NIGHT, WOOD, GOLD, FOAM, PINK = (46, 56, 104), (128, 74, 44), (250, 200, 70), (214, 240, 244), (246, 158, 160)
+
+
+class Canvas:
+    """Hold a picture that is being painted, with premultiplied alpha, at several times its final size."""
+
+    def __init__(self, size: int, supersample: int = 4) -> None:
+        self.size, self.supersample = size, supersample
+        self.pixels = np.zeros((size * supersample, size * supersample, 4), np.float32)
+        self.grit = np.random.default_rng(7).normal(size=self.pixels.shape[:2]).astype(np.float32)
+
+    def fill(
+        self,
+        points: Sequence[Point],
+        color: Color,
+        shading: Shading | None = None,
+        grit: float = 0.0,
+        opacity: float = 1.0,
+    ) -> None:
+        """Fill a polygon.
+
+        Args:
+            points: its corners, in units.
+            color: red, green, blue; 0 to 255.
+            shading: brightness, 1 where the color stays as it is, from x and y in -1..1 across the polygon.
+            grit: how much the brightness varies from pixel to pixel.
+            opacity: 1 covers what is below, 0 is invisible.
+        """
+        image, draw = require("PIL.Image", "demo"), require("PIL.ImageDraw", "demo")
+        scale = self.pixels.shape[0] / UNITS
+        corners = np.asarray(points, np.float64) * scale
+        low = np.clip(np.floor(corners.min(0)).astype(int), 0, self.pixels.shape[0])
+        high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, self.pixels.shape[0])
+        mask = image.new("L", tuple((high - low).tolist()))
+        draw.Draw(mask).polygon([tuple(corner) for corner in (corners - low).tolist()], fill=255)
+        alpha = np.asarray(mask, np.float32)[..., None] / 255 * opacity
+        window = slice(low[1], high[1]), slice(low[0], high[0])
+        y, x = np.meshgrid(np.linspace(-1, 1, high[1] - low[1]), np.linspace(-1, 1, high[0] - low[0]), indexing="ij")
+        light = (shading(x, y) if shading else np.ones_like(x)) + grit * self.grit[window]
+        paint = np.clip(np.asarray(color, np.float32) / 255 * light[..., None], 0, 1).astype(np.float32)
+        paint = np.concatenate([paint, np.ones_like(paint[..., :1])], axis=-1)
+        self.pixels[window] = alpha * paint + (1 - alpha) * self.pixels[window]
+
+    def finish(self) -> Any:
+        """Return the picture at its final size, as a PIL image with alpha."""
+        k = self.supersample
+        mean = self.pixels.reshape(self.size, k, self.size, k, 4).mean(axis=(1, 3))
+        alpha = mean[..., 3:]
+        straight = np.concatenate([mean[..., :3] / np.maximum(alpha, 1e-6), alpha], axis=-1)
+        return require("PIL.Image", "demo").fromarray(np.round(np.clip(straight, 0, 1) * 255).astype(np.uint8), "RGBA")
+
+
+def round_wall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Shade a standing cylinder that is lit from the left."""
+    return 1.10 - 0.34 * np.clip(x + 0.25, 0, None) ** 1.5 - 0.16 * np.clip(-x - 0.45, 0, None)
+
+
+def flat_wall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Shade a wall a little darker towards its foot and its right end."""
+    return 0.99 - 0.05 * x - 0.07 * y
+
+
+def dome(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Shade something rounded that is lit from the upper left."""
+    return 1.08 - 0.16 * np.hypot(x + 0.4, y + 0.5)
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:
+    """Return the corners of a rectangle."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def arch(left: float, top: float, right: float, bottom: float) -> list[Point]:
+    """Return a rectangle whose upper end is a half circle."""
+    radius, middle = (right - left) / 2, (left + right) / 2
+    angles = np.linspace(math.pi, 2 * math.pi, 40)
+    return [(middle + radius * math.cos(a), top + radius + radius * math.sin(a)) for a in angles] + [
+        (right, bottom),
+        (left, bottom),
+    ]
+
+
+def ellipse(x: float, y: float, width: float, height: float) -> list[Point]:
+    """Return an ellipse with a middle and two half axes."""
+    return [(x + width * math.cos(a), y + height * math.sin(a)) for a in np.linspace(0, 2 * math.pi, 120)]
+
+
+def crenels(left: float, right: float, top: float, height: float, count: int) -> list[list[Point]]:
+    """Return `count` merlons that stand on the line from `left` to `right`, with gaps between them."""
+    width = (right - left) / (count + 0.62 * (count - 1))
+    return [
+        rectangle(left + 1.62 * width * k, top - height, left + 1.62 * width * k + width, top + 2) for k in range(count)
+    ]
+
+
+def bricks(canvas: Canvas, left: float, top: float, right: float, bottom: float, seed: int) -> None:
+    """Press a few brick-shaped marks into a wall."""
+    random = np.random.default_rng(seed)
+    for row, y in enumerate(np.arange(top, bottom - 14, 30)):
+        for x in np.arange(left + 8 + 22 * (row % 2), right - 34, 44):
+            if random.random() < 0.42:
+                canvas.fill(rectangle(x, y, x + 30, y + 5), (176, 124, 66), opacity=0.55)
+
+
+def tower(
+    canvas: Canvas, left: float, top: float, right: float, bottom: float, merlons: int, color: Color = SAND
+) -> None:
+    """Draw a round tower with a wider, crenellated head."""
+    canvas.fill(rectangle(left, top, right, bottom), color, round_wall, grit=0.03)
+    bricks(canvas, left, top + 70, right, bottom, seed=int(left))
+    brim = 0.09 * (right - left)
+    for merlon in crenels(left - brim, right + brim, top, 34, merlons):
+        canvas.fill(merlon, color, flat_wall, grit=0.03)
+    canvas.fill(rectangle(left - brim, top, right + brim, top + 34), color, round_wall, grit=0.03)
+    canvas.fill(rectangle(left, top + 34, right, top + 48), (140, 92, 50), opacity=0.42)
+
+
+def roof(canvas: Canvas, middle: float, tip: float, base: float, half: float, color: Color) -> None:
+    """Draw a pointed roof with a round lower edge and bands of tiles."""
+    bow = [(middle + half * math.cos(a), base + 0.16 * half * math.sin(a)) for a in np.linspace(0, math.pi, 40)]
+    canvas.fill([(middle, tip), *bow], color, round_wall)
+    for k in range(1, 5):
+        width, y = half * k / 5, tip + (base - tip) * k / 5
+        upper = [(middle + width * math.cos(a), y + 0.16 * width * math.sin(a)) for a in np.linspace(0, math.pi, 30)]
+        lower = [(x, y + 7) for x, y in reversed(upper)]
+        canvas.fill(upper + lower, (16, 24, 48), opacity=0.20)
+    canvas.fill(ellipse(middle, tip, 12, 12), GOLD, dome)
+
+
+def window(canvas: Canvas, middle: float, top: float, width: float, height: float) -> None:
+    """Draw an arched window with a lit frame."""
+    half = width / 2
+    canvas.fill(arch(middle - half - 7, top - 7, middle + half + 7, top + height + 7), (252, 222, 160), opacity=0.9)
+    canvas.fill(arch(middle - half, top, middle + half, top + height), NIGHT, lambda x, y: 1.05 + 0.35 * y)
+
+
+def flag(canvas: Canvas, x: float, top: float, bottom: float, color: Color, length: float, direction: int = 1) -> None:
+    """Draw a pole and a flag that waves in the wind."""
+    canvas.fill(rectangle(x - 10, top - 8, x + 10, bottom), (112, 76, 56))
+    canvas.fill(ellipse(x, top - 12, 15, 15), GOLD, dome)
+    along = np.linspace(0, 1, 60)
+    wave = 11 * along * np.sin(2 * math.pi * 1.15 * along)
+    height = 62 * (1 - 0.28 * along)
+    upper = [(x + direction * (4 + length * a), top + 4 + w) for a, w in zip(along, wave, strict=True)]
+    lower = [(px, py + h) for (px, py), h in zip(upper, height, strict=True)]
+    canvas.fill(
+        upper + lower[::-1],
+        color,
+        lambda u, v: 1.03 + 0.16 * np.cos(2 * math.pi * 1.15 * (direction * u + 1) / 2 + 0.6),
+    )
+    stripe = [(px, py + 0.38 * h) for (px, py), h in zip(upper, height, strict=True)]
+    stripe += [(px, py + 0.62 * h) for (px, py), h in zip(upper[::-1], height[::-1], strict=True)]
+    canvas.fill(stripe, GOLD)
+
+
+def gate(canvas: Canvas, middle: float, top: float, width: float, bottom: float) -> None:
+    """Draw the gate: a frame of stones, a wooden door, and its iron."""
+    half = width / 2
+    canvas.fill(arch(middle - half - 20, top - 20, middle + half + 20, bottom), (250, 216, 150), flat_wall, grit=0.02)
+    for k in range(9):
+        angle = math.pi * (k + 0.5) / 9
+        x, y = middle - (half + 10) * math.cos(angle), top + half - (half + 10) * math.sin(angle)
+        canvas.fill(ellipse(x, y, 4, 4), (176, 124, 66), opacity=0.8)
+    canvas.fill(arch(middle - half, top, middle + half, bottom), WOOD, lambda x, y: 0.95 - 0.25 * y)
+    for k in range(1, 6):
+        x = middle - half + width * k / 6
+        canvas.fill(rectangle(x - 2.5, top + 12, x + 2.5, bottom), (78, 42, 26), opacity=0.8)
+    for y in (top + 0.42 * (bottom - top), top + 0.76 * (bottom - top)):
+        canvas.fill(rectangle(middle - half, y, middle + half, y + 9), (70, 64, 84))
+    canvas.fill(ellipse(middle + 20, top + 0.6 * (bottom - top), 7, 7), GOLD, dome)
+
+
+def starfish(canvas: Canvas, x: float, y: float, size: float, turn: float) -> None:
+    """Draw a starfish: five soft arms with rows of dots."""
+    angles = np.linspace(0, 2 * math.pi, 400)
+    arm = np.abs(np.cos(2.5 * (angles - turn))) ** 1.35
+    radius = size * (0.40 + 0.60 * arm)
+    rim = list(zip(x + radius * np.cos(angles), y + 0.92 * radius * np.sin(angles), strict=True))
+    canvas.fill([(px + 7, py + 9) for px, py in rim], (120, 70, 40), opacity=0.35)
+    canvas.fill(rim, (240, 98, 58), dome)
+    for k in range(5):
+        angle = turn + 2 * math.pi * k / 5
+        for step in range(1, 6):
+            r = size * 0.155 * step
+            dot = 0.062 * size * (1.25 - 0.13 * step)
+            canvas.fill(ellipse(x + r * math.cos(angle), y + 0.92 * r * math.sin(angle), dot, dot), (255, 206, 140))
+    canvas.fill(ellipse(x, y, 0.075 * size, 0.075 * size), (255, 206, 140))
+
+
+def shell(canvas: Canvas, x: float, y: float, size: float, turn: float) -> None:
+    """Draw a scallop: a fan of ribs in two colors."""
+    ribs = 9
+
+    def edge(a: np.ndarray) -> np.ndarray:
+        return size * (1 + 0.055 * np.abs(np.sin(ribs * (a - a0) / (a1 - a0) * math.pi)) - 0.12 * np.abs(a / a1) ** 3)
+
+    def point(a: float, r: float) -> Point:
+        return x + r * math.sin(a + turn), y - r * math.cos(a + turn)
+
+    a1 = 1.32
+    a0 = -a1
+    fan = np.linspace(a0, a1, 300)
+    rim = [point(a, r) for a, r in zip(fan, edge(fan), strict=True)]
+    hinge = [point(1.9, 0.30 * size), point(2.2, 0.30 * size), point(-2.2, 0.30 * size), point(-1.9, 0.30 * size)]
+    canvas.fill([(px + 7, py + 9) for px, py in [*rim, *hinge]], (120, 70, 40), opacity=0.35)
+    canvas.fill([*hinge, (x, y)], PLUM, dome)
+    canvas.fill([*rim, point(0.0, -0.12 * size)], PINK, dome)
+    for k in range(ribs):
+        a = np.linspace(a0 + (k + 0.22) * (a1 - a0) / ribs, a0 + (k + 0.78) * (a1 - a0) / ribs, 12)
+        canvas.fill(
+            [(x, y), *(point(b, 0.97 * r) for b, r in zip(a, edge(a), strict=True))], (255, 214, 206), opacity=0.75
+        )
+    for part in (0.52, 0.80):
+        band = [point(a, (part + 0.035) * size) for a in fan] + [point(a, (part - 0.035) * size) for a in fan[::-1]]
+        canvas.fill(band, PLUM, opacity=0.38)
+
+
+def ground(canvas: Canvas) -> None:
+    """Draw the sea and the mound on which the castle stands."""
+    x = np.linspace(20, 980, 400)
+    u = (x - 500) / 480
+    rim = 966 - 84 * u**4
+    for level, color, phase in ((842, BLUE, 0.0), (872, (44, 132, 190), 1.7), (902, TEAL, 3.1)):
+        crest = np.minimum(level + 8 * np.sin(x / 26 + phase) + 40 * np.abs(u) ** 9, rim)
+        canvas.fill([*zip(x, crest, strict=True), *zip(x[::-1], rim[::-1], strict=True)], color, flat_wall)
+        foam = np.minimum(crest + 8, rim)
+        canvas.fill([*zip(x, crest, strict=True), *zip(x[::-1], foam[::-1], strict=True)], FOAM, opacity=0.9)
+    x = np.linspace(72, 928, 400)
+    u = (x - 500) / 428
+    foot = 908 + 16 * (1 - u**2) + 4 * np.sin(x / 21) * (1 - u**6)
+    top = foot - 158 * np.clip(1 - np.abs(u) ** 6, 0, None) ** 0.8 + 5 * np.sin(x / 33) * (1 - u**6)
+    canvas.fill([*zip(x, top, strict=True), *zip(x[::-1], foot[::-1], strict=True)], DUNE, flat_wall, grit=0.045)
+    wet = np.maximum(foot - 20, top)
+    canvas.fill([*zip(x, wet, strict=True), *zip(x[::-1], foot[::-1], strict=True)], WET, grit=0.03)
+
+
+def draw_castle(size: int = 640) -> Any:
+    """Draw the sandcastle.
+
+    Args:
+        size: width and height of the picture, in pixels.
+
+    Returns:
+        A PIL image, RGBA, transparent where there is no castle.
+    """
+    canvas = Canvas(size)
+    ground(canvas)
+    flag(canvas, 500, 96, 260, CORAL, 128)
+    # the back: the keep and two slim towers behind the wall
+    tower(canvas, 286, 372, 376, 780, 3, WET)
+    tower(canvas, 624, 372, 714, 780, 3, WET)
+    roof(canvas, 331, 208, 352, 66, PLUM)
+    roof(canvas, 669, 208, 352, 66, BLUE)
+    tower(canvas, 410, 250, 590, 780, 5)
+    window(canvas, 500, 330, 46, 72)
+    window(canvas, 452, 452, 26, 44)
+    window(canvas, 548, 452, 26, 44)
+    # the front: wall, gate and corner towers
+    for merlon in crenels(220, 780, 560, 34, 11):
+        canvas.fill(merlon, SAND, flat_wall, grit=0.03)
+    canvas.fill(rectangle(220, 560, 780, 800), SAND, flat_wall, grit=0.03)
+    canvas.fill(rectangle(220, 592, 780, 602), (140, 92, 50), opacity=0.35)
+    bricks(canvas, 250, 620, 420, 790, seed=1)
+    bricks(canvas, 590, 620, 750, 790, seed=2)
+    gate(canvas, 500, 632, 116, 806)
+    tower(canvas, 140, 470, 262, 812, 4)
+    tower(canvas, 738, 470, 860, 812, 4)
+    roof(canvas, 201, 276, 446, 88, TEAL)
+    roof(canvas, 799, 276, 446, 88, CORAL)
+    for x in (201, 799):
+        window(canvas, x, 552, 34, 60)
+    for x in (331, 669):
+        window(canvas, x, 436, 24, 42)
+        window(canvas, x, 650, 34, 54)
+    # the beach: shadows where the walls meet the sand, the path, and what the sea left
+    for left, right, y in ((132, 272, 812), (730, 872, 812), (262, 738, 802)):
+        canvas.fill(ellipse((left + right) / 2 + 6, y, (right - left) / 2, 9), (120, 76, 40), opacity=0.30)
+    edge = np.linspace(0, 1, 30)
+    left = [(440 - 62 * t**1.6, 803 + 108 * t) for t in edge]
+    right = [(560 + 62 * t**1.6, 803 + 108 * t) for t in edge]
+    canvas.fill(left + right[::-1], (252, 226, 168), flat_wall, grit=0.03)
+    shell(canvas, 262, 886, 80, -0.35)
+    starfish(canvas, 724, 858, 80, -1.35)
+    return canvas.finish()
+
+
+if __name__ == "__main__":
+    draw_castle().save(CASTLE, optimize=True)

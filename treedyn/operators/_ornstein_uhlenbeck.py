@@ -1,0 +1,54 @@
+"""O: friction and noise on the momenta."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import metric, schedule, tree
+from treedyn import noise as random
+from treedyn._state import State
+from treedyn.operators._operator import Operator
+from treedyn.tree import PyTree
+
+
+class OrnsteinUhlenbeck(Operator):
+    r"""Couple the momenta to a heat bath, $dp = -\gamma p\,dt + \sqrt{2 \gamma m kT}\,dW$.
+
+    Attributes:
+        kT: temperature in units of energy: a number, schedule or prefix tree.
+        gamma: friction, 1/time: a number, schedule or prefix tree.
+    """
+
+    name: ClassVar[str] = "ornstein_uhlenbeck"
+    accounts: ClassVar[bool] = False
+    kT: PyTree
+    gamma: PyTree
+
+    def draw(self, key: jax.Array, state: State) -> PyTree:
+        """Return standard normal noise, one number per momentum."""
+        return random.normal(key, state.momentum)
+
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
+        r"""Return the state with $p \to e^{-\gamma h} p + \sqrt{(1 - e^{-2 \gamma h}) m kT}\,\xi$."""
+        momentum = state.momentum
+        kT = schedule.of_leaves(self.kT, state.step, momentum, "kT")
+        gamma = schedule.of_leaves(self.gamma, state.step, momentum, "gamma")
+        decay = jax.tree.map(jnp.multiply, gamma, tree.broadcast(h, momentum, "dt"))
+        thermal = metric.thermal(state.metric, state.moving, noise, kT)
+        mixed = jax.tree.map(
+            lambda p, xi, d: jnp.exp(-d) * p + jnp.sqrt(-jnp.expm1(-2 * d)) * xi, momentum, thermal, decay
+        )
+        return state.replace(momentum=mixed), memory
+
+
+def ornstein_uhlenbeck(kT: PyTree, gamma: PyTree) -> OrnsteinUhlenbeck:
+    """Return the operator O, the exact solution of the Ornstein-Uhlenbeck process of the momenta.
+
+    Args:
+        kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
+        gamma: friction, 1/time, zero or positive: a number, schedule or prefix tree.
+    """
+    return OrnsteinUhlenbeck(
+        kT=schedule.numbers("kT", kT, nonnegative=True), gamma=schedule.numbers("gamma", gamma, nonnegative=True)
+    )

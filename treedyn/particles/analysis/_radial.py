@@ -1,0 +1,293 @@
+r"""The radial distribution function g(r), accumulated while states pass.
+
+$$ g_{ab}(r) = \frac{V}{N_a (N_b - \delta_{ab})} \Big\langle \sum_{i \in a} \sum_{j \in b, j \ne i}
+   \frac{\delta(r - r_{ij})}{\Omega_d\, r^{d-1}} \Big\rangle $$
+
+Pairs are counted in bins and divided by what an ideal gas would have there: its N (N - 1) ordered pairs at random
+places have g = 1 at every distance, whatever N. Some divide by N^2, which is smaller by 1 - 1/N.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import _check as check
+from treedyn import tree
+from treedyn._struct import Struct, static
+from treedyn._target import call, observing
+from treedyn.particles.energies._pair import check_position, check_range, check_space
+from treedyn.particles.neighbors._list import NeighborList
+from treedyn.particles.space import _space as spaces
+from treedyn.space import Space
+from treedyn.stream._count import Count
+from treedyn.stream._reducer import Reducer, sum_dtype
+from treedyn.tree import PyTree
+
+# so many pairs are looked at together: a few megabytes
+_TILE = 2**18
+
+
+class RadialCarry(Struct):
+    """Hold how many states there were, and their pairs.
+
+    Attributes:
+        count: number of states.
+        pairs: ordered pairs in every bin, `[S, S, bins]` for S species.
+        ideal: the same for one state of an ideal gas.
+        numbers: particles of every species, `[S]`.
+    """
+
+    count: Count
+    pairs: Count
+    ideal: jax.Array
+    numbers: jax.Array
+
+
+class RadialDistributionResult(Struct):
+    """Hold what `radial_distribution` returns; with species, the last three are `[S, S, ...]`.
+
+    Attributes:
+        edges: edges of the bins, `[bins + 1]`; length.
+        r: their middles, `[bins]`.
+        g: the radial distribution function, `[bins]`.
+        coordination: mean number of neighbors (of the second species, around one of the first) closer than the upper
+            edge of the bin, `[bins]`.
+        pairs: ordered pairs that were counted, `[bins]`.
+    """
+
+    edges: jax.Array
+    r: jax.Array
+    g: jax.Array
+    coordination: jax.Array
+    pairs: jax.Array
+
+
+class RadialDistribution(Reducer):
+    """Count pairs of particles by distance.
+
+    Attributes:
+        space: how distances are measured.
+        cutoff: the largest distance.
+        volume: volume per state; `None` for that of the space.
+        species: species of every particle, `int[N]`; `None` where all are alike.
+        bins: number of bins.
+        kinds: number of species.
+    """
+
+    carries: ClassVar[type] = RadialCarry
+    space: Space
+    cutoff: jax.Array | float
+    volume: jax.Array | float | None = None
+    species: jax.Array | None = None
+    bins: int = static()
+    kinds: int = static(default=1)
+
+    def init(self, state: PyTree, env: PyTree = None) -> RadialCarry:
+        """Return the carry of no states."""
+        points = jax.eval_shape(self._points, state, env)
+        (count, dimension), kind = points.shape, sum_dtype(points.dtype)
+        check_range(self.space, self.cutoff, dimension)
+        numbers = jnp.sum(self._species(count)[:, None] == jnp.arange(self.kinds, dtype=jnp.int32)[None], axis=0)
+        numbers = numbers.astype(kind)
+        partners = numbers[None, :] - jnp.eye(self.kinds, dtype=kind)
+        shells = jnp.diff(_ball(dimension) * self._edges(kind) ** dimension)
+        per_volume = numbers[:, None] * partners / jnp.asarray(self._volume(dimension)).astype(kind)
+        return RadialCarry(
+            count=Count.zero(),
+            pairs=Count.zero((self.kinds, self.kinds, self.bins)),
+            ideal=per_volume[:, :, None] * shells[None, None],
+            numbers=numbers,
+        )
+
+    def update(self, carry: RadialCarry, state: PyTree, env: PyTree = None) -> RadialCarry:
+        """Return the carry with the pairs of one more state."""
+        points = self._points(state, env)
+        pairs = _count(self, points, self._list(points, env), carry.pairs)
+        return carry.replace(count=carry.count + 1, pairs=pairs)
+
+    def result(self, carry: RadialCarry) -> RadialDistributionResult:
+        """Return g(r); NaN without states."""
+        kind = carry.ideal.dtype
+        edges, states = self._edges(kind), carry.count.to(kind)
+        pairs = carry.pairs.to(kind)
+        around = jnp.cumsum(pairs, axis=-1) / (states * carry.numbers[:, None, None])
+        g = pairs / (states * carry.ideal)
+        one = (lambda x: x[0, 0]) if self.species is None else (lambda x: x)
+        return RadialDistributionResult(
+            edges=edges, r=(edges[1:] + edges[:-1]) / 2, g=one(g), coordination=one(around), pairs=one(pairs)
+        )
+
+    def merge(self, a: RadialCarry, b: RadialCarry) -> RadialCarry:
+        """Return the carry of both streams."""
+        return a.replace(count=a.count + b.count, pairs=a.pairs + b.pairs)
+
+    def _points(self, state: PyTree, env: PyTree) -> jax.Array:
+        points = check_position(call(self.of, state, env))
+        if self.species is not None and self.species.shape != points.shape[:1]:
+            raise ValueError(
+                f"species: expected one for each of the {len(points)} points, got shape {self.species.shape}"
+            )
+        return points
+
+    def _species(self, count: int) -> jax.Array:
+        return jnp.zeros(count, jnp.int32) if self.species is None else self.species
+
+    def _edges(self, kind: Any) -> jax.Array:
+        return jnp.asarray(self.cutoff).astype(kind) * (jnp.arange(self.bins + 1, dtype=kind) / self.bins)
+
+    def _volume(self, dimension: int) -> Any:
+        if self.volume is not None:
+            return self.volume
+        if not isinstance(self.space, spaces.ParticleSpace) or self.space.cell(dimension) is None:
+            raise ValueError("volume: this space has none; pass volume=... to normalize by")
+        return self.space.volume(dimension)
+
+    def _list(self, points: jax.Array, env: PyTree) -> NeighborList | None:
+        """Return a neighbor list that was made for these points, as far as shapes tell; `None` where there is none."""
+        leaves = jax.tree.leaves(env, is_leaf=lambda x: isinstance(x, NeighborList))
+        lists = [x for x in leaves if isinstance(x, NeighborList)]
+        alike = [x for x in lists if (x.reference.shape, x.reference.dtype) == (points.shape, points.dtype)]
+        return alike[0].replace(select=None) if len(alike) == 1 else None
+
+
+def radial_distribution(
+    space: Any,
+    bins: int,
+    cutoff: Any,
+    *,
+    select: Callable[..., Any] | None = None,
+    species: Any = None,
+    volume: Any = None,
+) -> RadialDistribution:
+    r"""Make a reducer for the radial distribution function g(r).
+
+    Where `env` has a neighbor list of these very points that reaches far enough and still holds, pairs are taken from
+    it. Otherwise all pairs are compared, in tiles of bounded memory: the numbers are the same.
+
+    Args:
+        space: the space of the particles, in any dimension.
+        bins: number of bins between 0 and the cutoff.
+        cutoff: the largest distance; at most half of the smallest box height.
+        select: picks the points `[N, d]`: `select(state)` or `select(state, env)`; by default `state.position`.
+        species: species of every particle, integers from 0 on, `[N]`: g is then resolved by pairs of species.
+        volume: the volume that the density is taken from; by default that of the space.
+
+    Returns:
+        A reducer for `treedyn.stream`; its result is a `RadialDistributionResult`.
+
+    Raises:
+        ValueError: an argument does not fit; when initialized, the cutoff is beyond half the box, or the space has no
+            volume.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from treedyn import particles as tp
+        >>> from treedyn.particles.analysis._radial import radial_distribution
+        >>> crystal = tp.fcc(3, density=4.0)  # a lattice constant of 1
+        >>> reducer = radial_distribution(crystal.space, bins=60, cutoff=1.2, select=lambda x: x)
+        >>> out = reducer.result(reducer.update(reducer.init(crystal.position), crystal.position))
+        >>> print(out.coordination[jnp.searchsorted(out.edges, 0.8)])
+        12.0
+
+    Reference:
+        Allen, Tildesley, Computer Simulation of Liquids, 2nd ed., section 8.2 (Oxford, 2017),
+        doi:10.1093/oso/9780198803195.001.0001.
+    """
+    kinds, which = 1, None
+    if species is not None:
+        known = tree.known(check.array("species", species, "integers from 0 on, one per particle", (1,)))
+        if known is None or known.ndim != 1 or known.dtype.kind not in "iu" or not known.size or known.min() < 0:
+            raise ValueError(f"species: expected integers from 0 on, known beforehand, one per particle, got {species}")
+        kinds, which = int(known.max()) + 1, jnp.asarray(known, jnp.int32)
+    return RadialDistribution(
+        of=_position if select is None else observing("select", select),
+        space=check_space(space),
+        cutoff=check.number("cutoff", cutoff, positive=True),
+        volume=None if volume is None else check.number("volume", volume, positive=True),
+        species=which,
+        bins=check.integer("bins", bins, 1),
+        kinds=kinds,
+    )
+
+
+@jax.jit
+def _count(reducer: RadialDistribution, points: jax.Array, lists: NeighborList | None, pairs: Count) -> Count:
+    """Add the pairs of one state."""
+    if lists is None:
+        return _all_pairs(reducer, points, pairs)
+    reach = jnp.asarray(lists.cutoff)
+    good = (
+        (jnp.asarray(reducer.cutoff).astype(reach.dtype) <= reach) & (lists.word == jnp.uint32(0)) & lists.valid(points)
+    )
+    return jax.lax.cond(
+        good & lists.serves(points, reducer.space),
+        lambda: _listed_pairs(reducer, points, lists, pairs),
+        lambda: _all_pairs(reducer, points, pairs),
+    )
+
+
+def _all_pairs(reducer: RadialDistribution, points: jax.Array, pairs: Count) -> Count:
+    count = len(points)
+    rows = max(1, min(count, _TILE // max(count, 1)))
+    tiles = -(-count // rows)
+    everyone, kinds = jnp.arange(count, dtype=jnp.int32), reducer._species(count)
+    partner = tuple(x[None] for x in spaces.unstack(points))
+
+    def tile(pairs: Count, own: jax.Array) -> tuple[Count, None]:
+        # the last tile may have rows beyond the last particle
+        here = jnp.minimum(own, count - 1)
+        delta = spaces.separation(reducer.space, tuple(x[:, None] for x in spaces.unstack(points[here])), partner)
+        is_pair = (own[:, None] < count) & (own[:, None] != everyone[None])
+        return _add(reducer, pairs, delta, is_pair, kinds[here][:, None], kinds[None]), None
+
+    own = jnp.arange(tiles * rows, dtype=jnp.int32).reshape(tiles, rows)
+    return jax.lax.scan(tile, pairs, own)[0]
+
+
+def _listed_pairs(reducer: RadialDistribution, points: jax.Array, lists: NeighborList, pairs: Count) -> Count:
+    row = jnp.arange(len(lists.order), dtype=lists.partners.dtype)
+    own = points.at[lists.order].get(mode="clip")
+    kinds = reducer._species(len(points)).at[lists.order].get(mode="clip")
+
+    def slot(k: jax.Array, pairs: Count) -> Count:
+        partner = lists.partners[k]
+        delta = spaces.separation(reducer.space, spaces.unstack(own), spaces.unstack(own[partner]))
+        return _add(reducer, pairs, delta, partner != row, kinds, kinds[partner])
+
+    return jax.lax.fori_loop(0, lists.filled, slot, pairs)
+
+
+def _add(
+    reducer: RadialDistribution,
+    pairs: Count,
+    delta: spaces.Components,
+    is_pair: jax.Array,
+    own: jax.Array,
+    partner: jax.Array,
+) -> Count:
+    square = sum((d * d for d in delta[1:]), delta[0] * delta[0])
+    distance = jnp.sqrt(square).astype(sum_dtype(square.dtype))
+    width = jnp.asarray(reducer.cutoff).astype(distance.dtype) / reducer.bins
+    place = jnp.floor(distance / width)
+    # NaN is in no bin
+    is_pair = is_pair & (place < reducer.bins)
+    place = jnp.where(is_pair, place, 0).astype(jnp.int32)
+    slot = (own * reducer.kinds + partner) * reducer.bins + place
+    lost = reducer.kinds**2 * reducer.bins
+    hits = jnp.zeros(lost, jnp.uint32).at[jnp.where(is_pair, slot, lost).reshape(-1)].add(jnp.uint32(1), mode="drop")
+    return pairs + hits.reshape(pairs.low.shape)
+
+
+def _ball(dimension: int) -> float:
+    """Return the volume of the ball of radius 1."""
+    return math.pi ** (dimension / 2) / math.gamma(dimension / 2 + 1)
+
+
+def _position(state: Any) -> Any:
+    return state.position
+
+
+__all__ = ["RadialDistribution", "RadialDistributionResult", "radial_distribution"]

@@ -1,0 +1,177 @@
+r"""Stress and pressure of any energy that takes a strain, by autodiff.
+
+Under a strain $\epsilon$ every displacement r becomes $(1 + \epsilon)\,r$. The virial tensor is
+$W = -\partial U / \partial \epsilon$ at $\epsilon = 0$, and the pressure tensor
+
+$$P = \frac{1}{V} \Big( \sum_i \frac{p_i \otimes p_i}{m_i} + W \Big).$$
+
+Signs: the pressure $\mathrm{tr} P / d$ is positive under compression. The stress $\sigma = -P$ is positive under
+tension, as in mechanics and in ASE.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import _check as check
+from treedyn import _target as target
+from treedyn import tree
+from treedyn.particles.energies._pair import check_position, check_space
+from treedyn.particles.space._space import ParticleSpace
+from treedyn.tree import PyTree
+
+Energy = Callable[..., jax.Array]
+
+
+def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array:
+    r"""Return the virial tensor $W = -\partial U / \partial \epsilon$.
+
+    For pairs it is $-\sum_{i<j} u'(r_{ij})\, r_{ij} \otimes r_{ij} / |r_{ij}|$, and its trace $-\sum r\,u'(r)$.
+
+    Args:
+        energy: `energy(position, env, strain=...)` or `energy(position, strain=...)`, returns a scalar.
+        position: `[N, d]`.
+        env: passed on to the energy.
+
+    Returns:
+        `[d, d]`; energy units.
+
+    Raises:
+        ValueError: the energy takes no strain.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from treedyn import particles as tp
+        >>> energy = tp.pair_energy(lambda r: 1 / r, tp.free())
+        >>> print(tp.virial(energy, jnp.array([[0.0, 0.0], [2.0, 0.0]]))[0, 0])
+        0.5
+    """
+    position = check_position(position)
+    check.instance("energy", energy, Callable, "a function of (position, env)")  # type: ignore[arg-type]
+    if not _takes_strain(energy):
+        raise ValueError(
+            "energy: must take the keyword strain= and use it for every displacement, as those of the library do; a "
+            "sum of them passes it on: lambda position, env=None, *, strain=None: a(position, env, strain=strain) + ..."
+        )
+    target.observing("energy", functools.partial(energy, strain=None), "position")
+    zero = jnp.zeros((position.shape[-1],) * 2, position.dtype)
+
+    def strained(strain: jax.Array) -> jax.Array:
+        value = target.call(functools.partial(energy, strain=strain), position, env)
+        if jnp.shape(value):
+            raise ValueError(f"energy: expected a function that returns one number, got one of {check.brief(value)}")
+        return value
+
+    return -jax.grad(strained)(zero)
+
+
+def stress(
+    energy: Energy,
+    position: jax.Array,
+    env: PyTree = None,
+    *,
+    space: Any = None,
+    volume: jax.Array | float | None = None,
+    momentum: jax.Array | None = None,
+    mass: jax.Array | float | None = None,
+) -> jax.Array:
+    r"""Return the stress tensor $\sigma = -(\sum_i p_i \otimes p_i / m_i + W) / V$, positive under tension.
+
+    Args:
+        energy: `energy(position, env, strain=...)` or `energy(position, strain=...)`, returns a scalar.
+        position: `[N, d]`.
+        env: passed on to the energy.
+        space: the box, for its volume.
+        volume: the volume, where the space has none.
+        momentum: `[N, d]`, for the kinetic part; without it the stress is that of the configuration.
+        mass: one number or `[N]`; goes with the momentum.
+
+    Returns:
+        `[d, d]`; energy/volume.
+
+    Raises:
+        ValueError: not exactly one of space and volume, a momentum without a mass, or an energy without strain.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from treedyn import particles as tp
+        >>> space = tp.periodic(8.0)
+        >>> energy = tp.pair_energy(tp.cut(tp.lennard_jones(), 2.5), space)
+        >>> position = jnp.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> print(f"{tp.stress(energy, position, space=space)[0, 0]:.6f}")
+        -0.046875
+    """
+    position = check_position(position)
+    tensor = virial(energy, position, env)
+    if momentum is not None:
+        tensor = tensor + _kinetic(momentum, mass, position)
+    return -tensor / _volume(space, volume, position)
+
+
+def pressure(
+    energy: Energy,
+    position: jax.Array,
+    env: PyTree = None,
+    *,
+    space: Any = None,
+    volume: jax.Array | float | None = None,
+    momentum: jax.Array | None = None,
+    mass: jax.Array | float | None = None,
+) -> jax.Array:
+    r"""Return the pressure $P = -\mathrm{tr}\,\sigma / d$, positive under compression.
+
+    Args:
+        energy: `energy(position, env, strain=...)` or `energy(position, strain=...)`, returns a scalar.
+        position: `[N, d]`.
+        env: passed on to the energy.
+        space: the box, for its volume.
+        volume: the volume, where the space has none.
+        momentum: `[N, d]`, for the kinetic part; without it the pressure is that of the configuration.
+        mass: one number or `[N]`; goes with the momentum.
+
+    Returns:
+        A scalar; energy/volume.
+
+    Raises:
+        ValueError: not exactly one of space and volume, a momentum without a mass, or an energy without strain.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from treedyn import particles as tp
+        >>> gas = tp.pair_energy(lambda r: 0 * r, tp.free())
+        >>> momentum = jnp.array([[2.0, 0.0], [0.0, 2.0]])
+        >>> print(tp.pressure(gas, jnp.eye(2), volume=4.0, momentum=momentum, mass=2.0))
+        0.5
+    """
+    tensor = stress(energy, position, env, space=space, volume=volume, momentum=momentum, mass=mass)
+    return -jnp.trace(tensor) / tensor.shape[-1]
+
+
+def _takes_strain(energy: Energy) -> bool:
+    named = inspect.signature(energy).parameters.values()
+    return any(p.name == "strain" or p.kind is p.VAR_KEYWORD for p in named)
+
+
+def _kinetic(momentum: Any, mass: Any, position: jax.Array) -> jax.Array:
+    momentum = jnp.asarray(check.array("momentum", momentum, f"one vector per particle, shape {position.shape}", (2,)))
+    if mass is None:
+        raise ValueError("mass: the kinetic part of a stress needs the mass that belongs to the momentum")
+    if momentum.shape != position.shape:
+        raise ValueError(f"momentum: expected one vector per particle, shape {position.shape}, got {momentum.shape}")
+    mass = check.array("mass", mass, "one number or one per particle [N]", (0, 1), positive=True, finite=False)
+    return momentum.T @ (momentum / tree.align(mass, momentum, "mass"))
+
+
+def _volume(space: Any, volume: Any, position: jax.Array) -> jax.Array:
+    if (space is None) == (volume is None):
+        raise ValueError("space, volume: expected one of the two, the box or its volume")
+    if volume is None:
+        space = check_space(space)
+        if not isinstance(space, ParticleSpace):
+            raise ValueError("space: the volume of a space of plain functions is not known; pass volume=...")
+        volume = space.volume(position.shape[-1])
+    return tree.cast(check.number("volume", volume, positive=True), position)
