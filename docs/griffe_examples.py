@@ -1,4 +1,4 @@
-"""Show `Example:` sections of docstrings as code; griffe knows them by the name `Examples:` only."""
+"""Show `Example:` sections of docstrings as code, by renaming them to `Examples:`, the name that griffe knows."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import griffe
 
 
 class ExampleSections(griffe.Extension):
-    """Rename the sections while the sources are read."""
+    """Renames the sections when the sources are read."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rename the sections of one object's docstring."""

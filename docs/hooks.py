@@ -1,4 +1,4 @@
-"""Show every object of the reference under the name by which it is used: `td.nve`, `tp.pair_energy`, `view.render`."""
+"""Show objects of the reference under their usual names: `td.nve`, `tp.pair_energy`, `view.render`."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ _SHORT = (
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """Give every `::: name` block its heading, and a package the names of its face."""
+    """Add a heading to every `::: name` block, and the public names to a package."""
     del kwargs
     return re.sub(r"(?m)^::: (treedyn\.[\w.]+)\n((?:    .*\n)*)", _with_options, markdown + "\n")
 

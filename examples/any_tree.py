@@ -1,9 +1,9 @@
 """One `langevin` call for a box of atoms, for the weights of a network, and for both in one tree.
 
-Nothing in the dynamics knows which is which. In the third part, one tree holds the atoms and the weights of a small
-network; atoms stay in their periodic box, weights move freely, and each has a temperature of its own.
+The dynamics does not know which leaf is which. In the third part one tree holds the atoms and the weights of a small
+network. Atoms stay in their periodic box, weights move freely, and each has a temperature of its own.
 
-Run it with `pip install -e . && python examples/any_tree.py`; it takes some seconds.
+Run it with `pip install -e . && python examples/any_tree.py`. It takes some seconds.
 """
 
 import jax
@@ -40,7 +40,7 @@ weights = {
 }
 
 
-# 3. Both: the energies add, the environment has the data, the space and the temperature are trees like the position.
+# 3. Both: the energies are added. Space and temperature are trees like the position; the environment is the data.
 def together(position: dict, env: tuple[jax.Array, jax.Array]) -> jax.Array:
     return argon(position["atoms"]) + posterior(position["weights"], env)
 
@@ -66,7 +66,7 @@ def main(steps: int = 4000) -> dict[str, float]:
         out = td.run(dynamics, state, env, steps=steps, every=10, record=lambda state: state.energy)
         mean[name] = float(out.records[len(out.records) // 2 :].mean())
         print(f"{name:8s} {td.tree.size(state.moving):5d} numbers, mean energy {mean[name]:9.2f}")
-    # what does not interact does not notice the company
+    # atoms and weights do not interact, so the mean energies add up
     print(f"{'sum':8s} {'':13s} mean energy {mean['atoms'] + mean['weights']:9.2f}")
     return mean
 

@@ -1,11 +1,11 @@
-"""A planetary system from an energy of three lines, and what a symplectic integrator is good for.
+"""A planetary system from an energy of three lines: a symplectic integrator beside a Runge-Kutta solver.
 
-The four inner planets and Jupiter circle the sun; units are astronomical units, years and solar masses. `td.nve` and a
-Runge-Kutta solver of diffrax (Tsit5, fifth order) are given the same force and the same number of force evaluations.
-Runge-Kutta loses energy at every step, in proportion to time. The error of the symplectic method oscillates and never
-grows: after 1,000 years it is smaller by three orders of magnitude.
+The four inner planets and Jupiter orbit the sun, in units of astronomical units, years and solar masses. `td.nve` and
+a Runge-Kutta solver of diffrax (Tsit5, fifth order) get the same force and the same number of force evaluations.
+Runge-Kutta loses energy at every step, in proportion to time. The error of the symplectic method oscillates and does
+not grow: after 1,000 years it is smaller by three orders of magnitude.
 
-Run it with `pip install -e ".[demo]" diffrax matplotlib && python examples/gravity.py`; it takes some seconds and
+Run it with `pip install -e ".[demo]" diffrax matplotlib && python examples/gravity.py`. It takes some seconds and
 writes gravity.png.
 """
 
@@ -28,14 +28,14 @@ EVERY = 61  # steps between records: no planet's year is a multiple of it
 
 
 def energy(position: jax.Array) -> jax.Array:
-    """The whole of gravity."""
+    """Return the gravitational energy."""
     i, j = jnp.triu_indices(len(MASS), 1)
     distance = jnp.linalg.norm(position[i] - position[j], axis=-1)
     return -G * jnp.sum(MASS[i] * MASS[j] / distance)
 
 
 def start() -> tuple[jax.Array, jax.Array]:
-    """Circular orbits, each planet at an angle of its own, seen from the common centre of mass."""
+    """Return circular orbits with different phases, in the frame of the center of mass."""
     angle = 2.4 * jnp.arange(len(MASS), dtype=float)
     direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
     position = DISTANCE[:, None] * direction
@@ -49,7 +49,7 @@ def total_energy(position: jax.Array, momentum: jax.Array) -> jax.Array:
 
 
 def verlet(years: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and relative energy errors, some ten times a year."""
+    """Return positions and relative energy errors, about ten times a year."""
     position, momentum = start()
     dynamics = td.nve(energy, dt=1 / STEPS_PER_YEAR, mass=MASS)
     state = dynamics.init(jax.random.key(0), position, momentum=momentum)
@@ -66,7 +66,7 @@ def verlet(years: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def runge_kutta(years: int) -> np.ndarray:
-    """Return relative energy errors of Tsit5: six force evaluations a step, so its steps are six times as long."""
+    """Return relative energy errors of Tsit5. It takes six forces per step, so its steps are six times as long."""
 
     def field(t: jax.Array, y: tuple[jax.Array, jax.Array], args: None) -> tuple[jax.Array, jax.Array]:
         position, momentum = y
@@ -87,7 +87,7 @@ def runge_kutta(years: int) -> np.ndarray:
 
 
 def picture(position: np.ndarray, errors: dict[str, np.ndarray], file: str) -> None:
-    """Orbits on the left, energy errors on the right."""
+    """Draw orbits on the left and energy errors on the right."""
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")

@@ -2,13 +2,13 @@
 
     python examples/sandcastle.py [PICTURE]
 
-What a simulation of your own needs is three things, and this is about the last two:
+A simulation has three parts:
 
-- the target: the energy of everything, written as a function of the position and of an environment;
-- the environment: whatever else the energy depends on; here a neighbor list and a ball that moves on its own;
-- a dynamics: here friction without noise, so that what was hit comes to rest again.
+- the target: the total energy, a function of the position and of the environment;
+- the environment: everything else that the energy depends on, here a neighbor list and a ball that moves on its own;
+- the dynamics: here friction without noise, so that the grains come to rest again.
 
-`treedyn demo sandcastle` is a longer version of this.
+`treedyn demo sandcastle` is a longer version.
 """
 
 import sys
@@ -27,8 +27,8 @@ RADIUS = 4.0
 DT = 0.005
 
 
-# An `Advancing` is a part of the environment that changes by itself: for every step, `advance` says into what.
-# Its fields are arrays, so it is compiled with everything else; `space` lets it wrap around the box as the grains do.
+# An `Advancing` is a part of the environment that moves on its own: `advance` is called once per step. Its fields are
+# arrays, so it is compiled with everything else. `space` wraps it around the box, like the grains.
 class Ball(td.Advancing):
     position: jax.Array
     velocity: jax.Array
@@ -39,14 +39,13 @@ class Ball(td.Advancing):
 
 
 def main(picture: str | Path = CASTLE, film: str | Path = "sandcastle.gif", count: int = 1_600, steps: int = 2_000):
-    # 1. Grains: a hexagonal lattice over the picture, in units of the distance between neighbors. The box is a little
-    #    larger than the picture.
+    # 1. Grains: a hexagonal lattice over the picture, in units of the distance between neighbors, in a larger box.
     grains = view.grains(picture, count)
     box = 1.16 * 1.112 * jnp.asarray(grains.size)
     position = jnp.asarray(1.112 * grains.position) + (box - 1.112 * jnp.asarray(grains.size))[None] / 2
 
-    # 2. The target. Potentials are functions of one distance; `pair_energy` sums one over all pairs of a neighbor list.
-    #    What is between the ball and the sand is an ordinary line of JAX.
+    # 2. The target. A potential is a function of one distance; `pair_energy` sums it over the pairs of a neighbor list.
+    #    The interaction of ball and sand is one line of JAX.
     space = tp.periodic(box)
     sand = tp.pair_energy(tp.smooth(tp.lennard_jones(), onset=2.0, cutoff=2.5), space)
     contact = tp.soft_sphere(epsilon=1200.0, sigma=RADIUS + 0.5)
@@ -54,13 +53,13 @@ def main(picture: str | Path = CASTLE, film: str | Path = "sandcastle.gif", coun
     def energy(position, env):
         return sand(position, env) + jnp.sum(contact(space.distance(position, env["ball"].position[None])))
 
-    # 3. The environment: any tree. `sand` finds the one neighbor list in it by itself.
+    # 3. The environment: any tree. `sand` finds the one neighbor list in it.
     env = {
         "near": tp.neighbor_list(space, cutoff=2.5, skin=1.0).allocate(position),
         "ball": Ball(position=box * jnp.array([0.07, 0.53]), velocity=jnp.array([10.0, 0.7]), space=space),
     }
 
-    # 4. The dynamics, and a run. Lists are rebuilt when they have to be, and made larger when they are full.
+    # 4. The dynamics, and a run. Lists are rebuilt when necessary, and enlarged when they are full.
     dynamics = td.langevin(energy, dt=DT, kT=0.0, gamma=0.15, space=space)
     state = dynamics.init(jax.random.key(0), position, env)
     out = td.run(

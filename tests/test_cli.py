@@ -30,14 +30,14 @@ def test_incomplete_or_misspelt_commands_are_refused(arguments, capsys):
     assert "usage: treedyn" in capsys.readouterr().err
 
 
-def test_picture_that_is_none_is_refused_with_its_name(tmp_path, capsys):
-    (tmp_path / "notes.txt").write_text("no picture")
+def test_file_that_is_not_a_picture_is_refused_with_its_name(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("not a picture")
     assert cli.main(["demo", "sandcastle", "--image", str(tmp_path / "notes.txt"), "--out", str(tmp_path)]) == 1
     message = capsys.readouterr().err
     assert message.startswith("treedyn: image:") and "notes.txt" in message and "PNG" in message
 
 
-def test_missing_extra_is_refused_with_the_way_to_get_it(tmp_path, capsys, monkeypatch):
+def test_missing_extra_is_refused_with_the_command_to_install_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert cli.main(["demo", "sandcastle", "--out", str(tmp_path)]) == 1
     assert 'pip install "treedyn[demo]"' in capsys.readouterr().err
@@ -45,9 +45,7 @@ def test_missing_extra_is_refused_with_the_way_to_get_it(tmp_path, capsys, monke
 
 def test_options_of_the_sandcastle_reach_it(monkeypatch):
     seen = {}
-    monkeypatch.setattr(
-        demo, "sandcastle", lambda image, folder, **options: seen.update(options, image=image, out=folder)
-    )
+    monkeypatch.setattr(demo, "sandcastle", lambda image, out, **options: seen.update(options, image=image, out=out))
     assert cli.main(["demo", "sandcastle", "--image", "a.png", "--out", "b", "--full", "--seed", "3"]) == 0
     assert seen == {"image": "a.png", "out": "b", "full": True, "seed": 3, "progress": sys.stderr.isatty()}
 

@@ -1,4 +1,4 @@
-"""Every Python example of the README and of the documentation runs as it is written, from the top of its page."""
+"""Every Python example of the README and of the documentation runs, from the top of its page."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("minimize", "operators", "store", "stream")  # with pages of their own
+PACKAGES = ("minimize", "operators", "store", "stream")  # they have pages of their own
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def examples(page: Path) -> str:
-    """Return the Python blocks of a page, padded with empty lines so that errors show the right line numbers."""
+    """Return the Python blocks of a page, padded with empty lines so that errors show its line numbers."""
     code, inside = [], False
     for line in page.read_text().splitlines():
         if line.strip() == "```":
@@ -32,18 +32,18 @@ WITH_EXAMPLES = [page for page in PAGES if examples(page).strip()]
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
 def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # some write a film
+    monkeypatch.chdir(tmp_path)  # some pages write files
     exec(compile(examples(page), str(page), "exec"), {"__name__": "__main__"})
 
 
-def test_readme_has_the_two_commands_that_are_all_the_setup_there_is():
+def test_readme_has_the_two_setup_commands():
     lines = (ROOT / "README.md").read_text().splitlines()
     assert lines.count('pip install -e ".[demo]" && treedyn demo sandcastle') == 1
     assert lines.count('pip install -e ".[test]" && pytest') == 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_pictures_and_pages_that_are_linked_to_exist(page):
+def test_linked_pictures_and_pages_exist(page):
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert not missing
@@ -75,6 +75,17 @@ def test_every_public_name_is_in_the_reference(name):
     public = re.findall(r"import (\w+) as \1$", source, re.MULTILINE)
     reference = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
     documented = set(re.findall(r"^::: ([\w.]+)$", reference, re.MULTILINE))
-    # what a package passes on is documented under the shorter name
+    # re-exported names are documented under the shorter name
     missing = [x for x in public if not documented & {f"{name}.{x}", f"treedyn.{x}"} and x not in PACKAGES]
     assert public and not missing
+
+
+def test_every_example_has_a_page_in_the_gallery():
+    gallery = "".join(page.read_text() for page in (ROOT / "docs" / "gallery").glob("*.md"))
+    missing = [path.name for path in (ROOT / "examples").glob("*.py") if f"examples/{path.name}" not in gallery]
+    assert not missing
+
+
+@pytest.mark.parametrize("topic", ["NPT", "barostats", "SGLD", "GPU", "units", "diffusion"])
+def test_a_page_says_what_there_is_of_every_topic(topic):
+    assert topic in (ROOT / "docs" / "start" / "scope.md").read_text()

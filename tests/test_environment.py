@@ -1,4 +1,4 @@
-"""The driver finds what it has to look after anywhere in the environment, and leaves the rest alone."""
+"""Environment functions find the nodes that they update anywhere in a tree, and leave other data unchanged."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def mixed(**options):
     }
 
 
-def test_plain_data_has_nothing_to_look_after():
+def test_plain_data_is_always_valid_and_never_changes():
     env = {"x": jnp.ones(3), "shot": shot()}
     assert not environment.refreshable(env) and not environment.refreshable(None)
     assert environment.valid(env, X) and environment.status(env) == 0 and environment.status(None) == 0
@@ -40,7 +40,7 @@ def test_plain_data_has_nothing_to_look_after():
     assert environment.advance(None, None) is None
 
 
-def test_parts_are_found_anywhere_and_the_rest_is_left_alone():
+def test_nodes_are_found_anywhere_and_other_data_is_unchanged():
     env = mixed()
     assert environment.refreshable(env)
     for change, there in (
@@ -57,14 +57,14 @@ def test_parts_are_found_anywhere_and_the_rest_is_left_alone():
     assert_same_bits(moved["near"], env["near"])
 
 
-def test_an_environment_holds_where_all_its_parts_hold():
+def test_an_environment_is_valid_where_all_parts_are_valid():
     env = mixed()
     assert environment.valid(env, X) and not environment.valid(env, FAR)
     assert not environment.valid([near_list(X), near_list(FAR)], X)
     assert environment.valid([near_list(X), near_list(X)], X)
 
 
-def test_update_rebuilds_once_the_margin_is_used_up():
+def test_update_rebuilds_beyond_the_margin():
     env = near_list(X, skin=0.4)
     for moved, rebuilt in [(0.0, False), (0.14, False), (0.16, True), (0.3, True)]:
         position = X.at[0, 0].add(moved)
@@ -87,7 +87,7 @@ def test_the_status_of_the_environment_is_that_of_every_state():
     assert Status(int(dynamics.evaluate(state, near_list(FAR)).status)) == Status.OVERFLOW | Status.STALE
 
 
-def test_what_moves_can_be_taken_out_and_put_back_in_order():
+def test_advancing_parts_can_be_extracted_and_replaced_in_order():
     env = mixed()
     nodes = environment.advancing(env)
     assert len(nodes) == 2
@@ -98,7 +98,7 @@ def test_what_moves_can_be_taken_out_and_put_back_in_order():
     assert_same_bits(environment.with_advancing(env, nodes), env)
 
 
-def test_an_advancing_part_sees_the_state_at_which_the_step_begins():
+def test_an_advancing_part_sees_the_state_before_the_step():
     class Counter(td.Advancing):
         seen: jax.Array
 
@@ -109,11 +109,10 @@ def test_an_advancing_part_sees_the_state_at_which_the_step_begins():
     env = Counter(seen=jnp.int32(0))
     state = dynamics.init(KEY, jnp.ones(2), env)
     for out in (td.run(dynamics, state, env, steps=5), td.trajectory(dynamics, state, env, steps=5)):
-        # the environment of a step is made from the state at which it begins
         assert out.env.seen == 4
 
 
-def test_the_contract_of_a_list_has_no_silent_default():
+def test_abstract_methods_of_a_list_are_required():
     class Empty(td.Refreshable):
         x: float
 
@@ -147,15 +146,9 @@ class Listed(td.Refreshable):
     allocate = rebuild
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        Wrapped(inside=[td.per_member(jnp.ones(2))]),
-        Listed(inside=Drive(rate=1.0)),
-    ],
-)
+@pytest.mark.parametrize("wrong", [Wrapped(inside=[td.per_member(jnp.ones(2))]), Listed(inside=Drive(rate=1.0))])
 @pytest.mark.parametrize("holder", [lambda x: x, lambda x: td.PerMember(values=x)])
-def test_a_part_in_another_is_refused_everywhere(wrong, holder):
+def test_a_part_inside_one_that_does_not_update_it_is_refused_everywhere(wrong, holder):
     dynamics = td.nve(energy, 0.1)
     state, env = dynamics.init(KEY, X, near_list(X)), {"wrapped": holder(wrong)}
     environment.check({"a": Wrapped(inside=(near_list(X), Drive(rate=1.0)))})
@@ -166,13 +159,11 @@ def test_a_part_in_another_is_refused_everywhere(wrong, holder):
         lambda: td.trajectory(dynamics, state, env, steps=1),
         lambda: many.init(KEY, X, env),
     ):
-        with pytest.raises(
-            ValueError, match=r"env: a (Wrapped|Listed) holds a .*(mark it as a whole|derive it from td\.Timed)"
-        ):
+        with pytest.raises(ValueError, match=r"env: a (Wrapped|Listed) holds a .*(td\.per_member|td\.Timed)"):
             wrong()
 
 
-def test_what_advances_keeps_its_shapes_and_dtypes():
+def test_an_advancing_part_keeps_its_shapes_and_dtypes():
     class Grows(td.Advancing):
         x: jax.Array
 
@@ -187,7 +178,7 @@ def test_what_advances_keeps_its_shapes_and_dtypes():
         td.run(many, many.init(KEY, X, env), env, steps=1)
 
 
-def test_all_members_at_once_see_a_function_of_time_at_the_time_of_each():
+def test_timed_parts_are_evaluated_at_the_time_of_each_member():
     many = td.ensemble(td.nve(lambda x, env: env["drive"] * jnp.sum(x), 0.1), 3)
     env = {"drive": Drive(rate=1.0), "own": td.per_member(Drive(rate=jnp.arange(3.0)))}
     start = td.per_member(jnp.arange(3.0))
@@ -205,7 +196,7 @@ class Moving(td.Timed):
         return self.replace(side=self.side * (1 + time))
 
 
-def test_a_part_that_returns_itself_is_moved_on_once():
+def test_a_timed_part_that_returns_itself_is_evaluated_once():
     many = td.ensemble(td.nve(lambda x, env: jnp.sum(x), 0.1), 2)
     env = Moving(side=1.0)
     state = many.init(KEY, jnp.ones(2), env, time=0.4)

@@ -1,4 +1,4 @@
-"""Numbers may be constants, functions of the step, or trees of both; each leaf gets its own, in its own dtype."""
+"""Numbers may be constants, functions of the step, or trees of both; each leaf has its own, in its own dtype."""
 
 import jax
 import jax.numpy as jnp
@@ -31,19 +31,19 @@ def test_schedules_are_evaluated_at_the_step_and_spread_over_leaves():
     assert_close(at, {"a": jnp.float32(6), "b": [jnp.float64(3), jnp.float64(0.5)]})
 
 
-def test_rows_have_their_own_numbers_aligned_with_the_leading_axes():
+def test_numbers_per_row_align_with_the_leading_axes():
     at = schedule.of_leaves(jnp.array([1.0, 2.0]), jnp.int32(0), {"x": jnp.zeros((2, 2)), "y": jnp.zeros(2)}, "mass")
     assert_close(at, {"x": jnp.array([[1.0], [2.0]]), "y": jnp.array([1.0, 2.0])})
 
 
-def test_a_tree_in_the_shape_of_a_callable_module_is_a_tree_of_numbers():
+def test_a_callable_module_of_numbers_is_a_tree_of_numbers():
     layer = TREES["struct"](jnp.float64)
     by_leaf = layer.replace(weight=2.0, bias=3.0)
     state = make("nve", energy, mass=by_leaf).init(KEY, layer)
     assert_close((state.metric.weight.mass, state.metric.bias.mass), (jnp.float64(2), jnp.float64(3)))
 
 
-def test_a_schedule_with_parameters_is_wrapped_and_keeps_them_as_leaves():
+def test_parameters_of_a_wrapped_schedule_are_leaves():
     ramp = schedule.Schedule(function=Ramp(slope=0.5))
     assert schedule.at(schedule.numbers("kT", {"a": ramp}), 4) == {"a": 2.5}
 

@@ -1,4 +1,4 @@
-"""One word for everything that can go wrong, and advice for every bit of it."""
+"""The status word, and the advice for every bit."""
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,16 @@ BITS = [bit for bit in Status if bit]
 
 def test_bits_are_single_and_different():
     assert len(BITS) == 6 and sum(BITS) == 63 and all(bit & (bit - 1) == 0 for bit in BITS)
+    assert Status.OK.advice == "nothing went wrong"
 
 
 @pytest.mark.parametrize("bit", BITS)
-def test_every_bit_has_advice_that_says_what_to_do(bit):
+def test_every_bit_has_a_description_and_advice(bit):
     what, _, advice = bit.advice.partition(": ")
     assert len(what) > 20 and len(advice) > 20
 
 
-def test_no_bit_needs_no_advice():
-    assert Status.OK.advice == "nothing went wrong"
-
-
-def test_the_most_severe_comes_first():
+def test_advice_starts_with_the_most_severe_bit():
     both = (Status.STALE | Status.NONFINITE).advice
     assert both == f"{Status.NONFINITE.advice}; {Status.STALE.advice}"
 
@@ -41,7 +38,7 @@ def test_words_are_set_read_and_cleared_under_jit():
     assert not f(1.0)[1]
 
 
-def test_the_error_carries_everything_and_says_so():
+def test_the_error_carries_state_env_records_and_step():
     error = SimulationError(Status.BOX | Status.STALE, "state", "env", "records", 12)
     assert (error.status, error.state, error.env, error.records, error.step) == (5, "state", "env", "records", 12)
     assert "after step 12 (STALE|BOX)" in str(error) and Status.BOX.advice in str(error)

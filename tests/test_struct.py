@@ -1,4 +1,4 @@
-"""A struct is a PyTree: numbers are leaves, names are structure, functions are either, and nothing is mutable."""
+"""Structs are immutable PyTrees: numbers are leaves, names are structure, functions are either."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def test_numbers_are_leaves_and_static_fields_are_structure():
     assert jax.tree.structure(one) != jax.tree.structure(one.replace(name="other"))
 
 
-def test_a_bare_function_is_structure_and_a_callable_tree_keeps_its_leaves():
+def test_a_plain_function_is_structure_and_a_callable_tree_keeps_its_leaves():
     bare, tree = model(jnp.sum), model(Spring(stiffness=4.0))
     assert len(jax.tree.leaves(tree)) == len(jax.tree.leaves(bare)) + 2
     assert jax.tree.structure(bare) != jax.tree.structure(model(jnp.max))
@@ -75,7 +75,7 @@ def test_structs_pass_through_jit_grad_and_vmap():
     np.testing.assert_array_equal(jax.vmap(lambda spring, x: spring(x))(many, jnp.ones(3)), [0, 1, 2])
 
 
-def test_an_axis_may_be_named_for_every_field():
+def test_vmap_takes_an_axis_for_every_field():
     springs = Spring(stiffness=jnp.arange(3.0), center=1.0)
     axes = Spring(stiffness=0, center=None)
     np.testing.assert_array_equal(jax.vmap(lambda s, x: s(x), in_axes=(axes, None))(springs, 3.0), [0, 4, 8])
@@ -109,10 +109,10 @@ def test_fields_are_keyword_only_frozen_and_known():
         Spring(stiffness=1.0).stiffness = 2.0
 
 
-def test_replace_copies_and_names_what_it_does_not_know():
+def test_replace_copies_and_refuses_unknown_fields():
     spring = Spring(stiffness=1.0)
     assert (spring.replace(stiffness=2.0).stiffness, spring.stiffness) == (2.0, 1.0)
-    with pytest.raises(TypeError, match=r"Spring\.replace: no field 'mass'; the fields are stiffness, center"):
+    with pytest.raises(TypeError, match=r"Spring: no field 'mass'; the fields are stiffness, center"):
         spring.replace(mass=1.0)
 
 
@@ -125,7 +125,7 @@ def test_subclasses_add_fields():
     assert isinstance(jax.tree.map(lambda x: x, damped), Damped)
 
 
-def test_state_position_can_be_replaced_as_the_user_knows_it():
+def test_replacing_the_position_of_a_state_boxes_it():
     state = td.nve(lambda x: x["a"] ** 2 * x["n"], 0.1).init(jax.random.key(0), {"a": 1.0, "n": 2})
     moved = state.replace(position={"a": jnp.asarray(3.0), "n": 2})
     assert moved.position == {"a": 3.0, "n": 2}

@@ -1,4 +1,4 @@
-"""Energies, forces, log densities and scores are one contract; which one a function is, its result tells."""
+"""Energies, forces, log densities and scores; the kind of a plain function follows from its result."""
 
 import equinox as eqx
 import jax
@@ -24,12 +24,7 @@ def pull(x):
 
 @pytest.mark.parametrize(
     "target",
-    [
-        td.from_energy(well),
-        td.from_log_density(lambda x: 3.0 - well(x)),
-        td.from_force(pull),
-        td.from_score(pull),
-    ],
+    [td.from_energy(well), td.from_log_density(lambda x: 3.0 - well(x)), td.from_force(pull), td.from_score(pull)],
 )
 def test_the_four_ways_to_give_a_target_agree(target):
     found = target(X)
@@ -60,17 +55,17 @@ def test_force_is_minus_the_gradient_of_the_energy(name):
         np.testing.assert_allclose(-jnp.sum(f), (moved(width) - moved(-width)) / (2 * width), rtol=tol, atol=tol)
 
 
-def test_a_bare_function_is_resolved_by_the_shape_of_its_result():
+def test_a_plain_function_is_resolved_by_the_shape_of_its_result():
     position = tree.box({"a": X, "b": X[:1]})
     assert isinstance(target_of.resolve(lambda x: jnp.sum(x["a"]), position, None), target_of.EnergyTarget)
     assert isinstance(target_of.resolve(lambda x: x, position, None), target_of.ForceTarget)
     given = td.from_score(pull)
     assert target_of.resolve(given, position, None) is given
-    # a 0-d leaf in a tree is no ambiguity
+    # a 0-d leaf in a tree is not ambiguous
     assert isinstance(target_of.resolve(lambda x: x["a"], tree.box({"a": 1.0}), None), target_of.EnergyTarget)
 
 
-def test_a_force_for_a_tree_with_riders_may_return_the_tree_or_its_moving_part():
+def test_a_force_may_return_the_whole_tree_or_its_moving_part():
     position = {"x": X, "n": 3, "f": jnp.tanh}
     for force in (lambda p: {**p, "x": -p["x"]}, lambda p: {"x": -p["x"], "n": None, "f": None}):
         state = td.nve(td.from_force(force), 0.1).init(KEY, position)
@@ -78,7 +73,7 @@ def test_a_force_for_a_tree_with_riders_may_return_the_tree_or_its_moving_part()
         assert state.energy is None
 
 
-def test_env_is_passed_to_a_second_parameter_that_asks_for_it():
+def test_env_is_passed_to_a_required_second_parameter_or_one_named_env():
     def required(x, scale):
         return scale * jnp.sum(x)
 
@@ -107,7 +102,7 @@ def test_env_is_passed_to_a_second_parameter_that_asks_for_it():
         td.from_energy(keyword)(X, 5.0)
 
 
-def test_aux_is_kept_in_the_state_and_changes_no_force():
+def test_aux_is_stored_in_the_state_and_does_not_change_forces():
     def with_aux(x):
         return well(x), {"prediction": 2 * x, "count": 3}
 
@@ -135,7 +130,7 @@ def test_numbers_of_an_energy_are_leaves_of_the_dynamics():
     assert slope.target.stiffness == jnp.sum(X**2)
 
 
-def test_an_energy_with_a_network_inside_differentiates_with_respect_to_its_weights():
+def test_gradients_reach_the_weights_of_a_network_in_an_energy():
     network = eqx.nn.MLP(3, "scalar", 4, 1, key=KEY)
     dynamics = td.nve(network, 0.1)
     weights, rest = eqx.partition(dynamics, eqx.is_inexact_array)
@@ -144,7 +139,7 @@ def test_an_energy_with_a_network_inside_differentiates_with_respect_to_its_weig
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
-def test_what_is_not_finite_sets_the_status(bad):
+def test_an_energy_that_is_not_finite_sets_the_status(bad):
     blows_up = td.from_energy(lambda x: jnp.where(jnp.max(x) > 1.5, bad, 1.0) * jnp.sum(x))
     state = td.nve(blows_up, 1.0).init(KEY, jnp.zeros(2), momentum=jnp.array([1.0, 4.0]))
     assert state.status == 0
@@ -161,7 +156,7 @@ def test_the_status_of_a_target_reaches_the_state():
     assert td.Status(int(td.nve(Alarm(function=jnp.sum), 0.1).init(KEY, X).status)) == td.Status.BOX
 
 
-def test_a_step_evaluates_the_target_as_often_as_it_says():
+def test_the_number_of_target_evaluations_per_step():
     calls = []
 
     def counted(x):

@@ -1,4 +1,4 @@
-"""Tree arithmetic is NumPy's, leaf by leaf, on whatever tree; what cannot move rides along."""
+"""Tree arithmetic agrees with NumPy on every leaf of any tree; leaves that cannot move are unchanged."""
 
 import equinox as eqx
 import jax
@@ -44,7 +44,7 @@ def leafwise(f, *trees):
 
 
 @given(FLOAT_TREES, st.integers(0, 99))
-def test_arithmetic_is_that_of_numpy_leaf_by_leaf(x, seed):
+def test_arithmetic_agrees_with_numpy_leaf_by_leaf(x, seed):
     y, a = like(x, seed), np.float64(0.75)
     assert_close(tree.add(x, y), leafwise(np.add, x, y))
     assert_close(tree.subtract(x, y), leafwise(np.subtract, x, y))
@@ -58,17 +58,13 @@ def test_arithmetic_is_that_of_numpy_leaf_by_leaf(x, seed):
 
 
 @given(FLOAT_TREES, st.integers(0, 99))
-def test_reductions_are_those_of_one_long_vector(x, seed):
+def test_reductions_agree_with_those_of_one_long_vector(x, seed):
     y = like(x, seed)
     leaves = jax.tree.leaves(x)
     flat, other = (np.concatenate([np.zeros(0), *(np.ravel(leaf) for leaf in jax.tree.leaves(z))]) for z in (x, y))
     kind = np.result_type(*(leaf.dtype for leaf in leaves)) if leaves else np.dtype(float)
     tol = tolerance(*(leaf.dtype for leaf in leaves), kind)
-    expected = {
-        tree.total: flat.sum(),
-        tree.norm: np.linalg.norm(flat),
-        tree.max_abs: np.max(np.abs(flat), initial=0),
-    }
+    expected = {tree.total: flat.sum(), tree.norm: np.linalg.norm(flat), tree.max_abs: np.max(np.abs(flat), initial=0)}
     for reduce, value in expected.items():
         assert reduce(x).dtype == kind
         np.testing.assert_allclose(reduce(x), value, rtol=tol, atol=tol)
@@ -77,7 +73,7 @@ def test_reductions_are_those_of_one_long_vector(x, seed):
 
 
 @given(FLOAT_TREES, st.sampled_from([np.nan, np.inf, -np.inf]), st.data())
-def test_one_bad_element_is_seen(x, bad, data):
+def test_one_element_that_is_not_finite_is_found(x, bad, data):
     assert tree.finite(x)
     leaves, structure = jax.tree.flatten(x)
     if not leaves:
@@ -86,10 +82,7 @@ def test_one_bad_element_is_seen(x, bad, data):
     place = data.draw(st.integers(0, leaves[k].size - 1))
     leaves[k] = leaves[k].reshape(-1).at[place].set(bad).reshape(leaves[k].shape)
     assert not tree.finite(jax.tree.unflatten(structure, leaves))
-
-
-def test_infinities_of_both_signs_do_not_cancel():
-    assert not tree.finite({"a": jnp.array([jnp.inf, -jnp.inf])})
+    assert not tree.finite({"a": jnp.array([jnp.inf, -jnp.inf])})  # infinities of both signs do not cancel
 
 
 @given(ANY_TREES)
@@ -106,7 +99,7 @@ def test_boxing_and_back_gives_the_same_tree(x):
 
 
 @given(ANY_TREES)
-def test_the_moving_part_is_the_floating_point_leaves_and_merges_back(x):
+def test_the_moving_part_has_the_floating_point_leaves_and_merges_back(x):
     boxed = tree.box(x)
     part = tree.moving(boxed)
     expected = [leaf for leaf in jax.tree.leaves(x) if getattr(leaf, "dtype", None) in FLOATS]
@@ -119,7 +112,7 @@ def test_the_moving_part_is_the_floating_point_leaves_and_merges_back(x):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_the_moving_part_of_every_kind_of_tree_is_what_equinox_calls_inexact(name):
+def test_the_moving_part_has_the_inexact_arrays_of_equinox(name):
     position = TREES[name](jnp.float32)
     assert_same_bits(tree.moving(tree.box(position)), eqx.filter(position, eqx.is_inexact_array))
 
@@ -139,7 +132,7 @@ def test_keys_are_arrays_that_do_not_move():
 
 
 @given(FLOAT_TREES)
-def test_any_prefix_of_a_tree_spreads_over_it(x):
+def test_any_prefix_of_a_tree_broadcasts_to_it(x):
     assert_close(tree.broadcast(1.5, x, "mass"), jax.tree.map(lambda leaf: jnp.asarray(1.5, leaf.dtype), x))
     full = jax.tree.map(lambda leaf: float(leaf.size), x)
     spread = tree.broadcast(full, x, "mass")
@@ -152,17 +145,11 @@ def test_any_prefix_of_a_tree_spreads_over_it(x):
 
 @pytest.mark.parametrize(
     "number, leaf, shape",
-    [
-        ((), (2, 3), ()),
-        ((2,), (2, 3), (2, 1)),
-        ((2, 1), (2, 3), (2, 1)),
-        ((2, 3), (2, 3), (2, 3)),
-        ((3,), (3, 3), (3, 1)),
-    ],
+    [((), (2, 3), ()), ((2,), (2, 3), (2, 1)), ((2, 1), (2, 3), (2, 1)), ((2, 3),) * 3, ((3,), (3, 3), (3, 1))],
 )
 def test_numbers_align_with_the_leading_axes(number, leaf, shape):
-    assert tree.align(jnp.ones(number), jnp.zeros(leaf, jnp.float32), "mass").shape == shape
-    assert tree.align(jnp.ones(number), jnp.zeros(leaf, jnp.float32), "mass").dtype == jnp.float32
+    aligned = tree.align(jnp.ones(number), jnp.zeros(leaf, jnp.float32), "mass")
+    assert (aligned.shape, aligned.dtype) == (shape, jnp.float32)
 
 
 @pytest.mark.parametrize("number, leaf", [((3,), (2, 3)), ((2, 3, 1), (2, 3)), ((1,), ()), ((2,), ())])
@@ -171,7 +158,7 @@ def test_numbers_of_another_shape_are_refused(number, leaf):
         tree.align(jnp.ones(number), jnp.zeros(leaf), "mass")
 
 
-def test_an_error_inside_a_map_is_not_taken_for_a_wrong_structure():
+def test_an_error_inside_prefix_map_is_not_reported_as_a_wrong_structure():
     def fails(value, leaf):
         raise ValueError("of its own")
 
@@ -186,12 +173,12 @@ def test_gradient_of_the_norm_is_the_direction_and_zero_at_zero():
     assert jnp.isnan(tree.norm({"a": jnp.array([jnp.nan, 0.0])}))
 
 
-def test_widest_dtype_needs_no_promotion():
+def test_widest_dtype_works_under_strict_promotion():
     assert tree.widest(jnp.float32, jnp.float64) == jnp.float64
     assert tree.widest(jnp.bfloat16, jnp.float16) == jnp.float32
 
 
-def test_paths_and_descriptions_are_readable():
+def test_paths_and_descriptions_of_trees():
     layer = TREES["struct"](jnp.float32)
     assert tree.paths({"net": [layer]}) == ["['net'][0].weight", "['net'][0].bias"]
     assert tree.describe({"a": 1, "b": None}) == "{'a': *, 'b': None}"

@@ -1,13 +1,14 @@
-r"""A sum that keeps what its dtype rounds off.
+r"""Compensated sums: numbers in twice the precision of their dtype.
 
-A clock in float32 that counts steps of 0.001 stops at 16,384: the step is smaller than half the spacing of numbers
-there. Held in two parts, the second being what the first was rounded by (Knuth's two-sum), a sum has twice the digits.
+A clock in float32 that counts steps of 0.001 stops at 16,384, where the step is smaller than half the spacing of the
+numbers. A sum in two parts, the rounded number and its rounding error (Knuth's two-sum), has twice as many digits.
 """
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import ArrayLike
 
 from treedyn._struct import Struct
 
@@ -16,8 +17,8 @@ class Compensated(Struct):
     """A number in twice the precision of its dtype, elementwise.
 
     Attributes:
-        high: the number, rounded.
-        low: what was rounded off.
+        high: the rounded number.
+        low: its rounding error.
 
     Example:
         >>> import jax.numpy as jnp
@@ -33,8 +34,8 @@ class Compensated(Struct):
     low: jax.Array
 
     @classmethod
-    def of(cls, value: Any) -> Self:
-        """Return a number as it is, with nothing rounded off."""
+    def of(cls, value: ArrayLike) -> Self:
+        """Return a number without a rounding error."""
         high = jnp.asarray(value)
         return cls(high=high, low=jnp.zeros_like(high))
 
@@ -54,6 +55,3 @@ class Compensated(Struct):
         high = self.high + small
         part = high - self.high
         return self.replace(high=high, low=(self.high - (high - part)) + (small - part))
-
-
-__all__ = ["Compensated"]

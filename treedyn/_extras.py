@@ -1,21 +1,11 @@
-"""Import what is optional only when it is used, and say how to get it where it is missing."""
+"""Optional dependencies, imported when they are used."""
 
 import importlib
 from typing import Any
 
 
 def require(module: str, extra: str) -> Any:
-    """Import an optional dependency.
-
-    Args:
-        module: its dotted name.
-        extra: the extra of treedyn that brings it.
-
-    Returns:
-        The module.
-
-    Raises:
-        ImportError: it is not installed; the message says what to do.
+    """Import an optional module, or raise an `ImportError` that names the extra of treedyn that installs it.
 
     Example:
         >>> require("nowhere", "gsd")

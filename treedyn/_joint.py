@@ -1,38 +1,33 @@
-"""Functions that see all members of an ensemble at once."""
+"""Functions of all members of an ensemble at once."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from treedyn._target import observing
 
 
+@dataclasses.dataclass(frozen=True)
 class Joint:
-    """A function that is asked once for all members."""
+    """A function that is called once with all members, not once for each."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.__wrapped__ = function
+    __wrapped__: Callable[..., Any]
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function."""
         return self.__wrapped__(*arguments)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Joint) and self.__wrapped__ == other.__wrapped__
-
-    def __hash__(self) -> int:
-        return hash((Joint, self.__wrapped__))
-
 
 def jointly(function: Callable[..., Any]) -> Joint:
-    """Mark a function of a state that is to see all members of an ensemble at once.
+    """Mark a function of the state that is called with all members of an ensemble at once.
 
-    What is recorded, reduced or asked by `until` is otherwise a function of one system, and is asked for each member.
+    Without this mark, a function that is recorded, reduced or passed as `until` is called for each member.
 
     Args:
-        function: `function(state)` or `function(state, env)`; every leaf of the state has the members in front.
+        function: `function(state)` or `function(state, env)`; the first axis of every leaf is the members.
 
     Returns:
-        The function, marked.
+        The marked function.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -45,13 +40,8 @@ def jointly(function: Callable[..., Any]) -> Joint:
     return Joint(observing("function", function))
 
 
-def is_joint(function: Any) -> bool:
-    """Tell whether a function sees all members at once."""
-    while function is not None:
-        if isinstance(function, Joint):
-            return True
-        function = getattr(function, "__wrapped__", None) or getattr(function, "func", None)  # that of a partial
-    return False
-
-
-__all__ = ["jointly"]
+def is_joint(function: object) -> bool:
+    """Tell whether a function, or the function that it wraps, is marked by `jointly`."""
+    while function is not None and not isinstance(function, Joint):
+        function = getattr(function, "__wrapped__", None) or getattr(function, "func", None)  # `func` of a partial
+    return function is not None

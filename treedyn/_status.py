@@ -1,28 +1,28 @@
 """One status word for everything that can go wrong while a simulation runs.
 
-Inside compiled code nothing can raise, so a failure is a value: a bit in a `uint32` word that travels with the state.
-Bits are only ever set. `run` reads the word once per chunk, repairs what can be repaired and raises the rest; in a loop
-of your own, read `state.status` whenever you like: 0 means that every force so far was computed on valid ground.
+Compiled code cannot raise, so a failure is a value: a bit in a `uint32` word that travels with the state. Bits are
+only ever set. `run` reads the word once per chunk, repairs what can be repaired, and raises the rest as an error. In
+your own loop, read `state.status` at any time: 0 means that every force so far used a valid environment.
 """
 
 import enum
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike
 
 
 class Status(enum.IntFlag):
-    """Name the bits of a status word, least severe first.
+    """The bits of a status word, least severe first.
 
     Example:
         >>> import treedyn as td
         >>> td.Status(5)
         <Status.STALE|BOX: 5>
         >>> print(td.Status.STALE.advice)
-        a force was computed with a neighbor list that no longer held: ...
+        a force was computed with a neighbor list that was no longer valid: ...
     """
 
     OK = 0
@@ -35,39 +35,41 @@ class Status(enum.IntFlag):
 
     @property
     def advice(self) -> str:
-        """Say what happened and what to do about it, most severe first."""
+        """Return what happened and what to do about it, most severe first."""
         bits = sorted((bit for bit in _ADVICE if bit in self), reverse=True)
         return "; ".join(_ADVICE[bit] for bit in bits) or "nothing went wrong"
 
 
-# what says that a computation stood on an invalid neighbor list, so that nothing that came of it means anything
-GROUND = Status.STALE | Status.OVERFLOW | Status.BOX
+# with one of these bits, forces were computed with an invalid neighbor list, so no result of the step means anything
+INVALID_LIST = Status.STALE | Status.OVERFLOW | Status.BOX
 
 _ADVICE = {
-    Status.STALE: "a force was computed with a neighbor list that no longer held: "
-    "call env.update(position) after every step, use a larger skin, or let run() do it",
-    Status.OVERFLOW: "a neighbor list ran out of room: call env.allocate(position) outside jit, or let run() grow it",
-    Status.BOX: "the box became too small for the cutoff or for the cells of a neighbor list: "
-    "a cutoff must stay below half of the smallest box height; allocate the list again after a large change of the box",
-    Status.TOO_FAR: "a particle moved further than half the skin in a single step: "
-    "the dynamics is exploding; reduce dt, minimize the start configuration, or check units and masses",
+    Status.STALE: "a force was computed with a neighbor list that was no longer valid: "
+    "use td.run, which updates the list, or call env.update(position) after every step, or use a larger skin",
+    Status.OVERFLOW: "a neighbor list ran out of space: "
+    "use td.run, which enlarges the list, or call env.allocate(position) outside jit",
+    Status.BOX: "the box became too small for a cutoff or for the cells of a neighbor list: "
+    "keep every cutoff below half of the smallest box height, and allocate the list again after a large change of the "
+    "box",
+    Status.TOO_FAR: "a particle moved further than half the skin in a single step, so the dynamics is exploding: "
+    "reduce dt, minimize the start configuration, or check units and masses",
     Status.EXPLODING: "the kinetic energy grew in one step to more than a hundred times what forces and thermostats "
-    "can give: reduce dt, minimize the start configuration, check units and masses; an operator of your own that puts "
-    "energy in on purpose says so by accounts = False, or by its energy(); where an energy does not belong to its "
-    "forces, use td.from_force",
-    Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite, or a point is not on its manifold: "
-    "reduce dt, check for overlapping particles, minimize the start configuration, see that every neighbor list was "
-    "made in the same box as its energy",
+    "can supply: reduce dt, minimize the start configuration, or check units and masses. If an operator of your own "
+    "adds energy on purpose, set its accounts = False or return the energy from its energy(). If the energy is not the "
+    "potential of the forces, use td.from_force",
+    Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite, or a point is off its manifold: "
+    "reduce dt, minimize the start configuration, check for overlapping particles, and check that every neighbor list "
+    "was made with the box of its energy",
 }
 
 
-def combined(words: Any) -> Status:
+def combined(words: ArrayLike) -> Status:
     """Return the status words of all members of an ensemble combined, on the host."""
     return Status(int(np.bitwise_or.reduce(np.asarray(words), axis=None)))
 
 
 def word(bit: Status, when: jax.Array | bool = True) -> jax.Array:
-    """Return a status word in which `bit` is set where `when` holds."""
+    """Return a status word in which `bit` is set where `when` is true."""
     return jnp.where(jnp.asarray(when), jnp.uint32(int(bit)), jnp.uint32(0))
 
 
@@ -77,21 +79,21 @@ def has(status: jax.Array, bits: Status) -> jax.Array:
 
 
 def clear(status: jax.Array, bits: Status) -> jax.Array:
-    """Return the word `status` with `bits` taken out."""
+    """Return the word `status` without `bits`."""
     return status & jnp.uint32(~np.uint32(int(bits)))
 
 
 class SimulationError(RuntimeError):
-    """Report a run that stopped, with everything needed to look at it or to go on.
+    """A run that failed, with everything needed to examine or continue it.
 
     Attributes:
         status: the bits that were set.
         state: the last good state.
-        env: the environment that belongs to it.
-        records: what had been recorded up to there.
-        step: how many steps had been taken.
-        reduced: the results of the reducers up to there.
-        members: the bits of every member of an ensemble that failed, by its number.
+        env: the environment of that state.
+        records: the records up to that state.
+        step: the number of steps taken.
+        reduced: the results of the reducers up to that state.
+        members: the bits of every failed member of an ensemble, by its number.
     """
 
     def __init__(
@@ -118,5 +120,5 @@ class SimulationError(RuntimeError):
             what = f"{'member' if one else 'members'} {numbers} failed and {'stands' if one else 'stand'} still"
         super().__init__(
             f"{what} ({status.name}): {status.advice}. "
-            "The last good state, env and records are attributes of this error."
+            "The last good state, its env and the records so far are attributes of this error."
         )

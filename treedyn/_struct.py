@@ -1,15 +1,17 @@
 """Frozen, keyword-only dataclasses that are PyTrees.
 
-Every state, target, space, operator and dynamics of the library is a `Struct`. Its fields are PyTree children, so
-their numbers are leaves: changing one does not retrace, `vmap` maps over it and `grad` differentiates with respect to
-it. Two kinds of field are not plain children:
+Every state, target, space, operator and dynamics is a `Struct`. The fields are children of the PyTree, so their numbers
+are leaves: changing one does not retrace, `vmap` maps over it, and `grad` differentiates with respect to it. Two kinds
+of fields are different:
 
-- `static()`: part of the tree structure (a name, a count, a flag). It must be hashable; changing it retraces.
-- `function()`: something callable. A bare Python function has no leaves and becomes part of the structure; a callable
-  that is itself a PyTree (a potential with parameters, an Equinox module) stays a child, so its numbers stay leaves.
+- `static()` fields are part of the tree structure (a name, a count, a flag). Their values must be hashable, and
+  changing one retraces.
+- `function()` fields hold callables. A plain Python function becomes part of the structure; a callable PyTree (a
+  potential with parameters, an Equinox module) remains a child, so its numbers are leaves.
 """
 
 import dataclasses
+import enum
 import inspect
 from abc import ABCMeta
 from typing import Any, Self, dataclass_transform
@@ -20,16 +22,13 @@ _KIND = "treedyn.kind"
 
 
 def static(default: Any = dataclasses.MISSING) -> Any:
-    """Declare a field that belongs to the tree structure instead of the leaves.
+    """Declare a field that is part of the tree structure, not a leaf; its values must be hashable.
 
     Args:
-        default: value of the field where none is given; without it the field is required.
-
-    Returns:
-        A dataclass field; its values must be hashable.
+        default: default value; without it the field is required.
 
     Example:
-        >>> import treedyn as td
+        >>> import jax, treedyn as td
         >>> class Chain(td.Struct):
         ...     mass: float
         ...     length: int = td.static(default=3)
@@ -40,54 +39,50 @@ def static(default: Any = dataclasses.MISSING) -> Any:
 
 
 def function(default: Any = dataclasses.MISSING) -> Any:
-    """Declare a field for a callable, which may be a bare function or a PyTree of its own.
+    """Declare a field that holds a callable: a plain function is static, a callable PyTree keeps its leaves.
 
     Args:
-        default: value of the field where none is given; without it the field is required.
+        default: default value; without it the field is required.
 
-    Returns:
-        A dataclass field. A bare function becomes static; a callable PyTree keeps its leaves.
+    Example:
+        >>> import jax, treedyn as td
+        >>> class Loss(td.Struct):
+        ...     model: object = td.function()
+        >>> jax.tree.leaves(Loss(model=abs))
+        []
     """
     return dataclasses.field(metadata={_KIND: "function"}, default=default)
 
 
-def is_bare_function(value: Any) -> bool:
-    """Tell whether `value` is a callable without leaves of its own: a function, lambda or unregistered object."""
+def is_bare_function(value: object) -> bool:
+    """Tell whether `value` is a callable that is not a PyTree: a function, lambda or unregistered object."""
     return callable(value) and jax.tree_util.all_leaves([value])
 
 
-class _Child:
-    """Marks, in the static half of a flattened struct, a `function()` field that was flattened as a child."""
+class _Child(enum.Enum):
+    """A marker in the static part of a flattened struct, for a `function()` field that is a child."""
 
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<child>"
-
-
-_CHILD = _Child()
+    CHILD = enum.auto()
 
 
 class _Signature:
-    """The signature of a struct, made when somebody asks for it; its instances have that of their `__call__`."""
+    """The signature of a struct class, made on request; an instance has the signature of its `__call__`."""
 
-    def __get__(self, instance: Any, owner: type) -> inspect.Signature:
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or not dataclasses.is_dataclass(owner):
             raise AttributeError("__signature__")
         parameters = []
         for field in dataclasses.fields(owner):
-            made = field.default_factory is not dataclasses.MISSING
-            default = ... if made else field.default
-            empty = inspect.Parameter.empty if default is dataclasses.MISSING else default
-            parameters.append(
-                inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=empty, annotation=field.type)
-            )
+            default = field.default if field.default_factory is dataclasses.MISSING else ...
+            default = inspect.Parameter.empty if default is dataclasses.MISSING else default
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(field.name, kind, default=default, annotation=field.type))
         return inspect.Signature(parameters)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(static, function, dataclasses.field))
 class Struct(metaclass=ABCMeta):  # noqa: B024
-    """Turn every subclass into a frozen, keyword-only dataclass that is registered as a PyTree.
+    """The base of frozen, keyword-only dataclasses that are PyTrees; every subclass is made one.
 
     Example:
         >>> class Spring(Struct):
@@ -102,8 +97,7 @@ class Struct(metaclass=ABCMeta):  # noqa: B024
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # The methods that a dataclass would compile for every class are written once below: a hundred classes are then
-        # ready in a few milliseconds.
+        # a dataclass would compile these methods for every class; writing them once makes the import fast
         dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
         _register(cls)
 
@@ -111,7 +105,7 @@ class Struct(metaclass=ABCMeta):  # noqa: B024
         """Set every field by its name.
 
         Raises:
-            TypeError: a field without a default is missing, or a name is not a field.
+            TypeError: a required field is missing, or a name is not a field.
         """
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         names = [field.name for field in fields]
@@ -126,12 +120,12 @@ class Struct(metaclass=ABCMeta):  # noqa: B024
             elif field.default_factory is not dataclasses.MISSING:
                 value = field.default_factory()
             else:
-                raise TypeError(f"{type(self).__name__}: missing the argument {field.name!r}; give it by its name")
+                raise TypeError(f"{type(self).__name__}: missing the keyword argument {field.name!r}")
             object.__setattr__(self, field.name, value)
         self.__post_init__()
 
     def __post_init__(self) -> None:  # noqa: B027
-        """Check the fields; by default they are taken as they are."""
+        """Check the fields; the default does nothing."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to change a field."""
@@ -146,22 +140,16 @@ class Struct(metaclass=ABCMeta):  # noqa: B024
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in fields)})"
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy in which the named fields are replaced.
+        """Return a copy with new values of the named fields.
 
         Raises:
-            TypeError: a name is not a field of this struct.
+            TypeError: a name is not a field.
         """
-        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
-        unknown = [name for name in changes if name not in names]
-        if unknown:
-            raise TypeError(
-                f"{type(self).__name__}.replace: no field {unknown[0]!r}; the fields are {', '.join(names)}"
-            )
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        return type(self)(**{**vars(self), **changes})
 
 
 def static_fields(struct: Struct) -> dict[str, Any]:
-    """Return the static fields of a struct by their names."""
+    """Return the static fields of a struct by name."""
     return {
         field.name: getattr(struct, field.name)
         for field in dataclasses.fields(struct)  # type: ignore[arg-type]
@@ -179,7 +167,7 @@ def _register(cls: type) -> None:
         bare = [name for name in functions if is_bare_function(getattr(struct, name))]
         dynamic = [name for name in functions if name not in bare]
         aux = tuple(getattr(struct, name) for name in statics)
-        aux += tuple(getattr(struct, name) if name in bare else _CHILD for name in functions)
+        aux += tuple(getattr(struct, name) if name in bare else _Child.CHILD for name in functions)
         return [*children, *dynamic], aux
 
     def flatten_with_keys(struct: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
@@ -191,7 +179,7 @@ def _register(cls: type) -> None:
         return [getattr(struct, name) for name in names], aux
 
     def unflatten(aux: tuple[Any, ...], values: Any) -> Any:
-        # Bypasses __init__ on purpose: JAX rebuilds structs around placeholders, which no validation would accept.
+        # bypass __init__: JAX rebuilds structs with placeholders that would not pass its checks
         struct = object.__new__(cls)
         values = iter(values)
         for name in children:
@@ -199,7 +187,7 @@ def _register(cls: type) -> None:
         for name, value in zip(statics, aux[: len(statics)], strict=True):
             object.__setattr__(struct, name, value)
         for name, value in zip(functions, aux[len(statics) :], strict=True):
-            object.__setattr__(struct, name, next(values) if value is _CHILD else value)
+            object.__setattr__(struct, name, next(values) if value is _Child.CHILD else value)
         return struct
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)

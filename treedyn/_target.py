@@ -1,17 +1,18 @@
-"""What pulls on the position: an energy, a force, a log density or a score.
+"""Targets: energies, forces, log densities and scores.
 
-Every dynamics asks a `Target` one thing: `target(position, env) -> Evaluation(energy, force, aux)`. Users pass a plain
-function of `position`, or of `(position, env)`; the four factories say what it returns. A bare function is resolved by
-the shape of its result, at trace time: a scalar is an energy, a tree like the position is a force.
+Every dynamics calls `target(position, env) -> Evaluation(energy, force, aux)`. Users pass a plain function of
+`position` or of `(position, env)`, wrapped by one of four factories. The kind of an unwrapped function follows at trace
+time from the shape of its result: a scalar is an energy, a tree like the position is a force.
 """
 
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from treedyn import _check as check
 from treedyn import environment, tree
@@ -22,23 +23,23 @@ from treedyn.tree import PyTree
 
 
 class Evaluation(Struct):
-    """Hold what a target says about one position.
+    """The result of a target at one position.
 
     Attributes:
-        energy: scalar, or `None` where the target knows forces only.
-        force: minus the gradient of the energy, in the structure of the moving part of the position.
-        aux: whatever else the user's function returned (`has_aux=True`), or `None`.
+        energy: the energy, a scalar; `None` where the target is a force.
+        force: minus the gradient of the energy, a tree like the moving part of the position.
+        aux: the auxiliary result of the function (`has_aux=True`), or `None`.
         status: the status word of this evaluation.
     """
 
-    energy: jax.Array | None
+    energy: Float[Array, ""] | None
     force: PyTree
     aux: PyTree = None
     status: jax.Array | int = 0
 
 
 class Target(Struct):
-    """Wrap a user's function; subclasses say what it returns.
+    """A function of the position that a dynamics can evaluate; subclasses define what the function returns.
 
     Attributes:
         function: a function of `position` or of `(position, env)`.
@@ -52,35 +53,35 @@ class Target(Struct):
 
     @abstractmethod
     def __call__(self, position: PyTree, env: PyTree = None) -> Evaluation:
-        """Evaluate at a (boxed) position."""
+        """Return energy, force and aux at a (boxed) position."""
 
+    @final
     def _value(self, position: PyTree, env: PyTree) -> tuple[Any, PyTree]:
         out = call(self.function, tree.unbox(position), env)
         if not self.has_aux:
             return out, None
         if not (isinstance(out, tuple) and len(out) == 2):
             raise ValueError(
-                f"target: {_name(self.function)}, with has_aux=True, must return a pair (value, aux); got {out!r}"
+                f"target: {_name(self.function)} with has_aux=True must return a pair (value, aux), got {out!r}"
             )
-        # Python numbers are results here, not structure: one that changes must not retrace
+        # Python numbers are results here, so they become arrays: a new value must not retrace
         return out[0], tree.box(jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, bool | int) else x, out[1]))
 
 
 class EnergyTarget(Target):
-    """Take the function's value as an energy; the force is minus its gradient."""
+    """A target whose function returns an energy; the force is minus its gradient."""
 
     conservative: ClassVar[bool] = True
     sign: float = static(default=1.0)
 
     def __call__(self, position: PyTree, env: PyTree = None) -> Evaluation:
-        """Return energy, force and aux at `position`."""
 
         def energy(part: PyTree) -> tuple[jax.Array, PyTree]:
             value, aux = self._value(tree.merge(part, position), env)
             if not _is_energy(value):
                 raise ValueError(
-                    f"target: {_name(self.function)} must return one real number, got {_shape(value)}: an "
-                    "energy or log density is a scalar. Sum over particles or data; pass forces through td.from_force."
+                    f"target: {_name(self.function)} must return one real number, got {_shape(value)}. An energy or "
+                    "log density is a scalar: sum over particles or data. For a force, use td.from_force."
                 )
             return tree.strong(self.sign * value), aux
 
@@ -89,31 +90,26 @@ class EnergyTarget(Target):
 
 
 class ForceTarget(Target):
-    """Take the function's value as a force; the energy is not known."""
+    """A target whose function returns a force; the energy is unknown."""
 
     def __call__(self, position: PyTree, env: PyTree = None) -> Evaluation:
-        """Return force and aux at `position`."""
         value, aux = self._value(position, env)
-        value = tree.box(value, f"target: what {_name(self.function)} returned")
+        value = tree.box(value, f"target: the result of {_name(self.function)}")
         if not _fits(value, position):
             raise ValueError(
                 f"target: {_name(self.function)} must return a tree like the position, one force for every leaf: "
-                f"expected\n"
-                f"    {_shape(tree.unbox(position))}\ngot\n    {_shape(value)}"
+                f"expected\n    {_shape(tree.unbox(position))}\ngot\n    {_shape(value)}"
             )
         force = jax.tree.map(tree.cast, tree.moving(value), tree.moving(position))
         return Evaluation(energy=None, force=force, aux=aux)
 
 
 def from_energy(function: Callable[..., Any], *, has_aux: bool = False) -> Target:
-    """Take a function as an energy U, also called a loss or a negative log density: the force is -dU/dx.
+    """Build a target from an energy U (a loss, a negative log density); the force is -dU/dx.
 
     Args:
         function: `function(position)` or `function(position, env)`, returns a scalar.
-        has_aux: whether it returns `(energy, aux)`; `aux` is kept in `state.aux`.
-
-    Returns:
-        A `Target`.
+        has_aux: whether it returns `(energy, aux)`; `aux` is stored in `state.aux`.
 
     Example:
         >>> import treedyn as td, jax.numpy as jnp
@@ -121,18 +117,15 @@ def from_energy(function: Callable[..., Any], *, has_aux: bool = False) -> Targe
         >>> print(spring(jnp.array([1.0, 2.0])).force)
         [-1. -2.]
     """
-    return EnergyTarget(function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux))
+    return EnergyTarget(**_checked(function, has_aux))
 
 
 def from_log_density(function: Callable[..., Any], *, has_aux: bool = False) -> Target:
-    """Take a function as a log density log p, with or without its constant: the energy is -log p, at kT = 1.
+    """Build a target from a log density log p, normalized or not; the energy is -log p, at kT = 1.
 
     Args:
         function: `function(position)` or `function(position, env)`, returns a scalar.
-        has_aux: whether it returns `(log_density, aux)`; `aux` is kept in `state.aux`.
-
-    Returns:
-        A `Target`.
+        has_aux: whether it returns `(log_density, aux)`; `aux` is stored in `state.aux`.
 
     Example:
         >>> import treedyn as td, jax.numpy as jnp
@@ -140,20 +133,15 @@ def from_log_density(function: Callable[..., Any], *, has_aux: bool = False) -> 
         >>> float(normal(jnp.array([3.0, 4.0])).energy)
         12.5
     """
-    return EnergyTarget(
-        function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux), sign=-1.0
-    )
+    return EnergyTarget(**_checked(function, has_aux), sign=-1.0)
 
 
 def from_force(function: Callable[..., Any], *, has_aux: bool = False) -> Target:
-    """Take a function as a force; it need not be the gradient of anything, and no energy is reported.
+    """Build a target from a force, which need not be a gradient; no energy is reported.
 
     Args:
         function: `function(position)` or `function(position, env)`, returns a tree like the position.
-        has_aux: whether it returns `(force, aux)`; `aux` is kept in `state.aux`.
-
-    Returns:
-        A `Target`.
+        has_aux: whether it returns `(force, aux)`; `aux` is stored in `state.aux`.
 
     Example:
         >>> import treedyn as td, jax.numpy as jnp
@@ -161,18 +149,15 @@ def from_force(function: Callable[..., Any], *, has_aux: bool = False) -> Target
         >>> print(pull(jnp.array([3.0])).force, pull(jnp.array([3.0])).energy)
         [-3.] None
     """
-    return ForceTarget(function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux))
+    return ForceTarget(**_checked(function, has_aux))
 
 
 def from_score(function: Callable[..., Any], *, has_aux: bool = False) -> Target:
-    """Take a function as a score, the gradient of a log density: the force at kT = 1.
+    """Build a target from a score, the gradient of a log density; it is the force at kT = 1.
 
     Args:
         function: `function(position)` or `function(position, env)`, returns a tree like the position.
-        has_aux: whether it returns `(score, aux)`; `aux` is kept in `state.aux`.
-
-    Returns:
-        A `Target`.
+        has_aux: whether it returns `(score, aux)`; `aux` is stored in `state.aux`.
 
     Example:
         >>> import treedyn as td, jax.numpy as jnp
@@ -180,29 +165,23 @@ def from_score(function: Callable[..., Any], *, has_aux: bool = False) -> Target
         >>> print(normal(jnp.array([3.0])).force)
         [-3.]
     """
-    return ForceTarget(function=observing("function", function, "position"), has_aux=check.flag("has_aux", has_aux))
+    return from_force(function, has_aux=has_aux)
+
+
+def _checked(function: object, has_aux: object) -> dict[str, Any]:
+    return {"function": observing("function", function, "position"), "has_aux": check.flag("has_aux", has_aux)}
 
 
 def call(function: Callable[..., Any], position: PyTree, env: PyTree) -> Any:
-    """Call `function(position, env)`, or `function(position)` where that is all it takes.
+    """Return `function(position, env)`, or `function(position)` where the function does not take `env`.
 
-    `env` is passed to a second parameter that is required or is called `env`, with functions as they are. A second
-    parameter with a default and another name is the user's own.
+    A second parameter receives `env` if it is required or named `env`; with a default and another name it does not.
     """
     return function(position, tree.unbox(env)) if _takes_env(function) else function(position)
 
 
-def observing(name: str, function: Any, what: str = "state") -> Callable[..., Any]:
-    """Return a function that `call` can call.
-
-    Args:
-        name: what the argument is called by the user; for the error message.
-        function: what was given.
-        what: what it is a function of.
-
-    Raises:
-        ValueError: it is no function of `what` or of `(what, env)`.
-    """
+def observing(name: str, function: object, what: str = "state") -> Callable[..., Any]:
+    """Check that `call` can call `function` as a function of `what` or of `(what, env)`, and return it."""
     count = 2 if callable(function) and _takes_env(function) else 1
     return check.function(name, function, f"{what} or ({what}, env)", count)
 
@@ -213,24 +192,18 @@ def _takes_env(function: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return False
     if any(p.kind is p.KEYWORD_ONLY and p.name == "env" for p in parameters):
-        raise ValueError(f"{_name(function)}: env is passed by position; write (position, env), without the *")
+        raise ValueError(f"{_name(function)}: env is passed by position. Write (position, env) without the *.")
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) < 2:
         return any(p.kind is p.VAR_POSITIONAL for p in parameters)
     return positional[1].default is inspect.Parameter.empty or positional[1].name == "env"
 
 
-def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
-    """Return the `Target` that a user meant by `target`.
-
-    Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy (a scalar) or a
-            force (a tree like the position). Which of the two is seen from the shape of its result.
-        position: a boxed position.
-        env: the environment.
+def resolve(target: Target | Callable[..., Any], position: PyTree, env: PyTree) -> Target:
+    """Return a target as it is; wrap a function by the shape of its result: a scalar energy, or a force.
 
     Raises:
-        ValueError: the result is neither, or both.
+        ValueError: the result is neither, or could be both.
     """
     if isinstance(target, Target):
         return target
@@ -238,7 +211,7 @@ def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
 
     def returned(part: PyTree, env: PyTree) -> PyTree:
         value = call(target, tree.unbox(tree.merge(part, position)), env)
-        return tree.box(value, f"target: what {_name(target)} returned")
+        return tree.box(value, f"target: the result of {_name(target)}")
 
     out = jax.eval_shape(returned, tree.moving(position), tree.traceable(env))
     scalar = jax.tree.structure(out) == jax.tree.structure(0) and jax.tree.leaves(out)[0].shape == ()
@@ -254,25 +227,16 @@ def resolve(target: Any, position: PyTree, env: PyTree) -> Target:
         f"    {_shape(tree.unbox(position))}\ngot\n    {_shape(out)}\n"
     )
     raise ValueError(
-        f"target: {_name(target)} {problem}. Say which it is: td.from_energy(f), td.from_force(f), "
-        "td.from_log_density(f) or td.from_score(f); with has_aux=True where it returns a pair (value, aux)."
+        f"target: {_name(target)} {problem}. Wrap it in td.from_energy(f), td.from_force(f), td.from_log_density(f) or "
+        "td.from_score(f), with has_aux=True if it returns a pair (value, aux)."
     )
 
 
-def evaluate(target: Any, position: PyTree, env: PyTree, space: PyTree) -> Evaluation:
-    """Evaluate a target, and check the environment that it used.
+def evaluate(target: Target | Callable[..., Any], position: PyTree, env: PyTree, space: PyTree) -> Evaluation:
+    """Evaluate a target at a boxed position, and check the environment and the numbers.
 
-    This is the one place where a dynamics computes forces, so validity is a property of every force that was ever
-    used: the status word says whether the environment held at this very position and whether all is finite.
-
-    Args:
-        target: a `Target` or a bare function.
-        position: a boxed position.
-        env: the environment.
-        space: how the leaves move; forces are taken with respect to displacements in it.
-
-    Returns:
-        The evaluation, its `status` set.
+    All forces of all dynamics are computed here. So the status word covers every force: whether the environment was
+    valid at this position, and whether all numbers are finite. Forces are with respect to displacements in `space`.
     """
     target = resolve(target, position, env)
     part = tree.moving(position)
@@ -287,7 +251,7 @@ def evaluate(target: Any, position: PyTree, env: PyTree, space: PyTree) -> Evalu
 
 
 def _fits(value: PyTree, position: PyTree) -> bool:
-    """Tell whether the moving part of the boxed tree `value` has the structure and shapes of that of `position`."""
+    """Tell whether the moving parts of two boxed trees have the same structure and shapes."""
     value, part = tree.moving(value), tree.moving(position)
     return jax.tree.structure(value) == jax.tree.structure(part) and all(
         f.shape == x.shape for f, x in zip(jax.tree.leaves(value), jax.tree.leaves(part), strict=True)
@@ -295,21 +259,16 @@ def _fits(value: PyTree, position: PyTree) -> bool:
 
 
 def _is_energy(value: Any) -> bool:
-    if hasattr(value, "dtype"):
-        return jnp.shape(value) == () and jnp.issubdtype(value.dtype, jnp.floating)
-    return isinstance(value, float)
+    dtype = getattr(value, "dtype", None)
+    return isinstance(value, float) if dtype is None else jnp.shape(value) == () and jnp.issubdtype(dtype, jnp.floating)
 
 
-def _name(function: Any) -> str:
+def _name(function: object) -> str:
     return f"the function {getattr(function, '__name__', type(function).__name__)!r}"
 
 
-def _shape(value: Any) -> str:
+def _shape(value: PyTree) -> str:
     def one(leaf: Any) -> str:
-        return (
-            f"{getattr(leaf, 'dtype', type(leaf).__name__)}{list(jnp.shape(leaf))}"
-            if tree.is_array(leaf) or hasattr(leaf, "dtype")
-            else repr(leaf)
-        )
+        return f"{leaf.dtype}{list(jnp.shape(leaf))}" if hasattr(leaf, "dtype") else repr(leaf)
 
     return str(jax.tree.map(one, value, is_leaf=lambda x: isinstance(x, tree.Static)))

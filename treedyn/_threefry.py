@@ -1,7 +1,7 @@
-"""The random numbers of JAX, in a fraction of the time on CPUs.
+"""The random numbers of JAX, several times faster on CPUs.
 
-`jax.random` runs the rounds of threefry in a loop on CPUs, in order to compile in less time. Written out, they are one
-vectorized kernel, which is fused with whatever uses the numbers. The bits are the same.
+On CPUs, `jax.random` runs the rounds of threefry in a loop, which compiles faster. Here they are unrolled into one
+vectorized kernel, which XLA fuses with the code that uses the numbers. The bits are the same.
 
 Reference:
     Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3, SC11 (2011), doi:10.1145/2063384.2063405.
@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
@@ -23,7 +24,7 @@ _JAX = "threefry2x32"
 def written_out(key: jax.Array) -> jax.Array:
     """Return a key that draws the same numbers faster; a key of another generator is returned unchanged.
 
-    It is for drawing at once. Do not hand it out: files cannot name its generator.
+    Use it to draw, but do not return it to users: its generator has no name in files.
     """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
@@ -32,8 +33,8 @@ def written_out(key: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_implementation())
 
 
-def fold_in(key: jax.Array, data: Any) -> jax.Array:
-    """Return `jax.random.fold_in(key, data)`, which is a key of the same kind as `key`."""
+def fold_in(key: jax.Array, data: ArrayLike) -> jax.Array:
+    """Return `jax.random.fold_in(key, data)`, a key of the same kind as `key`."""
     new = jax.random.fold_in(written_out(key), data)
     if new.dtype == key.dtype:
         return new
@@ -42,9 +43,9 @@ def fold_in(key: jax.Array, data: Any) -> jax.Array:
 
 
 def _words(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Return two words for every element of an array, a function of the key and the number of the element."""
+    """Return two words for every element of an array, functions of the key and the index of the element."""
     if math.prod(shape) > 2**32:
-        raise ValueError(f"shape: expected at most 2^32 elements in a leaf, got {shape}; split it")
+        raise ValueError(f"shape: expected at most 2^32 elements in a leaf, got {shape}. Split the leaf.")
     number, stride = jnp.zeros(shape, jnp.uint32), 1
     for axis in reversed(range(len(shape))):
         number = number + np.uint32(stride) * jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
@@ -53,7 +54,7 @@ def _words(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array
 
 
 def _rounds(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the counter (x, y) after the 20 rounds of threefry 2x32."""
+    """Return the counter (x, y) after 20 rounds of threefry 2x32."""
     words = (key[0], key[1], key[0] ^ key[1] ^ _PARITY)
     x, y = x + words[0], y + words[1]
     for k in range(5):
@@ -75,7 +76,7 @@ def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.stack(_words(key, shape), axis=-1)
 
 
-def _fold_in(key: jax.Array, data: Any) -> jax.Array:
+def _fold_in(key: jax.Array, data: ArrayLike) -> jax.Array:
     return jnp.stack(_rounds(key, jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32)))
 
 
@@ -85,7 +86,7 @@ def _seed(seed: jax.Array) -> jax.Array:
 
 @functools.cache
 def _implementation() -> Any:
-    from jax.extend import random  # here, because it takes long to import and not every program draws
+    from jax.extend import random  # imported here because it is slow to import and not every program draws
 
     return random.define_prng_impl(
         key_shape=(2,),

@@ -9,14 +9,7 @@ PACKAGES = ("jax", "jaxlib", "numpy", "pillow", "imageio-ffmpeg", "tqdm", "optax
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: what follows the name of the program; by default that of this process.
-
-    Returns:
-        The exit status: 0, or 1 with a message where something is missing or wrong.
-    """
+    """Run the command line with the given arguments, by default those of this process, and return the exit status."""
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -26,18 +19,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Build the parser of the command line."""
     top = argparse.ArgumentParser(prog="treedyn", description="Dynamics on any PyTree.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     info = commands.add_parser("info", help="print versions and devices")
     info.set_defaults(run=_info)
     demo = commands.add_parser("demo", help="run a demonstration")
     demos = demo.add_subparsers(required=True, metavar="DEMO")
-    sand = demos.add_parser("sandcastle", help="turn a picture into grains of sand, let them settle, shoot at them")
-    sand.add_argument("--image", metavar="FILE", help="any picture; by default a castle")
-    sand.add_argument("--out", metavar="DIR", default="sandcastle", help="where to write films and pictures to")
+    sand = demos.add_parser("sandcastle", help="turn a picture into sand, let it settle, and shoot at it")
+    sand.add_argument("--image", metavar="FILE", help="any picture (default: a castle)")
+    sand.add_argument("--out", metavar="DIR", default="sandcastle", help="output folder (default: sandcastle)")
     sand.add_argument("--full", action="store_true", help="take all 30,000 steps of the last stage")
-    sand.add_argument("--seed", type=int, default=0, help="of the random numbers")
+    sand.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
     sand.set_defaults(run=_sandcastle)
     return top
 

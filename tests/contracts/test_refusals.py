@@ -22,7 +22,7 @@ from tests.contracts.refusals.samples import nve, spring, state
 from tests.helpers import KEY
 from treedyn import particles as tp
 from treedyn import store, tree
-from treedyn.store._closing import Closing
+from treedyn.store._files import Closing
 
 pytestmark = pytest.mark.slow
 

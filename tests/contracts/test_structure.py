@@ -1,5 +1,6 @@
 """A step changes values and nothing else, whatever the tree; traced once, it serves all numbers."""
 
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,9 @@ import treedyn as td
 from tests.helpers import KEY, TREES, assert_close, assert_same_bits, by_method, energy, make, table, vector
 
 
-def shapes(tree):
-    return [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+@pytest.fixture(autouse=True)
+def fresh_trace_counter():
+    chex.clear_trace_counter()
 
 
 def weak_types(tree):
@@ -20,11 +22,11 @@ def weak_types(tree):
 
 @table()
 def test_step_is_traced_once_and_keeps_structure_shapes_dtypes_and_weak_types(method, name, dtype):
-    position, traces = TREES[name](dtype), []
+    position = TREES[name](dtype)
 
     @jax.jit
+    @chex.assert_max_traces(n=1)
     def step(dynamics, state):
-        traces.append(method)
         return dynamics.step(state)
 
     target = td.from_energy(energy)
@@ -33,25 +35,22 @@ def test_step_is_traced_once_and_keeps_structure_shapes_dtypes_and_weak_types(me
     second = first if method == "adam" else make(method, target, dt=0.05, kT=0.2)
     state = jax.eval_shape(lambda: first.init(KEY, position))
     after = step.trace(first, state).out_info
-    assert jax.tree.structure(after) == jax.tree.structure(state)
-    assert shapes(after) == shapes(state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
     assert not any(weak_types(state)) and not any(weak_types(after))
     assert jax.tree.structure(after.position) == jax.tree.structure(position)
-    assert shapes(eqx.filter(after.position, lambda x: hasattr(x, "shape"))) == shapes(
-        eqx.filter(position, eqx.is_array)
+    chex.assert_trees_all_equal_shapes_and_dtypes(
+        eqx.filter(after.position, lambda x: hasattr(x, "shape")), eqx.filter(position, eqx.is_array)
     )
     step.trace(second, after)
-    assert len(traces) == 1
 
 
 @by_method("langevin_baoab")
 def test_compiled_step_is_the_plain_step_and_is_compiled_once(method):
     position = TREES["zero_d_leaf"](jnp.float64)
-    traces = []
 
     @jax.jit
+    @chex.assert_max_traces(n=1)
     def step(dynamics, state):
-        traces.append(method)
         return dynamics.step(state)
 
     target = td.from_energy(energy)
@@ -61,7 +60,6 @@ def test_compiled_step_is_the_plain_step_and_is_compiled_once(method):
     once = step(first, state)
     assert_close(once, first.step(state))
     assert_close(step(second, once), second.step(once))
-    assert len(traces) == 1
 
 
 @by_method("langevin_baoab", "adam")

@@ -1,4 +1,4 @@
-"""The sandcastle: its picture, its projectile, and small versions of its stages."""
+"""The sandcastle: its picture, its projectile, and short versions of its stages."""
 
 import dataclasses
 import runpy
@@ -25,7 +25,7 @@ def sand():
     return demo.pour(CASTLE, 150, spacing=1.15, shake=0.04)
 
 
-def test_castle_in_the_package_is_what_the_code_draws():
+def test_castle_in_the_package_is_the_one_that_the_code_draws():
     with Image.open(CASTLE) as image:
         shipped = np.asarray(image.convert("RGBA"), int)
     drawn = np.asarray(draw_castle(), int)
@@ -56,7 +56,7 @@ def test_narrow_picture_gets_a_box_with_room_for_the_ball():
     assert demo.LEAST > 2 * (demo.CUTOFF + 1.0)
 
 
-def test_projectile_moves_on_its_own_and_wraps_around_the_box():
+def test_projectile_moves_and_wraps_around_the_box():
     space = tp.periodic(10.0)
     ball = demo.Projectile(position=jnp.array([9.9, 5.0]), velocity=jnp.array([2.0, -1.0]), dt=0.1, space=space)
     moved = td.environment.advance({"shot": ball}, None)["shot"]
@@ -102,7 +102,7 @@ def test_films_and_pictures_are_written_and_listed(sand, tmp_path):
 
 
 @pytest.mark.slow
-def test_example_that_teaches_it_makes_a_film(tmp_path, capsys):
+def test_example_makes_a_film(tmp_path, capsys):
     example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "sandcastle.py"))
     example["main"](film=tmp_path / "film.gif", count=100, steps=50)
     assert (tmp_path / "film.gif").stat().st_size > 1_000

@@ -23,7 +23,7 @@ def test_error_of_an_autoregressive_series(keep):
     exact = np.sqrt((1 + keep) / (1 - keep) / STEPS)
     estimates = standard_error(autoregressive(keep, 200))
     assert estimates.shape == (200,)
-    # single estimates scatter by some 10 %; what is left of the correlation makes them a little too small
+    # single estimates scatter by about 10 %; the remaining correlation makes them slightly too small
     np.testing.assert_allclose(np.mean(estimates), exact, rtol=0.04)
     np.testing.assert_allclose(estimates, exact, rtol=0.6)
 
@@ -32,9 +32,7 @@ def test_sigmas_of_the_right_mean_are_standard_normal():
     found = sigmas(autoregressive(0.9, 500), 0.0)
     assert abs(np.mean(found)) < 5 / np.sqrt(500)
     np.testing.assert_allclose(np.std(found), 1, atol=0.15)
-
-
-def test_sigmas_see_a_wrong_mean():
+    # a wrong mean is detected
     assert abs(sigmas(autoregressive(0.9, 1)[:, 0], 0.5)) > 5
 
 

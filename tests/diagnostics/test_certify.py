@@ -70,8 +70,8 @@ def test_boaob_agrees_with_matrices_written_by_hand(h, table):
     np.testing.assert_allclose(found, table, atol=6e-7)
 
 
-def test_a_wrong_method_is_seen():
-    # half the noise: what forgetting a factor of two in the fluctuation-dissipation relation looks like
+def test_a_wrong_method_is_detected():
+    # half the noise, as with a missing factor of two in the fluctuation-dissipation relation
     class Wrong(operators.OrnsteinUhlenbeck):
         def apply(self, state, h, noise, memory):
             return super().apply(state, h, jax.tree.map(lambda xi: xi / 2, noise), memory)
@@ -169,14 +169,14 @@ WITHOUT_COVARIANCE = {
         for c in WITHOUT_COVARIANCE
     ],
 )
-def test_what_cannot_be_certified_is_an_error(case):
+def test_methods_without_a_certificate_are_refused(case):
     make, message = WITHOUT_COVARIANCE[case]
     with pytest.raises(ValueError, match=f"dynamics: .*({message})"):
         moments(make(), jnp.full(2, 0.9))
 
 
 @pytest.mark.slow
-def test_noise_that_is_used_twice_is_an_error():
+def test_noise_that_is_used_twice_is_refused():
     class Same(operators.OrnsteinUhlenbeck):
         def draw(self, key, state):
             return super().draw(KEY, state)

@@ -1,4 +1,4 @@
-"""Certificates of whole runs, and with noise in the gradient: against tables, simulation, and other routes."""
+"""Certificates of runs and of noisy gradients, compared with tables and simulations."""
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def test_two_temperatures_have_a_heat_current():
 
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("splitting", NOISY)
-def test_gradient_noise_heats_by_what_the_kicks_see_of_it(splitting, fresh):
+def test_gradient_noise_heats_by_its_part_in_the_kicks(splitting, fresh):
     dynamics = td.langevin(harmonic, dt=0.2, kT=1.0, gamma=1.0, splitting=splitting)
     state = dynamics.init(KEY, jnp.zeros(1))
     found = td.certify(dynamics, state, gradient_noise=4.0, fresh=fresh)
@@ -83,12 +83,12 @@ def test_gradient_noise_heats_by_what_the_kicks_see_of_it(splitting, fresh):
     np.testing.assert_allclose((found.position_covariance[0, 0], found.momentum_covariance[0, 0]), right, atol=1.1e-8)
     cross = 0.13649823 if splitting == "BAOA" else found.cross_covariance[0, 0]
     np.testing.assert_allclose(found.cross_covariance[0, 0], cross, atol=1e-8)
-    # a run that is long enough forgets its start
+    # a long run forgets its start
     late = td.certify(dynamics, state, gradient_noise=4.0, fresh=fresh, steps=400)
     np.testing.assert_allclose(late.position_covariance, found.position_covariance, rtol=1e-12)
 
 
-def test_gradient_noise_in_overdamped_dynamics_is_that_of_stochastic_gradient_langevin():
+def test_gradient_noise_in_overdamped_dynamics_is_stochastic_gradient_langevin():
     for h, V in ((0.1, 4.0), (0.2, 4.0)):
         dynamics = td.brownian(harmonic, dt=h, kT=1.0, gamma=1.0, method="euler_maruyama")
         found = td.certify(dynamics, dynamics.init(KEY, jnp.zeros(1)), gradient_noise=V)
@@ -115,8 +115,8 @@ def push(x, env):
 
 
 @pytest.mark.slow
-def test_a_run_with_correlated_gradient_noise_has_its_certificate():
-    # simulated as one would: noise that is drawn once a step, in a force; held from step to step as compose does
+def test_a_run_with_correlated_gradient_noise_agrees_with_its_certificate():
+    # the noise of the force is drawn once per step and held at the start of the next step, as in compose
     root = jnp.array([[1.0, 0.0, 0.0], [0.5, 0.7, 0.0], [-0.3, 0.2, 0.4]])
     _, start = three()
     dynamics = td.langevin(push, dt=0.4, kT=1.5, gamma={"a": 0.5, "b": 2.0}, mass={"a": 1.0, "b": 4.0})
@@ -142,10 +142,10 @@ def test_a_run_with_correlated_gradient_noise_has_its_certificate():
     assert np.max(np.abs(sigmas(products, silent.position_covariance))) > 5
 
 
-def test_a_run_is_its_steps_one_after_another():
+def test_a_run_is_the_sequence_of_its_steps():
     dynamics, state = three()
     found = td.certify(dynamics, state, steps=1)
-    # given its noise, a step from here is deterministic; the mean is that of no noise
+    # the mean is that of a step without noise
     noise = jax.tree.map(jnp.zeros_like, dynamics.draw(state))
     quiet = dynamics.apply(state, None, noise)
     np.testing.assert_allclose(found.position_mean["a"], quiet.position["a"], rtol=1e-12)
@@ -174,13 +174,13 @@ def test_a_driven_and_annealed_run_has_its_exact_moments():
     ends = jax.jit(jax.vmap(end))(jax.random.split(KEY, 40_000))
     assert abs(sigmas(ends, exact.position_mean[0])) < 5
     assert abs(sigmas((ends - exact.position_mean[0]) ** 2, exact.position_covariance[0, 0])) < 5
-    # without the schedule it would be another variance
+    # the variance without the schedule is different
     steady = td.certify(td.langevin(energy, dt=0.1, kT=1.0, gamma=2.0), state, Pull(), steps=40)
     assert abs(sigmas((ends - exact.position_mean[0]) ** 2, steady.position_covariance[0, 0])) > 5
 
 
 class Own(td.Targeted):
-    """A dynamics of one's own: underdamped motion by stochastic Heun, with two forces a step."""
+    """A custom dynamics: stochastic Heun, with two forces per step."""
 
     dt: float
 
@@ -198,14 +198,14 @@ class Own(td.Targeted):
         return self.evaluate(new, env)
 
 
-def test_any_dynamics_can_be_certified():
+def test_a_custom_dynamics_can_be_certified():
     h = 0.3
     dynamics = Own(target=harmonic, space=td.euclidean(), dt=h)
     state = dynamics.init(KEY, jnp.ones(2))
     a = 1 - h + h**2 / 2
     variance = 2 * h * (1 - h / 2) ** 2 / (1 - a**2)
     np.testing.assert_allclose(td.certify(dynamics, state).position_covariance, variance * np.eye(2), rtol=1e-10)
-    # two forces with noise of their own; the first of a step is the last of the step before
+    # both forces have independent noise; the first of a step is the last of the previous step
     noisy = td.certify(dynamics, state, gradient_noise=1.0)
     A = np.array([[a, h / 2 * (1 - h)], [0, 0]])
     first, last = h / 2, 0
@@ -221,7 +221,7 @@ def test_a_minimizer_contracts_to_the_minimum():
     np.testing.assert_allclose(found.position_covariance, 0, atol=1e-15)
     np.testing.assert_allclose(found.spectral_radius, 0.9, rtol=1e-12)
     assert found.momentum_mean is None
-    # a search that accepts every first trial is that map; one that goes to the minimum along the force is none
+    # a search that accepts every first trial is the same map; an exact line search is not affine
     first = td.minimizer(lambda x: harmonic(x - 3), minimize.Steepest(rate=0.1), minimize.Armijo())
     found = td.certify(first, first.init(KEY, jnp.zeros(2)))
     np.testing.assert_allclose([found.spectral_radius, *found.position_mean], [0.9, 3, 3], rtol=1e-12)
@@ -237,12 +237,12 @@ def test_a_minimizer_contracts_to_the_minimum():
     [
         ({"gradient_noise": -1.0}, "gradient_noise"),
         ({"gradient_noise": {"c": 1.0}}, "gradient_noise does not fit"),
-        ({"gradient_noise": -np.eye(3)}, "gradient_noise: a covariance matrix is symmetric"),
+        ({"gradient_noise": -np.eye(3)}, "gradient_noise: a covariance matrix must be symmetric"),
         ({"steps": -1}, "steps: expected an integer"),
         ({"fresh": "no"}, "fresh: expected True or False"),
     ],
 )
-def test_noise_and_lengths_that_make_no_sense_are_refused(options, match):
+def test_invalid_options_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         td.certify(*three(), **options)
 

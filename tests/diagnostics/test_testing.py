@@ -1,4 +1,4 @@
-"""The helpers for authors of new methods see what they are there to see."""
+"""The public test helpers detect the faults that they test for."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,7 @@ def energy(x):
     return jnp.sum(x["a"] ** 4) + jnp.sum(x["a"]) * x["b"] + x["b"] ** 2
 
 
-class Lopsided(operators.Kick):
-    """Forgets every leaf but the first."""
-
+class FirstLeafOnly(operators.Kick):
     def apply(self, state, h, noise, memory):
         new, memory = super().apply(state, h, noise, memory)
         leaves, structure = jax.tree.flatten(new.momentum)
@@ -32,12 +30,12 @@ def test_flat_difference_is_round_off_for_a_method_that_works_on_any_tree():
     assert flat_difference(lambda f: td.langevin(f, 0.1, 1.0), energy, KEY, POSITION) < 1e-13
 
 
-def test_flat_difference_sees_a_method_that_treats_leaves_differently():
-    A, B = operators.drift(td.euclidean()), Lopsided()
+def test_flat_difference_detects_a_method_that_treats_leaves_differently():
+    A, B = operators.drift(td.euclidean()), FirstLeafOnly()
     assert flat_difference(lambda f: td.compose(f, (B, A, B), 0.1), energy, KEY, POSITION) > 1e-3
 
 
-def test_reversal_error_sees_friction():
+def test_reversal_error_detects_friction():
     dynamics = td.berendsen(energy, dt=0.1, kT=1.0, tau=1.0)
     assert reversal_error(dynamics, dynamics.init(KEY, POSITION), steps=20) > 1e-2
 
@@ -48,7 +46,7 @@ def test_convergence_order_needs_steps_that_divide_the_time(dts):
         convergence_order(lambda dt: td.nve(energy, dt), lambda d: d.init(KEY, POSITION), time=1.0, dts=dts)
 
 
-def test_reversal_rebuilds_lists_and_knows_when_it_could_not():
+def test_reversal_rebuilds_lists_and_reports_failure():
     x = environments.start_position()
     dynamics, env = td.nve(environments.energy, 0.02), environments.near_list(x, skin=0.3)
     state = dynamics.init(KEY, x, env, momentum=jnp.zeros_like(x))
@@ -59,7 +57,7 @@ def test_reversal_rebuilds_lists_and_knows_when_it_could_not():
         reversal_error(unstable, unstable.init(KEY, x), steps=99)
 
 
-def test_functions_may_stand_in_the_environment():
+def test_environments_may_contain_functions():
     def bent(x, env):
         return jnp.sum(env["f"](x) ** 2) / 2
 

@@ -170,7 +170,7 @@ def test_a_resumed_run_cuts_no_file_that_is_not_its_own(tmp_path):
         td.run(DYNAMICS, *begin(), steps=40, outputs=[td.Output(table, lambda s: {"potential": s.energy}, 2)])
     other = (tmp_path / "other.csv").read_bytes()
     go(20, tmp_path / "own.csv")
-    with pytest.raises(ValueError, match=r"outputs\[0\]: its writer holds frames up to step 40.*begins at step 20"):
+    with pytest.raises(ValueError, match=r"outputs\[0\]: .*up to step 20, where the run begins.*up to step 40"):
         go(30, tmp_path / "other.csv")
     assert (tmp_path / "other.csv").read_bytes() == other
     go(28, tmp_path / "new.csv")
@@ -184,14 +184,14 @@ def test_a_file_that_is_gone_is_told(tmp_path):
         return td.run(DYNAMICS, *begin(), steps=steps, checkpoint=tmp_path, outputs=[td.Output(writer, where, 4)])
 
     go(20, Kept())
-    with pytest.warns(UserWarning, match=r'outputs\[0\].*from step 20.*only up to step None, not 20.*mode="a"'):
+    with pytest.warns(UserWarning, match=r'outputs\[0\].*from step 20.*up to step None, not 20.*mode="a"'):
         go(30, Kept())
 
 
 def test_frames_that_are_there_already_are_not_written_over():
     kept = Kept()
     td.run(DYNAMICS, *begin(), steps=20, outputs=[td.Output(kept, where, 4)])
-    with pytest.raises(ValueError, match=r"outputs\[0\]: its writer holds frames up to step 20.*begins at step 0"):
+    with pytest.raises(ValueError, match=r"outputs\[0\]: .*up to step 0, where the run begins.*up to step 20"):
         td.run(DYNAMICS, *begin(), steps=20, outputs=[td.Output(kept, where, 4)])
     assert len(kept.frames) == 5
 
@@ -225,11 +225,11 @@ def test_outputs_that_do_not_fit_are_refused():
     state, env = begin()
     kept = Kept()
     for outputs, said in [
-        (kept, "outputs: expected a sequence of td.Output"),
-        ([kept], "outputs: expected a sequence of td.Output"),
-        ([td.Output(kept, where, 1)] * 2, r"outputs\[1\]: another output has the same writer"),
+        (kept, "outputs: expected a sequence of outputs"),
+        ([kept], "outputs: expected a sequence of outputs"),
+        ([td.Output(kept, where, 1)] * 2, r"outputs\[1\]: expected a writer of its own"),
         ([td.Output(kept, lambda s: "text", 1)], r"outputs\[0\]: record: expected a function that returns arrays"),
-        ([td.Output(kept, lambda s: s.key, 1)], r"outputs\[0\]: record: random keys cannot be stacked"),
+        ([td.Output(kept, lambda s: s.key, 1)], r"outputs\[0\]: record: expected arrays of numbers, got random keys"),
     ]:
         with pytest.raises(ValueError, match=said):
             td.run(DYNAMICS, state, env, steps=3, outputs=outputs)
@@ -252,7 +252,7 @@ def test_two_outputs_into_one_file_are_refused(tmp_path):
         store.CSVWriter(tmp_path / "sub" / "x.csv") as other,
     ):
         for second in (same, store.background(same)):
-            with pytest.raises(ValueError, match=r"outputs\[1\]: another output has the same writer or file"):
+            with pytest.raises(ValueError, match=r"outputs\[1\]: expected a writer of its own"):
                 td.run(DYNAMICS, state, env, steps=3, outputs=[td.Output(w, energies, 1) for w in (one, second)])
         td.run(DYNAMICS, state, env, steps=3, outputs=[td.Output(w, energies, 1) for w in (one, other)])
         assert one.last == other.last == 3 and same.last is None

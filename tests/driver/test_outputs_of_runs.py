@@ -8,7 +8,7 @@ import pytest
 import treedyn as td
 from tests.driver.test_outputs import DYNAMICS, begin, energies
 from treedyn import store
-from treedyn.driver import _keeper
+from treedyn.driver import _resume
 
 
 def go(folder, steps, *outputs, checkpoint="c", **options):
@@ -31,7 +31,7 @@ def test_a_file_of_the_same_name_in_another_folder_is_another_file(tmp_path):
         (tmp_path / name).mkdir()
     go(tmp_path, 40, ("b/x.csv", 4), checkpoint="d")
     go(tmp_path, 20, ("a/x.csv", 4))
-    with pytest.raises(ValueError, match=r"outputs\[0\]: its writer holds frames up to step 40.*begins at step 20"):
+    with pytest.raises(ValueError, match=r"outputs\[0\]: .*up to step 20, where the run begins.*up to step 40"):
         go(tmp_path, 30, ("b/x.csv", 4))
     assert steps_in(tmp_path / "b" / "x.csv") == list(range(4, 41, 4))
 
@@ -47,8 +47,8 @@ def test_a_run_whose_folder_was_moved_goes_on_in_its_files(tmp_path, monkeypatch
                 raise RuntimeError("killed")
             return keep(self, *arguments)
 
-        keep = _keeper.Keeper.after_chunk
-        patch.setattr(_keeper.Keeper, "after_chunk", killed)
+        keep = _resume.Checkpoints.after_chunk
+        patch.setattr(_resume.Checkpoints, "after_chunk", killed)
         go(tmp_path / "old", 40, ("x.csv", 4), checkpoint_every=10)
     assert steps_in(tmp_path / "old" / "x.csv")[-1] > 20
     shutil.move(tmp_path / "old", tmp_path / "new")
@@ -58,7 +58,7 @@ def test_a_run_whose_folder_was_moved_goes_on_in_its_files(tmp_path, monkeypatch
 
 def test_another_rate_is_refused(tmp_path):
     go(tmp_path, 20, ("x.csv", 4), ("y.csv", 5))
-    with pytest.raises(ValueError, match=r"wrote to CSVWriter \.\./x\.csv every 4 steps, not 5"):
+    with pytest.raises(ValueError, match=r"wrote to CSVWriter \.\./x\.csv every 4 steps, not every 5"):
         go(tmp_path, 40, ("y.csv", 5), ("x.csv", 5))
     go(tmp_path, 40, ("y.csv", 5), ("x.csv", 4))
     assert steps_in(tmp_path / "x.csv") == list(range(4, 41, 4))

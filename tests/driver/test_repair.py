@@ -11,7 +11,7 @@ import treedyn as td
 from tests.driver.environments import KEY, Near, energy, energy_of_all_pairs, near_list, start_position
 from tests.helpers import assert_close, assert_same_bits
 from treedyn._target import Evaluation
-from treedyn.driver._host import _blocks
+from treedyn.driver import _chunk
 
 DYNAMICS = td.nve(energy, dt=0.05)
 
@@ -175,9 +175,9 @@ def test_a_bound_method_as_record_is_compiled_once():
     observer = Observer()
     state, env = begin()
     td.run(DYNAMICS, state, env, steps=4, record=observer.look)
-    compiled = _blocks._cache_size()
+    compiled = _chunk.advance._cache_size()
     td.run(DYNAMICS, state, env, steps=4, record=observer.look)
-    assert _blocks._cache_size() == compiled
+    assert _chunk.advance._cache_size() == compiled
 
 
 @pytest.mark.parametrize("record", [None, where])

@@ -1,4 +1,4 @@
-"""How the tests start and run a dynamics: compiled as a whole, and once for every tree and method."""
+"""Compiled helpers that start and run a dynamics, and energies that several files use."""
 
 import jax
 import jax.numpy as jnp
@@ -18,5 +18,9 @@ def run(dynamics, state, steps):
 
 
 def nothing(position):
-    """An energy without force: what is left is the bath alone."""
+    """Return an energy without force, which leaves the bath alone."""
     return sum(0 * jnp.sum(leaf) for leaf in jax.tree.leaves(position))
+
+
+def harmonic(x):
+    return jnp.sum(x**2) / 2

@@ -1,4 +1,4 @@
-"""Collisions at random times sample the canonical ensemble; a collision redraws a whole point."""
+"""Andersen: collisions at random times sample the canonical ensemble, and redraw a whole point."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,13 @@ import pytest
 import scipy.stats
 
 import treedyn as td
-from tests.dynamics.running import begin, nothing, run
+from tests.dynamics.running import begin, harmonic, nothing, run
 from treedyn.particles.space._space import free
 from treedyn.testing import sigmas
 
 
-def harmonic(x):
-    return jnp.sum(x**2) / 2
-
-
 @pytest.mark.slow
-def test_collisions_happen_to_points_with_the_probability_of_the_rate():
+def test_points_collide_with_the_probability_of_the_rate():
     rate, h = 0.8, 0.5
     space = {"atoms": free(), "weights": td.euclidean()}
     position = {"atoms": jnp.zeros((4000, 3)), "weights": jnp.zeros((2000, 3))}
@@ -36,7 +32,7 @@ def test_collisions_happen_to_points_with_the_probability_of_the_rate():
 
 
 def test_two_atoms_have_all_six_degrees_of_freedom():
-    # collisions move the centre of mass: nothing is held
+    # collisions move the center of mass, so nothing is held
     mass, kT = jnp.array([1.0, 4.0]), 1.7
     dynamics = td.andersen(nothing, dt=0.2, kT=kT, rate=2.0, mass=jnp.tile(mass, 3000), space=free())
     start = begin(dynamics, jnp.zeros((6000, 3)), momentum=jnp.full((6000, 3), 0.1))
@@ -51,7 +47,7 @@ def test_two_atoms_have_all_six_degrees_of_freedom():
 
 
 @pytest.mark.slow
-def test_oscillators_have_the_moments_of_a_gaussian_with_the_shadow_energy():
+def test_oscillators_have_gaussian_moments_of_the_shadow_energy():
     # velocity Verlet conserves p^2/2 + (1 - h^2/4) x^2/2, and collisions keep the momenta canonical
     h, kT = 1.0, 2.0
     dynamics = td.andersen(harmonic, dt=h, kT=kT, rate=0.5)
@@ -66,7 +62,7 @@ def test_oscillators_have_the_moments_of_a_gaussian_with_the_shadow_energy():
 
 
 @pytest.mark.slow
-def test_temperatures_of_a_tree():
+def test_temperature_and_rate_by_leaf():
     kT, rate = {"a": 0.5, "b": 2.0}, {"a": 1.0, "b": 5.0}
     dynamics = td.andersen(nothing, dt=0.5, kT=kT, rate=rate, mass={"a": 1.0, "b": 3.0})
     end = run(dynamics, begin(dynamics, {"a": jnp.zeros(5000), "b": jnp.zeros(5000)}, kT=1.0), 30)

@@ -1,4 +1,4 @@
-"""A step that makes energy out of nothing is refused, also where every number stays finite; no other step is."""
+"""A step that gains energy from nowhere is refused, even if every number stays finite; no other step is."""
 
 import itertools
 
@@ -13,6 +13,12 @@ from treedyn import particles as tp
 
 KEY = jax.random.key(0)
 LJ = tp.pair_energy(tp.lennard_jones(), td.euclidean())
+
+
+def inspected(dynamics, state):
+    """Return the state after a step, and what a run would find in it."""
+    new = dynamics.step(state)
+    return new, td.Status(int(new.status | dynamics.inspect(state, new)))
 
 
 def cluster(apart, dtype=jnp.float64):
@@ -36,8 +42,9 @@ def test_overlapping_particles_stop_a_run_at_its_start(kind, apart, dtype):
 
 def test_all_numbers_of_the_refused_step_were_finite():
     dynamics = td.nve(LJ, dt=5e-3)
-    after = dynamics.step(dynamics.init(KEY, cluster(0.3), kT=1.0))
-    assert td.Status(int(after.status)) == td.Status.EXPLODING
+    state = dynamics.init(KEY, cluster(0.3), kT=1.0)
+    after, status = inspected(dynamics, state)
+    assert status == td.Status.EXPLODING and after.status == 0
     assert np.isfinite(after.energy) and np.isfinite(td.kinetic_energy(after))
 
 
@@ -52,14 +59,27 @@ def test_a_collision_that_dt_is_too_long_for_is_found_on_the_way():
     assert abs(last.energy + td.kinetic_energy(last) - state.energy - td.kinetic_energy(state)) < 100 * 60
 
 
-def test_one_leaf_of_a_tree_is_enough_and_a_loop_of_ones_own_sees_it():
+def test_a_run_without_the_check_takes_the_step():
+    dynamics = td.nve(LJ, dt=5e-3)
+    state = dynamics.init(KEY, cluster(0.3), kT=1.0)
+    assert td.run(dynamics, state, steps=1, check_energy=False).steps == 1
+    many = td.ensemble(dynamics, 3)
+    states = many.init(KEY, td.stack([cluster(0.3), cluster(1.0), cluster(0.3)]), kT=1.0)
+    out = td.run(many, states, steps=5, on_failure="return")
+    assert sorted(out.failure.members) == [0, 2] and out.steps == 5
+
+
+def test_one_leaf_of_a_tree_is_enough_and_a_loop_of_ones_own_can_ask():
     def energy(tree):
         return jnp.sum(tree["soft"] ** 2) / 2 + 1e6 * jnp.sum(tree["stiff"] ** 2)
 
     dynamics = td.langevin(energy, dt=0.1, kT=1.0, gamma=1.0)
     state = dynamics.init(KEY, {"soft": jnp.ones((100, 3)), "stiff": jnp.full(2, 1e-3)})
-    state = jax.lax.fori_loop(0, 5, lambda _, s: dynamics.step(s), state)
-    assert td.Status.EXPLODING in td.Status(int(state.status))
+    found = []
+    for _ in range(5):
+        state, status = inspected(dynamics, state)
+        found.append(td.Status.EXPLODING in status)
+    assert any(found)
 
 
 DOUBLE_WELL = td.from_energy(lambda x: (x**2 - 1) ** 2)
@@ -81,7 +101,13 @@ def test_single_degrees_of_freedom_at_rest_on_tops_and_slopes_are_no_explosion(m
     def walk(key, start, dt, kT):
         dynamics = make(DOUBLE_WELL, dt)
         state = dynamics.init(key, start, kT=kT)
-        return jax.lax.fori_loop(0, 2000, lambda _, s: dynamics.step(s), state).status
+
+        def one(_, carry):
+            old, status = carry
+            new = dynamics.step(old)
+            return new, status | new.status | dynamics.inspect(old, new)
+
+        return jax.lax.fori_loop(0, 2000, one, (state, jnp.uint32(0)))[1]
 
     cases = jnp.array(list(itertools.product([0.0, 1e-12, 1.0, 1.7], [1e-6, 0.01, 0.2], [0.0, 1.0]))).repeat(4, axis=0)
     keys = jax.random.split(KEY, len(cases))
@@ -96,7 +122,7 @@ def test_free_particles_at_rest_take_up_heat_without_complaint():
 
 def test_a_force_without_energy_is_taken_as_it_comes():
     dynamics = td.nve(td.from_force(lambda x: 1e9 * jnp.ones(3)), dt=0.1)
-    assert dynamics.step(dynamics.init(KEY, jnp.zeros(3), momentum=jnp.zeros(3))).status == 0
+    assert inspected(dynamics, dynamics.init(KEY, jnp.zeros(3), momentum=jnp.zeros(3)))[1] == td.Status.OK
 
 
 class Push(to.Operator):
@@ -127,8 +153,8 @@ class Told(Push):
 def test_energy_that_is_put_in_on_purpose_is_said_to_be(push, fine):
     A, B, D = to.drift(td.euclidean()), to.kick(), push(strength=10.0)
     dynamics = td.compose(td.from_energy(lambda x: jnp.sum(x**2) / 200), (D, B, A, B), dt=0.1)
-    state = dynamics.step(dynamics.init(KEY, jnp.zeros(4)))
-    assert td.Status(int(state.status)) == (td.Status.OK if fine else td.Status.EXPLODING)
+    state, status = inspected(dynamics, dynamics.init(KEY, jnp.zeros(4)))
+    assert status == (td.Status.OK if fine else td.Status.EXPLODING)
     if fine:
         assert td.run(dynamics, state, steps=100).steps == 100
     else:
@@ -139,7 +165,7 @@ def test_an_account_of_one_operator_is_no_excuse_for_another():
     x = cluster(0.3)
     A, B, D = to.drift(td.euclidean()), to.kick(), Told(strength=1e-3)
     dynamics = td.compose(LJ, (D, B, A, B), dt=5e-3)
-    assert td.Status.EXPLODING in td.Status(int(dynamics.step(dynamics.init(KEY, x, kT=1.0)).status))
+    assert td.Status.EXPLODING in inspected(dynamics, dynamics.init(KEY, x, kT=1.0))[1]
 
 
 def test_kinetic_energies_fit_into_half_precision_where_squares_of_momenta_do_not():

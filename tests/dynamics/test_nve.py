@@ -1,4 +1,4 @@
-"""What constant-energy dynamics conserves, exactly and up to its order."""
+"""Constant-energy dynamics: conserved quantities, order, reversibility and volume."""
 
 from functools import partial
 
@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.dynamics.running import begin
+from tests.dynamics.running import begin, harmonic
 from treedyn.testing import convergence_order, log_volume, reversal_error
 
 
-def harmonic(x):
-    return jnp.sum(x**2) / 2
-
-
 def anharmonic(x):
-    """Two coupled leaves of different shapes (Hénon and Heiles, and a pendulum on top)."""
+    """Return the energy of two coupled leaves of different shapes (Hénon-Heiles and a pendulum)."""
     a, b = x["xy"]
     return (a**2 + b**2) / 2 + a**2 * b - b**3 / 3 - jnp.cos(x["angle"] - a)
 
@@ -58,7 +54,7 @@ def test_velocity_verlet_conserves_its_shadow_hamiltonian_to_round_off():
         return jnp.sum(state.momentum**2) / 2 + (1 - h**2 / 4) * jnp.sum(state.position**2) / 2
 
     np.testing.assert_allclose(series(dynamics, state, 2000, shadow), 0.3**2 / 2 + (1 - h**2 / 4) / 2, rtol=1e-12)
-    # the energy itself is off by a multiple of h^2: what is conserved is not trivial
+    # the energy itself is off by a multiple of h^2
     assert np.ptp(series(dynamics, state, 100, energy)) > h**2 / 10
 
 
@@ -68,21 +64,12 @@ def test_order_of_convergence_is_that_of_the_name(order, dts):
     np.testing.assert_allclose(found, order, atol=0.1)
 
 
-def test_a_sequence_that_is_no_palindrome_is_of_first_order():
+def test_a_sequence_that_is_not_a_palindrome_is_of_first_order():
     def lopsided(dt):
         A, B = td.operators.drift(td.euclidean()), td.operators.kick()
         return td.compose(anharmonic, (A, B), dt, mass=MASS)
 
     np.testing.assert_allclose(convergence_order(lopsided, start, time=4.0, dts=(0.05, 0.025, 0.0125)), 1, atol=0.1)
-
-
-@pytest.mark.parametrize(("order", "shrink"), [(2, 4), pytest.param(4, 16, marks=pytest.mark.slow)])
-def test_energy_error_falls_with_the_order(order, shrink):
-    def error(dt):
-        dynamics = anharmonic_nve(dt, order)
-        return np.ptp(series(dynamics, start(dynamics), round(20 / dt), energy))
-
-    np.testing.assert_allclose(error(0.1) / error(0.05), shrink, rtol=0.2)
 
 
 @pytest.mark.parametrize("order", [2, 4])
@@ -103,14 +90,10 @@ def test_friction_shrinks_volume_by_its_rate():
     np.testing.assert_allclose(log_volume(dynamics, start(dynamics)), -3 * gamma * h, rtol=1e-12)
 
 
-def kepler(x):
-    return -1 / jnp.linalg.norm(x)
-
-
-def test_kepler_orbit_keeps_energy_and_angular_momentum_where_runge_kutta_drifts():
+def test_kepler_orbit_keeps_energy_and_angular_momentum():
     eccentricity, steps, orbits = 0.5, 100, 100
     dt = 2 * np.pi / steps
-    dynamics = td.nve(kepler, dt)
+    dynamics = td.nve(lambda x: -1 / jnp.linalg.norm(x), dt)
     state = begin(
         dynamics,
         jnp.array([1 - eccentricity, 0.0]),
@@ -126,23 +109,8 @@ def test_kepler_orbit_keeps_energy_and_angular_momentum_where_runge_kutta_drifts
     error = np.abs(total + 0.5).reshape(orbits, steps).max(axis=1)
     assert error[-1] < 1.2 * error[0]
 
-    def runge_kutta(z, _):
-        def rate(z):
-            return jnp.concatenate([z[2:], -jax.grad(kepler)(z[:2])])
 
-        k1 = rate(z)
-        k2 = rate(z + dt / 2 * k1)
-        k3 = rate(z + dt / 2 * k2)
-        k4 = rate(z + dt * k3)
-        z = z + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        return z, jnp.sum(z[2:] ** 2) / 2 + kepler(z[:2])
-
-    _, total = jax.lax.scan(runge_kutta, jnp.concatenate([state.position, state.momentum]), length=steps * orbits)
-    error = np.abs(np.asarray(total) + 0.5).reshape(orbits, steps).max(axis=1)
-    assert error[-1] > 20 * error[0]
-
-
-def test_infinite_mass_stands_still_whatever_pulls_on_it():
+def test_infinite_mass_does_not_move():
     dynamics = td.nve(lambda x: jnp.sum((x[0] - x[1]) ** 2), dt=0.1, mass=jnp.array([jnp.inf, 1.0]))
     state = begin(dynamics, jnp.array([[0.0, 0.0], [1.0, 0.0]]), kT=1.0)
     assert td.degrees_of_freedom(state) == 2

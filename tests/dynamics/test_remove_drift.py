@@ -1,4 +1,4 @@
-"""Holding the centre of mass: momenta that sum to zero, the right degrees of freedom, and no silent bias."""
+"""Holding the center of mass: momenta that sum to zero, degrees of freedom, and no silent bias."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from treedyn.testing import sigmas
 
 
 def springs(x):
-    """Every particle is bound to every other, across both leaves."""
+    """Return the energy of springs between all particles, across both leaves."""
     points = jnp.concatenate([x["light"], x["heavy"]])
     return jnp.sum((points[:, None] - points[None, :]) ** 2) / 8
 
@@ -49,7 +49,7 @@ def test_total_momentum_stays_zero_to_round_off(method):
 
 
 def test_removal_is_weighted_by_mass():
-    # every particle loses the same velocity, so relative velocities stay
+    # relative velocities stay
     dynamics = td.nve(lambda x: 0 * springs(x), dt=0.1, mass=MASS, space=free(), remove_drift=True)
     momentum = jax.tree.map(lambda x: x + 1.0, START)
     state = begin(dynamics, START, momentum=momentum)
@@ -120,7 +120,7 @@ BIASED = {
 
 
 @pytest.mark.parametrize("case", BIASED)
-def test_what_would_bias_the_momenta_is_an_error(case):
+def test_options_that_would_bias_the_momenta_are_errors(case):
     with pytest.raises(ValueError, match=f"remove_drift: .*{case.split()[0]}"):
         BIASED[case]()
 
@@ -130,11 +130,9 @@ def test_schedules_of_one_number_are_no_bias():
     assert "remove_drift" in dynamics.names
 
 
-def test_nothing_to_hold_is_an_error():
+def test_no_leaf_to_hold_is_an_error():
     dynamics = td.nve(springs, 0.1, remove_drift=True)
-    with pytest.raises(
-        ValueError, match="remove_drift: no leaf of the position lives in a translation-invariant space"
-    ):
+    with pytest.raises(ValueError, match=r"remove_drift: .*translation-invariant space"):
         begin(dynamics, START)
 
 

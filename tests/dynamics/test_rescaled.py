@@ -1,4 +1,4 @@
-"""Stochastic velocity rescaling samples the canonical ensemble; Berendsen's rescaling relaxes to a temperature."""
+"""Stochastic velocity rescaling samples the canonical ensemble; Berendsen relaxes to a temperature."""
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,11 @@ STIFFNESS = jnp.array([1.0, 0.5, 2.0])
 
 
 def oscillators(x):
-    """Three oscillators in one leaf; the other leaf is free."""
+    """Return the energy of three oscillators in one leaf; the other leaf is free."""
     return jnp.sum(STIFFNESS * x["bound"] ** 2) / 2 + nothing(x["free"])
 
 
 START = {"bound": jnp.array([1.0, -0.5, 0.2]), "free": jnp.zeros((2, 2))}
-
-
 COUNT = 4000
 
 
@@ -47,14 +45,14 @@ def is_chi_square(values, dof):
 
 
 def two_atoms(kT, tau):
-    """Return free atoms of different mass whose centre is held."""
+    """Return a dynamics of two free atoms of different mass whose center of mass is held."""
     return td.csvr(nothing, dt=0.2, kT=kT, tau=tau, mass=jnp.array([1.0, 4.0]), space=free(), remove_drift=True)
 
 
-def test_two_atoms_with_their_centre_held_have_three_degrees_of_freedom():
+def test_two_atoms_with_held_center_have_three_degrees_of_freedom():
     kT = 1.7
     dynamics = two_atoms(kT, tau=0.3)
-    # far from equilibrium at first: cold, and drifting
+    # far from equilibrium: cold and drifting
     start = begin(dynamics, jnp.zeros((2, 3)), momentum=jnp.full((2, 3), 0.1).at[0, 1].set(0.05))
     states = run(dynamics, start, 40)
     assert np.all(states.status == 0)
@@ -81,7 +79,7 @@ def test_one_degree_of_freedom_is_an_ornstein_uhlenbeck_process():
 
 @pytest.mark.slow
 def test_oscillators_and_free_leaves_each_have_their_own_temperature():
-    # canonical in the momenta at any step, and <x^2> = kT/(k (1 - h^2 k/4)): what velocity Verlet makes of the energy
+    # canonical in the momenta at any step, and <x^2> = kT/(k (1 - h^2 k/4)): the shadow energy of velocity Verlet
     h, kT = 0.8, {"bound": 2.0, "free": 0.5}
     dynamics = td.csvr(oscillators, dt=h, kT=kT, tau=1.0)
     start = begin(dynamics, START)
@@ -111,8 +109,8 @@ def test_conserved_quantity_counts_the_heat():
 
 
 @pytest.mark.slow
-def test_conserved_quantity_is_off_by_the_square_of_the_step():
-    # kT = 0: without noise, the same trajectory at every step
+def test_error_of_the_conserved_quantity_is_of_second_order():
+    # kT = 0: no noise, so the same trajectory at every step length
     errors = []
     for n in (1, 2, 4):
         dynamics = td.csvr(oscillators, dt=0.2 / n, kT={"bound": 0.0, "free": 0.0}, tau=20.0)
@@ -161,7 +159,7 @@ def test_berendsen_relaxes_at_its_rate(kT):
 
 
 def test_berendsen_is_not_canonical():
-    # different frequencies, so that the oscillators do not stay in phase
+    # oscillators of one frequency would stay in phase
     dynamics = td.berendsen(lambda x: jnp.sum(jnp.linspace(1, 3, 10) * x**2) / 2, dt=0.2, kT=1.0, tau=0.5)
     start = begin(dynamics, jnp.ones(10))
 

@@ -1,4 +1,4 @@
-"""Numbers may be schedules, trees or arrays: what each of them does to the physics."""
+"""Parameters that are schedules, trees or arrays."""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def test_schedules_and_numbers_mix_in_a_tree():
         quartic, dt=0.1, kT={"a": ramp, "b": 2.0}, gamma={"a": 0.5, "b": ramp}, mass={"a": 2.0, "b": 3.0}
     )
     end = run(tree, begin(tree, start), 10)
-    # leaves do not interact and noise belongs to the path of a leaf: each moves as if it were alone
+    # leaves do not interact, and noise belongs to the path of a leaf
     for leaf, kT, gamma, mass in (("a", ramp, 0.5, 2.0), ("b", 2.0, ramp, 3.0)):
         alone = td.langevin(quartic, dt=0.1, kT=kT, gamma=gamma, mass=mass)
         single = run(alone, begin(alone, {leaf: start[leaf]}), 10)

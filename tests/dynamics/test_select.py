@@ -1,4 +1,4 @@
-"""One stochastic step: drawing apart from applying, rejection, and noise that belongs to a slot."""
+"""A stochastic step: rejection, and noise that belongs to a slot."""
 
 import jax
 import jax.numpy as jnp
@@ -6,24 +6,17 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.driver.environments import energy, near_list, start_position
-from tests.helpers import METHODS, TREES, assert_same_bits, make
+from tests.driver.environments import energy, energy_of_all_pairs, near_list, start_position
+from tests.helpers import assert_same_bits
 from treedyn import environment, noise, tree
 from treedyn import particles as tp
 from treedyn._status import Status
+from treedyn.testing import sigmas
 
 KEY = jax.random.key(3)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_step_is_apply_of_draw(method):
-    dynamics = make(method)
-    state = dynamics.init(KEY, TREES["zero_d_leaf"](jnp.float64))
-    taken = dynamics.apply(state, None, dynamics.draw(state))
-    assert_same_bits(dynamics.step(state), taken.replace(step=state.step + 1))
-
-
-def test_a_step_cannot_be_overridden_without_being_seen():
+def test_step_is_final():
     assert getattr(td.Dynamics.step, "__final__", False)
     assert "step" not in {name for kind in (td.Splitting, td.Minimizer, td.Ensemble) for name in vars(kind)}
 
@@ -39,7 +32,7 @@ def proposal(bits, **changes):
 
 
 @pytest.mark.parametrize("accept", [True, False])
-def test_what_counts_and_reports_is_the_proposals_and_the_rest_that_of_the_choice(accept):
+def test_counter_key_and_report_are_those_of_the_proposal_and_other_fields_those_of_the_choice(accept):
     state, new = proposal(Status.OK)
     out = jax.jit(lambda a, s, n: s.select(a, n))(jnp.asarray(accept), state, new)
     chosen = new if accept else state
@@ -57,7 +50,7 @@ def test_an_invalid_list_survives_rejection(bit):
 
 
 @pytest.mark.parametrize("bit", list(Status.NONFINITE | Status.EXPLODING | Status.TOO_FAR))
-def test_what_is_wrong_with_values_is_rejected_with_them(bit):
+def test_errors_of_values_are_rejected_with_them(bit):
     state, new = proposal(bit | Status.STALE, energy=jnp.asarray(jnp.nan))
     out = state.select(new.energy < state.energy, new)
     assert Status(int(out.status)) == Status.STALE and np.isfinite(out.energy)
@@ -74,6 +67,9 @@ class Walk(td.Targeted):
     def init(self, key, position, env=None):
         return self.begin(key, position, env, None).replace(info=jnp.asarray(False))
 
+    def look(self, state, env):
+        return self.explore(state, env)
+
     def draw(self, state):
         key = noise.at_step(state.stream, state.step)
         return noise.normal(key, state.moving), jax.random.uniform(noise.at_path(key, "accept"))
@@ -81,41 +77,35 @@ class Walk(td.Targeted):
     def apply(self, state, env, noise):
         way, chance = noise
         moved = tree.merge(tree.axpy(self.length, way, state.moving), state.boxed)
-        new = self.explore(state.replace(boxed=moved), env)
+        new = self.look(state.replace(boxed=moved), env)
         accept = chance < jnp.exp((state.energy - new.energy) / self.kT)
         return state.select(accept, new.replace(info=accept))
 
 
-def test_a_metropolis_walk_of_twenty_lines_samples():
+def test_a_metropolis_walk_samples():
     walk = Walk(target=lambda x: jnp.sum(x**4), space=td.euclidean(), kT=0.5, length=0.8)
     many = td.ensemble(walk, 2000)
     state = many.init(KEY, jnp.zeros(2))
     out = td.run(many, state, steps=300, record=lambda s: s.info, every=300)
     # <x^4> = kT/4 by the virial theorem
-    from treedyn.testing import sigmas
-
     assert abs(sigmas(np.mean(np.asarray(out.state.position) ** 4, axis=1), 0.125)) < 5
     assert 0.2 < np.mean(out.records) < 0.8
 
 
-def test_energies_that_are_not_finite_are_rejections():
+def test_proposals_of_infinite_energy_are_rejected():
     walk = Walk(target=lambda x: -jnp.sum(jnp.log(x)) + jnp.sum(x), space=td.euclidean(), kT=1.0, length=1.5)
     out = td.run(walk, walk.init(KEY, jnp.ones(2)), steps=500, record=lambda s: s.info)
     assert out.failure is None and 0.1 < np.mean(out.records) < 0.9 and np.all(np.asarray(out.state.position) > 0)
 
 
 class Careless(Walk):
-    """The same with a list that it never refreshes."""
+    """The same walk with a list that is never refreshed."""
 
-    def apply(self, state, env, noise):
-        way, chance = noise
-        moved = tree.merge(tree.axpy(self.length, way, state.moving), state.boxed)
-        new = self.evaluate(state.replace(boxed=moved), env)
-        accept = chance < jnp.exp((state.energy - new.energy) / self.kT)
-        return state.select(accept, new.replace(info=accept))
+    def look(self, state, env):
+        return self.evaluate(state, env)
 
 
-def test_a_decision_on_a_stale_list_fails_the_step_instead_of_being_believed():
+def test_a_decision_on_a_stale_list_fails_the_step():
     x = start_position()
     for kind, fails in ((Walk, False), (Careless, True)):
         walk = kind(target=energy, space=td.euclidean(), kT=0.2, length=0.5)
@@ -130,8 +120,6 @@ def test_a_decision_on_a_stale_list_fails_the_step_instead_of_being_believed():
 
 
 def test_a_walk_with_a_list_is_the_walk_with_all_pairs():
-    from tests.driver.environments import energy_of_all_pairs
-
     x = start_position()
     a, b = (Walk(target=f, space=td.euclidean(), kT=0.2, length=0.15) for f in (energy, energy_of_all_pairs))
     env = near_list(x, skin=0.2)
@@ -142,32 +130,7 @@ def test_a_walk_with_a_list_is_the_walk_with_all_pairs():
     assert out.rebuilds > 3 and 0.1 < np.mean(out.records) < 0.9
 
 
-@pytest.mark.slow
-def test_a_list_that_lacks_room_for_a_proposal_grows_until_there_is_enough():
-    pair = tp.pair_energy(tp.shifted(tp.lennard_jones(), 1.6), tp.free())
-
-    class Squeeze(Walk):
-        """Proposes to bring all particles together by half, which only a list of all pairs has room for."""
-
-        def init(self, key, position, env=None):
-            state = self.begin(key, position, env, None)
-            return state.replace(info=state.energy)
-
-        def apply(self, state, env, noise):
-            moved = jax.tree.map(lambda x: x * jnp.where(state.step % 3 == 2, 0.2, 1.0), state.moving)
-            new = self.explore(state.replace(boxed=moved), env)
-            return state.select(jnp.asarray(False), new.replace(info=new.energy))
-
-    x = 1.2 * jnp.stack(jnp.meshgrid(*[jnp.arange(4.0)] * 3), axis=-1).reshape(-1, 3)
-    env = tp.neighbor_list(tp.free(), 1.6, skin=0.1, headroom=1.0).allocate(x)
-    walk = Squeeze(target=pair, space=tp.free(), kT=1.0, length=0.1)
-    out = td.run(walk, walk.init(KEY, x, env), env, steps=9, record=lambda s: s.info)
-    assert out.failure is None and out.allocations > 2 and out.env.capacity >= 63
-    np.testing.assert_allclose(out.records[2::3], pair(0.2 * x), rtol=1e-10)
-    np.testing.assert_allclose(out.records[1::3], pair(x), rtol=1e-10)
-
-
-def test_refresh_rebuilds_what_does_not_hold_and_nothing_else():
+def test_refresh_rebuilds_only_lists_that_are_not_valid():
     x = start_position()
     env = {"near": near_list(x, skin=0.4), "data": jnp.arange(3)}
     state = td.nve(energy, 0.1).init(KEY, x, env["near"])
@@ -184,13 +147,7 @@ def noises(dynamics, state):
     return np.asarray(jax.tree.leaves(dynamics.draw(state))[0])
 
 
-def test_two_members_with_one_position_move_apart():
-    many = td.ensemble(td.langevin(lambda x: jnp.sum(x**2) / 2, 0.1, 1.0), 3)
-    state = td.run(many, many.init(KEY, jnp.ones(2), momentum=jnp.zeros(2)), steps=1).state
-    assert len(np.unique(state.position[:, 0])) == 3
-
-
-def test_whatever_is_copied_into_a_slot_has_the_noise_of_that_slot():
+def test_a_state_that_is_copied_into_a_slot_has_the_noise_of_that_slot():
     dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, 0.1, 1.0)
     many = td.ensemble(dynamics, 4)
     state = many.init(KEY, td.per_member(jnp.arange(8.0).reshape(4, 2)))
@@ -200,7 +157,7 @@ def test_whatever_is_copied_into_a_slot_has_the_noise_of_that_slot():
         assert len(np.unique(drawn[:, 0])) == 4
         moved = many.step(gathered)
         np.testing.assert_array_equal(moved.slot, np.arange(4))
-    # broadcast: one state for all, split by slot
+    # one state for all members
     one = dynamics.init(KEY, jnp.ones(2))
     spread = many.adopt(one)
     assert len(np.unique(noises(many, spread)[:, 0])) == 4
@@ -211,7 +168,7 @@ def test_whatever_is_copied_into_a_slot_has_the_noise_of_that_slot():
     np.testing.assert_array_equal(noises(many, swapped), noises(many, spread))
 
 
-def test_a_list_that_has_no_room_for_what_is_only_tried_is_made_larger_for_one_and_for_many():
+def test_a_list_that_overflows_in_a_proposal_grows_for_one_system_and_for_many():
     box = tp.periodic(jnp.full(3, 7.5))
     x = 1.25 * jnp.stack(jnp.meshgrid(*[jnp.arange(6.0)] * 3), axis=-1).reshape(-1, 3)
     walk = Walk(target=tp.pair_energy(tp.soft_sphere(sigma=1.2), box, cutoff=1.2), space=box, kT=2.0, length=0.6)

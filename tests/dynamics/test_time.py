@@ -1,4 +1,4 @@
-"""A force is computed with the environment of its own time: driven systems keep the order of their integrator."""
+"""Driven systems keep the order of their integrator: a force is computed with the environment of its own time."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ class Timed(td.Timed):
 
 
 class Clock(td.Advancing):
-    """The drive as something that moves on once a step."""
+    """The drive as an environment that advances once per step."""
 
     dt: jax.Array
     step: jax.Array
@@ -46,7 +46,7 @@ def advancing(x, env):
 
 
 def exact(gamma):
-    """Return position and momentum of x'' = -x - gamma x' + cos 2t at the end, from rest at 1."""
+    """Return the final position and momentum of x'' = -x - gamma x' + cos 2t, from rest at 1."""
     steady = 1 / (-3 + 2j * gamma)  # of x = Re(steady exp(2it))
     root = -gamma / 2 + np.emath.sqrt(gamma**2 / 4 - 1)
     a, b = 1 - steady.real, -(2j * steady).real
@@ -56,17 +56,13 @@ def exact(gamma):
     return np.array([(z + w).real, (root * z + 2j * w).real])
 
 
-def undamped(make):
-    return make, 0.0
-
-
 METHODS = {
-    "verlet": undamped(lambda f, dt: td.nve(f, dt)),
-    "yoshida": undamped(lambda f, dt: td.nve(f, dt, order=4)),
-    "nose_hoover": undamped(lambda f, dt: td.nose_hoover(f, dt, 1.0, tau=1e9)),
-    "csvr": undamped(lambda f, dt: td.csvr(f, dt, 1.0, tau=1e15)),
-    "berendsen": undamped(lambda f, dt: td.berendsen(f, dt, 1.0, tau=1e15)),
-    "andersen": undamped(lambda f, dt: td.andersen(f, dt, 1.0, rate=0.0)),
+    "verlet": (lambda f, dt: td.nve(f, dt), 0.0),
+    "yoshida": (lambda f, dt: td.nve(f, dt, order=4), 0.0),
+    "nose_hoover": (lambda f, dt: td.nose_hoover(f, dt, 1.0, tau=1e9), 0.0),
+    "csvr": (lambda f, dt: td.csvr(f, dt, 1.0, tau=1e15), 0.0),
+    "berendsen": (lambda f, dt: td.berendsen(f, dt, 1.0, tau=1e15), 0.0),
+    "andersen": (lambda f, dt: td.andersen(f, dt, 1.0, rate=0.0), 0.0),
     **{
         splitting: (lambda f, dt, s=splitting: td.langevin(f, dt, 0.0, 0.7, splitting=s), 0.7)
         for splitting in ("BAOAB", "OBABO", "ABOBA", "OABAO", "BOAOB")
@@ -122,30 +118,30 @@ def test_a_function_of_time_keeps_the_order_of_every_method_in_every_kind_of_loo
     np.testing.assert_allclose(found, 4 if method == "yoshida" else 2, atol=0.1)
 
 
-@pytest.mark.parametrize("go", [by_run, by_trajectory, by_hand])
-def test_what_moves_on_once_a_step_keeps_order_two_in_every_kind_of_loop(go):
-    found = order(*METHODS["verlet"], advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0)), go)
-    np.testing.assert_allclose(found, 2, atol=0.1)
+def clock(dt):
+    return Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("yoshida", "ABOBA", "OABAO")])
-def test_what_moves_on_once_a_step_keeps_order_two_where_forces_belong_to_the_ends_of_steps(method):
-    found = order(
-        *METHODS[method], advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0)), by_trajectory
-    )
-    np.testing.assert_allclose(found, 2, atol=0.1)
+ENDS = [m for m in METHODS if m not in ("verlet", "yoshida", "ABOBA", "OABAO")]  # with forces at the ends of steps
+
+
+@pytest.mark.parametrize(
+    "method, go",
+    [
+        *(("verlet", go) for go in (by_run, by_trajectory, by_hand)),
+        *(pytest.param(method, by_trajectory, marks=pytest.mark.slow) for method in ENDS),
+    ],
+)
+def test_a_drive_that_advances_once_per_step_keeps_order_two(method, go):
+    np.testing.assert_allclose(order(*METHODS[method], advancing, clock, go), 2, atol=0.1)
 
 
 def test_forces_within_a_step_need_a_function_of_time():
-    # so that the test of orders is known to be able to fail
-    found = order(
-        *METHODS["ABOBA"], advancing, lambda dt: Clock(dt=jnp.asarray(dt), step=jnp.asarray(0.0)), by_trajectory
-    )
-    np.testing.assert_allclose(found, 1, atol=0.2)
+    # shows that the tests of the order can fail
+    np.testing.assert_allclose(order(*METHODS["ABOBA"], advancing, clock, by_trajectory), 1, atol=0.2)
 
 
-def test_time_does_not_stand_still_after_a_billion_steps():
+def test_time_advances_after_a_billion_steps():
     dynamics = td.nve(td.from_energy(lambda x: x**2 / 2), jnp.float32(1e-3))
     state = dynamics.init(KEY, jnp.float32(1.0)).replace(time=1e6, step=jnp.int32(10**9))
     assert state.time.dtype == jnp.float32
@@ -153,7 +149,7 @@ def test_time_does_not_stand_still_after_a_billion_steps():
     assert end.time == jnp.float32(1e6 + 5)
 
 
-def test_time_starts_where_it_is_told_to_and_moves_with_a_schedule_of_steps():
+def test_time_starts_at_the_given_value_and_follows_a_schedule_of_dt():
     dts = jnp.array([0.1, 0.25, 0.05])
     dynamics = td.langevin(td.from_energy(timed), dt=lambda step: dts[step], kT=1.0)
     env = Timed(frequency=jnp.asarray(2.0))
@@ -170,15 +166,10 @@ def test_records_conditions_and_reducers_see_the_environment_at_the_time_of_the_
     def look(state, env):
         return env["drive"]
 
-    out = td.run(
-        dynamics,
-        state,
-        env,
-        steps=100,
-        record=look,
-        reduce=td.stream.extremes(look),
-        until=lambda state, env: env["drive"] < -0.98,
-    )
+    def until(state, env):
+        return env["drive"] < -0.98
+
+    out = td.run(dynamics, state, env, steps=100, record=look, reduce=td.stream.extremes(look), until=until)
     assert out.finished and out.steps == 15
     np.testing.assert_allclose(out.records, np.cos(0.2 * np.arange(1, 16)), rtol=1e-13)
     np.testing.assert_allclose(out.reduced.least, np.cos(3.0), rtol=1e-13)
@@ -193,7 +184,7 @@ def test_a_function_of_time_needs_one_time():
     assert state.time is None
 
 
-def test_a_minimizer_stands_still_in_time():
+def test_time_is_constant_in_a_minimizer():
     dynamics = td.gradient_descent(td.from_energy(timed), 0.5)
     env = Timed(frequency=jnp.asarray(2.0))
     end = td.trajectory(dynamics, dynamics.init(KEY, 0.0, env, time=1.0), env, steps=60).state
@@ -204,11 +195,14 @@ def test_a_minimizer_stands_still_in_time():
 # --- work -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_box_that_shrinks_does_the_exact_work_on_an_ideal_gas():
-    # adiabatic, one dimension: T L^2 stays
-    def length(time):
+class Box(td.Timed):
+    def at(self, time):
         return 2 - 0.3 * time + 0.1 * jnp.sin(time)
 
+
+def test_a_shrinking_box_does_the_exact_work_on_an_ideal_gas():
+    # adiabatic, one dimension: T L^2 is constant
+    length = Box().at
     A, B, S = to.drift(td.euclidean()), to.kick(), to.deform(length)
     for steps in (7, 40):
         dynamics = td.compose(lambda x: 0 * jnp.sum(x), (B, A, S, A, B), dt=END / steps)
@@ -218,12 +212,7 @@ def test_a_box_that_shrinks_does_the_exact_work_on_an_ideal_gas():
         np.testing.assert_allclose(ratio, (length(0) / length(END)) ** 2, rtol=1e-13)
 
 
-class Box(td.Timed):
-    def at(self, time):
-        return 2 - 0.3 * time + 0.1 * jnp.sin(time)
-
-
-def test_a_box_that_shrinks_does_work_on_what_interacts_at_order_two():
+def test_the_work_of_a_shrinking_box_on_interacting_particles_is_of_second_order():
     def lattice(x, length):
         return jnp.sum(jnp.cos(2 * jnp.pi * x / length))
 
@@ -235,8 +224,7 @@ def test_a_box_that_shrinks_does_work_on_what_interacts_at_order_two():
         state = dynamics.init(KEY, start, Box(), momentum=jnp.array([1.0, -0.5, 0.2]))
         return td.trajectory(dynamics, state, Box(), steps=steps).state
 
-    # the same in fractions of the box, s = x/L and p_s = L p: H = p_s^2/2L^2 + U(s), integrated by an independent
-    # program
+    # in fractions of the box, s = x/L and p_s = L p, H = p_s^2/2L^2 + U(s), integrated by SciPy
     def motion(t, z):
         s, p = np.split(z, 2)
         return np.append(p / float(Box().at(t)) ** 2, 2 * np.pi * np.sin(2 * np.pi * s))
@@ -260,7 +248,7 @@ def walls(x, wall):
 
 
 @pytest.mark.parametrize("order", [2, 4])
-def test_a_wall_that_moves_in_does_the_exact_work_with_the_order_of_the_method(order):
+def test_the_work_of_a_moving_wall_has_the_order_of_the_method(order):
     start, momentum = jnp.array([1.0, 2.0, 0.4]), jnp.array([1.0, -1.1, 0.7])
 
     def work(steps):

@@ -1,4 +1,4 @@
-"""The examples run, and what they claim is so."""
+"""The examples run, and their claims hold."""
 
 import runpy
 import warnings
@@ -18,7 +18,7 @@ def load(name: str) -> dict:
 def test_symplectic_planets_keep_their_energy_and_runge_kutta_loses_it():
     pytest.importorskip("diffrax")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not ours: what diffrax warns of
+        warnings.simplefilter("ignore")  # warnings of diffrax
         errors = load("gravity")["main"](years=30, file="")
     verlet, tsit = errors["nve (velocity Verlet)"], errors["Runge-Kutta (Tsit5)"]
     half = len(verlet) // 2
@@ -28,8 +28,8 @@ def test_symplectic_planets_keep_their_energy_and_runge_kutta_loses_it():
 
 
 @pytest.mark.slow
-def test_atoms_and_weights_in_one_tree_do_what_they_do_apart():
+def test_atoms_and_weights_in_one_tree_behave_as_in_separate_runs():
     mean = load("any_tree")["main"](steps=4000)
-    # the potential energy of the liquid fluctuates by some 8, of the posterior by some 4, correlated over 100s of steps
+    # the energies fluctuate by about 8 (liquid) and 4 (posterior), with correlations over hundreds of steps
     assert abs(mean["both"] - mean["atoms"] - mean["weights"]) < 12
     assert mean["atoms"] < -200 < 0 < mean["weights"]

@@ -1,4 +1,4 @@
-"""Minimizers find minima, on any tree and in any space, and keep to their step limits."""
+"""Minimizers find minima on any tree, and respect their step limits."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def run(dynamics, state, steps):
 
 
 def quadratic(x):
-    """A valley with a ratio of stiffnesses of 100, at x = (1, -2) and y = 3."""
+    """Return the energy of a valley with a ratio of stiffnesses of 100, at x = (1, -2) and y = 3."""
     return (x["x"][0] - 1) ** 2 / 2 + 50 * (x["x"][1] + 2) ** 2 + 5 * (x["y"] - 3) ** 2
 
 
@@ -79,8 +79,8 @@ def test_no_element_moves_further_than_the_step_limit_and_the_direction_stays(ma
     assert max(np.max(x) for x in moves.values()) < 0.1 * (1 + 1e-12)
 
 
-def test_step_limit_saves_overlapping_particles():
-    # forces of 1e24 and more: without a limit, one step leads out of the world
+def test_a_step_limit_separates_overlapping_particles():
+    # without a limit, one step with forces of 1e24 moves the particles far apart
     def repulsion(x):
         r2 = jnp.sum((x[0] - x[1]) ** 2)
         return (0.01 / r2) ** 6 + r2
@@ -101,17 +101,6 @@ def test_fire_needs_fewer_steps_than_descent():
     assert 2 * steps(td.fire(quadratic, dt=0.03)) < steps(td.gradient_descent(quadratic, rate=0.015)) < 5000
 
 
-def test_run_stops_when_the_force_is_small_and_no_later():
-    dynamics = td.gradient_descent(quadratic, rate=0.015)
-    state = dynamics.init(KEY, QUADRATIC[1])
-    out = td.run(dynamics, state, steps=5000, until=lambda s: td.tree.max_abs(s.force) < 1e-3)
-    assert 0 < out.steps < 5000
-    assert int(out.state.step) == out.steps
-    assert float(td.tree.max_abs(out.state.force)) < 1e-3
-    before = run(dynamics, state, out.steps - 1)
-    assert float(td.tree.max_abs(before.force)) >= 1e-3
-
-
 def test_fire_as_optax_is_fire_step_by_step():
     options = {"dt": 0.02, "delay": 5, "max_step": 0.05}
     fire = td.minimize.Fire(**options)
@@ -124,37 +113,21 @@ def test_fire_as_optax_is_fire_step_by_step():
         np.testing.assert_allclose(a[leaf], b[leaf], rtol=1e-12, atol=1e-13)
 
 
-def test_fire_forgets_its_speed_when_it_points_uphill():
+def test_fire_resets_its_velocity_when_it_points_uphill():
     dynamics = td.minimizer(td.from_energy(lambda x: x**2 / 2), td.minimize.Fire(dt=0.5, delay=0))
     state = dynamics.init(KEY, 1.0)
     while float(state.position) > 0:
         before, state = state, dynamics.step(state)
     after = dynamics.step(state)
     memory, fresh = after.memory["fire"], state.memory["fire"]
-    assert int(memory.downhill) == 0
-    np.testing.assert_allclose(memory.alpha, 0.25)
-    np.testing.assert_allclose(memory.dt, fresh.dt / 2)
+    assert int(memory["downhill"]) == 0
+    np.testing.assert_allclose(memory["alpha"], 0.25)
+    np.testing.assert_allclose(memory["dt"], fresh["dt"] / 2)
     # half a step back, and one from rest
-    np.testing.assert_allclose(memory.velocity, memory.dt * state.force, rtol=1e-14)
+    np.testing.assert_allclose(memory["velocity"], memory["dt"] * state.force, rtol=1e-14)
     assert abs(float(after.position)) < abs(float(before.position))
 
 
 def test_optax_chain_with_weight_decay_sees_the_position():
     dynamics = td.from_optax(td.from_energy(lambda x: 0 * x), optax.adamw(0.1, weight_decay=0.5))
     assert float(dynamics.step(dynamics.init(KEY, 1.0)).position) == pytest.approx(0.95)
-
-
-def test_lbfgs_needs_an_energy():
-    dynamics = td.from_optax(td.from_force(lambda x: -x), optax.lbfgs())
-    with pytest.raises(ValueError, match="energies"):
-        jax.eval_shape(dynamics.step, dynamics.init(KEY, 1.0))
-
-
-def test_minimizer_moves_in_its_space():
-    # the minimum at 0.9 is nearer across the seam of the circle
-    circle = (lambda a, b: (a - b + 0.5) % 1.0 - 0.5, lambda x, dx: (x + dx) % 1.0)
-    for make in (lambda f: td.gradient_descent(f, 0.02, space=circle), lambda f: td.fire(f, 0.05, space=circle)):
-        dynamics = make(td.from_energy(lambda x: -jnp.cos(2 * jnp.pi * (x - 0.9))))
-        path = td.trajectory(dynamics, dynamics.init(KEY, 0.2), steps=400, record=lambda s: s.position).records
-        np.testing.assert_allclose(path[-1], 0.9, rtol=1e-6)
-        assert not np.any((path > 0.3) & (path < 0.7))

@@ -1,4 +1,4 @@
-"""Keys that are written out draw the numbers of JAX, bit for bit."""
+"""Unrolled keys draw the same bits as those of JAX."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_words_are_the_same_bits(dtype):
         )
 
 
-def test_keys_made_of_keys_are_the_same_bits():
+def test_derived_keys_are_the_same_bits():
     data = jax.random.key_data
     for make in (lambda key: jax.random.split(key, (3, 2)), lambda key: jax.random.fold_in(key, 2**32 - 1)):
         np.testing.assert_array_equal(data(make(written_out(KEY))), data(make(KEY)))
@@ -44,7 +44,7 @@ def test_keys_made_of_keys_are_the_same_bits():
     np.testing.assert_array_equal(draw(many), jax.vmap(lambda key: jax.random.normal(key, (3,)))(many))
 
 
-def test_keys_of_other_generators_stay_and_old_ones_are_taken():
+def test_keys_of_other_generators_are_unchanged_and_old_keys_work():
     other = jax.random.key(0, impl="rbg")
     assert written_out(other) is other
     assert written_out(written_out(KEY)).dtype == written_out(KEY).dtype
@@ -55,7 +55,7 @@ def test_keys_of_other_generators_stay_and_old_ones_are_taken():
 
 
 @pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(3), jax.random.key(0, impl="rbg")])
-def test_keys_that_are_handed_out_are_keys_of_jax_and_can_be_saved(key, tmp_path):
+def test_returned_keys_are_keys_of_jax_and_can_be_saved(key, tmp_path):
     expected = jax.random.fold_in(key, 5)
     found = fold_in(key, 5)
     assert found.dtype == expected.dtype

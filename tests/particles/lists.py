@@ -1,4 +1,4 @@
-"""Neighbor lists made by SciPy, and energies written out pair by pair: independent of the library's own."""
+"""Neighbor lists from SciPy and energies written out pair by pair, independent of the library."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import treedyn as td
 
 
 class HandMade(td.Struct):
-    """What a pair energy reads of a neighbor list."""
+    """The part of a neighbor list that a pair energy reads."""
 
     order: jax.Array
     rank: jax.Array
@@ -19,7 +19,7 @@ class HandMade(td.Struct):
 
 
 def hand_made(position, box, cutoff, *, spare=3, seed=0):
-    """List pairs of points in a periodic box (`None`: open space), rows in random order, some slots empty."""
+    """Return a list for a periodic box (`None`: open space), with rows in random order and some empty slots."""
     position = np.asarray(position)
     count = len(position)
     order = np.random.default_rng(seed).permutation(count).astype(np.int32)
@@ -46,7 +46,7 @@ def hand_made(position, box, cutoff, *, spare=3, seed=0):
 
 
 def written_out(u, position, box=None, strain=None):
-    """Return the sum of `u(i, j, r)` over all pairs, by plain array code that autodiff takes apart as it likes."""
+    """Return the sum of `u(i, j, r)` over all pairs, by plain array code and autodiff."""
     i, j = np.triu_indices(position.shape[0], 1)
     delta = position[i] - position[j]
     if box is not None:
@@ -58,7 +58,7 @@ def written_out(u, position, box=None, strain=None):
 
 
 def scattered(count, dimension, box, seed=0, apart=0.8):
-    """Return random points in a box, no two closer than `apart` across its faces."""
+    """Return random points in a periodic box, no two closer than `apart`."""
     rng = np.random.default_rng(seed)
     points = np.zeros((0, dimension))
     while len(points) < count:

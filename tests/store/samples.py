@@ -1,8 +1,10 @@
-"""Frames of particles to write, in every kind of box."""
+"""Frames to write, for every kind of box and every kind of file."""
 
 import numpy as np
 
 from treedyn import particles as tp
+from treedyn import store
+from treedyn.particles import io
 
 STEPS = np.array([0, 10, 25])
 CELL = np.array([[6.0, 0.0, 0.0], [1.5, 5.0, 0.0], [-0.7, 0.9, 7.0]])
@@ -29,7 +31,7 @@ def dimension(name):
 
 
 def frames(name="cubic", dtype=np.float64, steps=STEPS, count=7):
-    """Return what `record` might have given at some steps: a function of the steps alone."""
+    """Return records of a run, which depend only on the steps."""
     d = dimension(name)
     shape = (count, d)
     each = [np.random.default_rng(int(step)) for step in steps]
@@ -62,3 +64,28 @@ def cell(name):
 
 def tolerance(dtype):
     return 64 * float(np.finfo(dtype).eps)
+
+
+CLASSES = {".csv": store.CSVWriter, ".jsonl": store.JSONLinesWriter, ".zarr": store.ZarrWriter}
+
+
+def open_writer(path, mode="x"):
+    """Return a writer for the suffix of a path."""
+    kind = CLASSES.get(path.suffix)
+    return io.writer(path, mode=mode, space=SPACES["cubic"]) if kind is None else kind(path, mode=mode)
+
+
+def content(suffix, steps):
+    """Return frames that a file of this kind can hold."""
+    data = frames(steps=steps)
+    tables = {"energy": data["energy"], "tag": data["tag"]}
+    return {".zarr": {"x": data["position"], "n": [data["tag"]]}}.get(suffix, tables if suffix in CLASSES else data)
+
+
+def read(path):
+    """Return the steps and the frames of a file."""
+    if path.suffix in (".csv", ".jsonl"):
+        table = store.read_table(path)
+        return table.pop("step").tolist(), table
+    with store.read_zarr(path) if path.suffix == ".zarr" else io.read(path) as found:
+        return found.steps.tolist(), found[:]

@@ -1,4 +1,4 @@
-"""A tree comes back from its file in every bit, and a file that is not what was written is never believed."""
+"""A saved tree comes back in every bit, and a damaged file is always detected."""
 
 import errno
 import os
@@ -57,7 +57,7 @@ def some_tree():
     return {"x": jnp.arange(40.0).reshape(8, 5), "key": jax.random.key(7), "f": jnp.tanh, "n": [3, None]}
 
 
-def test_keys_come_back_and_functions_are_taken_from_the_tree_that_is_filled(folder):
+def test_keys_come_back_and_functions_are_taken_from_like(folder):
     value = some_tree()
     td.save(folder / "keys.npz", value)
     back = td.load(folder / "keys.npz", {**value, "x": jnp.zeros((8, 5)), "key": jax.random.key(0), "n": [0, None]})
@@ -67,7 +67,7 @@ def test_keys_come_back_and_functions_are_taken_from_the_tree_that_is_filled(fol
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_a_flipped_bit_is_found_or_changes_nothing(folder, data):
+def test_a_flipped_bit_is_detected_or_changes_nothing(folder, data):
     file, value = folder / "bits.npz", some_tree()
     td.save(file, value)
     raw = bytearray(file.read_bytes())
@@ -84,7 +84,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(folder, data):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_file_that_was_cut_off_is_found(folder, data):
+def test_a_truncated_file_is_detected(folder, data):
     file = folder / "cut.npz"
     td.save(file, some_tree())
     raw = file.read_bytes()
@@ -118,7 +118,7 @@ def test_a_newer_format_is_refused(folder, monkeypatch):
         td.load(folder / "new.npz", [1.0])
 
 
-def test_what_is_no_archive_of_ours_is_refused(folder):
+def test_other_archives_and_missing_files_are_refused(folder):
     np.savez(folder / "foreign.npz", a=np.zeros(3))
     with pytest.raises(td.DamagedFile, match=r"expected a file written by td\.save"):
         td.load(folder / "foreign.npz", {"a": np.zeros(3)})
@@ -127,7 +127,7 @@ def test_what_is_no_archive_of_ours_is_refused(folder):
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES])
-def test_a_file_that_may_not_be_opened_is_not_called_damaged(folder, monkeypatch, number):
+def test_errors_of_the_system_are_not_reported_as_damage(folder, monkeypatch, number):
     td.save(folder / "x.npz", {"a": jnp.ones(3)})
 
     def refused(*_):
@@ -139,7 +139,7 @@ def test_a_file_that_may_not_be_opened_is_not_called_damaged(folder, monkeypatch
     assert caught.value.errno == number
 
 
-def test_a_disk_that_is_full_leaves_the_old_file(folder, monkeypatch):
+def test_a_full_disk_leaves_the_old_file(folder, monkeypatch):
     file = folder / "full.npz"
     td.save(file, [1.0])
 
@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(folder, monkeypatch):
     assert not list(folder.glob(".*"))
 
 
-def test_a_number_of_python_gives_way_to_other_dtypes_after_a_restart(folder):
+def test_python_numbers_keep_weak_types_after_a_restart(folder):
     def energy(x, env):
         return env["k"] * jnp.sum(x**2) / env["n"]
 
@@ -166,8 +166,8 @@ def test_a_number_of_python_gives_way_to_other_dtypes_after_a_restart(folder):
     assert_same_bits(jax.tree.leaves((out.state, out.env)), jax.tree.leaves((whole.state, whole.env)))
 
 
-def test_arrays_that_came_of_numbers_of_python_do_so_too(folder):
-    env = {"k": jnp.full(3, 2.0)}  # float64, and gives way to float32
+def test_weak_types_of_arrays_are_kept_after_a_restart(folder):
+    env = {"k": jnp.full(3, 2.0)}  # weakly typed float64
     dynamics = td.nve(lambda x, env: jnp.sum(env["k"] * x**2), dt=np.float32(0.01))
     state = dynamics.init(jax.random.key(0), jnp.ones(3, jnp.float32), env)
     whole = td.run(dynamics, state, env, steps=20)
@@ -177,7 +177,7 @@ def test_arrays_that_came_of_numbers_of_python_do_so_too(folder):
     assert out.env["k"].weak_type and out.state.energy.dtype == jnp.float32
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(folder):
+def test_saving_to_a_link_replaces_its_target(folder):
     td.save(folder / "target.npz", 1.0)
     (folder / "link.npz").symlink_to(folder / "target.npz")
     td.save(folder / "link.npz", 2.0)

@@ -1,4 +1,4 @@
-"""Writing in the background: nothing is lost, nothing out of order, nothing silent, and nothing hangs."""
+"""Writing in the background keeps all frames in order, raises every error and never hangs."""
 
 import gc
 import threading
@@ -9,11 +9,11 @@ import pytest
 
 from treedyn import store
 
-SECONDS = 20.0  # far more than anything here takes; a test that hangs fails instead
+SECONDS = 20.0  # after which a test that hangs fails
 
 
 class Memory(store.Writer):
-    """Keep what is written; fail at a step, or wait for a signal."""
+    """A writer to memory that fails at a step or waits for an event."""
 
     def __init__(self, fail_at=None, gate=None):
         self.calls, self.fail_at, self.gate, self.closed = [], fail_at, gate, 0
@@ -44,7 +44,7 @@ def put(writer, step, frames=None):
 
 
 def within(seconds, job):
-    """Run `job` in a thread, and return what it raised; fail if it does not end."""
+    """Run `job` in a thread and return its exceptions; fail if it hangs."""
     raised = []
 
     def attempt():
@@ -60,7 +60,7 @@ def within(seconds, job):
     return raised
 
 
-def test_order_is_kept_and_close_waits_for_everything():
+def test_frames_are_written_in_order_before_close_returns():
     memory = Memory()
     with store.background(memory, depth=2) as writer:
         for step in range(200):
@@ -81,7 +81,7 @@ def test_frames_are_copied_before_the_call_returns():
     np.testing.assert_array_equal(memory.calls[0][1]["x"], [0, 1, 2])
 
 
-def test_a_full_queue_makes_the_run_wait_and_memory_does_not_grow():
+def test_write_waits_while_the_queue_is_full():
     gate = threading.Event()
     memory = Memory(gate=gate)
     writer = store.background(memory, depth=3)
@@ -98,19 +98,19 @@ def test_a_full_queue_makes_the_run_wait_and_memory_does_not_grow():
     assert len(memory.calls) == 4
 
 
-def test_an_error_is_raised_at_the_next_call_and_nothing_is_written_after_it():
+def test_an_error_is_raised_by_the_next_call_and_stops_writing():
     memory = Memory(fail_at=2)
     writer = store.background(memory, depth=1)
     raised = within(SECONDS, lambda: [put(writer, step) for step in range(1000)])
     assert isinstance(raised[0], OSError)
     for call in (lambda: put(writer, 2000), writer.flush, lambda: writer.rewind(1), lambda: writer.last):
         assert isinstance(within(SECONDS, call)[0], OSError)
-    assert within(SECONDS, writer.close) == []  # it was raised already
+    assert within(SECONDS, writer.close) == []  # raised before
     assert [call[0] for call in memory.calls] == [[0], [1]]
     assert memory.closed == 1
 
 
-def test_an_error_that_nobody_has_seen_is_raised_by_close():
+def test_close_raises_an_error_that_was_not_raised_before():
     memory = Memory(fail_at=0)
     writer = store.background(memory)
     put(writer, 0)
@@ -120,7 +120,7 @@ def test_an_error_that_nobody_has_seen_is_raised_by_close():
         put(writer, 1)
 
 
-def test_rewind_and_flush_come_after_what_was_written_before_them():
+def test_rewind_and_flush_follow_earlier_writes():
     memory = Memory()
     with store.background(memory, depth=8) as writer:
         for step in range(5):
@@ -132,14 +132,14 @@ def test_rewind_and_flush_come_after_what_was_written_before_them():
         assert [call if call == "flush" else call[0] for call in memory.calls] == [[0], [1], [2], [3], "flush"]
 
 
-def test_a_full_disk_surfaces_and_does_not_hang():
+def test_a_full_disk_is_reported_and_does_not_hang():
     writer = store.background(store.CSVWriter("/dev/full", mode="w"), depth=2)
     raised = within(SECONDS, lambda: [put(writer, step) for step in range(50)])
     assert raised and isinstance(raised[0], OSError)
     assert within(SECONDS, writer.close) == []
 
 
-def test_a_write_costs_the_run_no_more_than_a_copy():
+def test_write_does_not_wait_for_the_disk():
     class Slow(Memory):
         def write(self, steps, frames):
             time.sleep(0.2)
@@ -154,12 +154,6 @@ def test_a_write_costs_the_run_no_more_than_a_copy():
     assert len(slow.calls) == 4
 
 
-def test_depth_has_to_be_positive():
-    for depth in (0, -1, 1.5, True):
-        with pytest.raises(ValueError, match="depth"):
-            store.background(Memory(), depth=depth)
-
-
-def test_a_writer_that_is_forgotten_leaves_no_warning():
+def test_a_deleted_writer_leaves_no_warning():
     put(store.background(Memory()), 0)
     gc.collect()

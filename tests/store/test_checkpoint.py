@@ -109,13 +109,13 @@ def test_damage_to_all_of_them_is_an_error_and_nothing_is_deleted(tmp_path):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"every": 5}, "every is 4 there and 5 here"),
-        ({"record": None}, "every is 4 there and nothing here"),
+        ({"every": 5}, "every = 4 instead of 5"),
+        ({"record": None}, "every = 4 instead of nothing"),
         (
             {"record": lambda state: {"x": state.position[0], "energy": state.energy}},
-            r"record\['x'\] is float64\[9, 2\] there",
+            r"record\['x'\] = float64\[9, 2\] instead",
         ),
-        ({"steps": 10}, "after 20 steps, more than 10; ask for as many or more"),
+        ({"steps": 10}, "20 steps, more than 10. Ask for as many or more"),
     ],
 )
 def test_another_way_to_run_is_refused(tmp_path, change, said):
@@ -128,9 +128,9 @@ def test_another_run_is_refused_until_it_is_told_to_replace(tmp_path):
     go_on(tmp_path, 20)
     state, env = begin()
     hot = td.langevin(energy, dt=0.05, kT=0.4, gamma=1.0)
-    with pytest.raises(ValueError, match=r"dynamics.*kT is 0\.3 there and 0\.4 here.*another folder.*never"):
+    with pytest.raises(ValueError, match=r"dynamics.*kT = 0\.3 instead of 0\.4.*another folder.*never"):
         td.run(hot, state, env, steps=30, checkpoint=tmp_path, every=4, record=where)
-    with pytest.raises(ValueError, match=r"dynamics is Splitting .* there and Splitting .* here"):
+    with pytest.raises(ValueError, match=r"dynamics = Splitting .* instead of Splitting "):
         td.run(td.nve(energy, dt=0.05), state, env, steps=30, checkpoint=tmp_path, every=4, record=where)
     moved = state.replace(position=state.position + 1)
     with pytest.raises(ValueError, match=r"start\.boxed"):
@@ -160,8 +160,10 @@ def test_must_resume_refuses_an_empty_folder(tmp_path):
         ({"keep": 0}, "keep: expected an integer of at least 1"),
         ({"resume": "maybe"}, "resume: expected 'auto', 'never' or 'must', got 'maybe'"),
         ({"checkpoint": None, "keep": 0}, "keep: expected an integer of at least 1"),
-        ({"checkpoint": None, "resume": "must"}, "they go with a folder"),
-        ({"checkpoint": None, "checkpoint_every": 5}, "they go with a folder"),
+        ({"checkpoint": None, "resume": "must"}, "expected a folder for checkpoints as well"),
+        ({"checkpoint": None, "tag": "a"}, "expected a folder for checkpoints as well"),
+        ({"tag": 1}, "tag: expected a string"),
+        ({"checkpoint": None, "checkpoint_every": 5}, "expected a folder for checkpoints as well"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, arguments, said):

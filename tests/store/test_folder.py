@@ -10,7 +10,7 @@ import treedyn as td
 from tests.driver.environments import energy
 from tests.helpers import assert_same_bits
 from tests.store.test_checkpoint import DYNAMICS, begin, go_on, where
-from treedyn.driver._host import Host
+from treedyn.driver._session import Session
 from treedyn.store import _archive as archive
 from treedyn.store import _checkpoint as checkpoint
 
@@ -46,13 +46,13 @@ def test_what_is_damaged_is_kept_under_another_name(tmp_path, whole):
 
 @pytest.mark.parametrize("number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_is_obeyed_also_when_a_run_is_over(tmp_path, monkeypatch, number, error):
-    def asked(host, end=Host.end):
-        end(host)
+    def asked(session, end=Session.end):
+        end(session)
         signal.raise_signal(number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(Host, "end", asked)
+    monkeypatch.setattr(Session, "end", asked)
     for _ in range(2):  # while it ends, and when it only reads what is there
         with pytest.raises(error):
             go_on(tmp_path, 20)
@@ -133,22 +133,22 @@ def test_a_folder_is_where_it_was_when_the_run_began(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
 
-    def moves(host, todo, steps, advance=Host.advance):
+    def moves(session, todo, steps, advance=Session.advance):
         os.chdir(tmp_path / "elsewhere")
-        return advance(host, todo, steps)
+        return advance(session, todo, steps)
 
-    monkeypatch.setattr(Host, "advance", moves)
+    monkeypatch.setattr(Session, "advance", moves)
     go_on("kept", 20)
     assert (tmp_path / "kept" / "step-000000000020.npz").is_file()
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path, monkeypatch):
-    def asked(host, end=Host.end):
-        end(host)
+    def asked(session, end=Session.end):
+        end(session)
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    monkeypatch.setattr(Host, "end", asked)
+    monkeypatch.setattr(Session, "end", asked)
     assert go_on(tmp_path, 20).steps == 20
     assert signal.signal(signal.SIGINT, before) is signal.SIG_IGN
 
@@ -158,5 +158,5 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, "open", refused)
-    with pytest.raises(PermissionError, match=r"checkpoint: .* cannot be written to.*use a copy of the folder"):
+    with pytest.raises(PermissionError, match=r"checkpoint: .* cannot be written to.*Use a copy of the folder"):
         go_on(tmp_path, 4)

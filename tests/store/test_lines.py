@@ -1,7 +1,6 @@
-"""Tables of numbers as text: the same numbers come back, and only complete lines count."""
+"""Tables of text return the same numbers, and only complete lines."""
 
 import json
-import os
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,23 +59,7 @@ def test_json_lines_are_strict_json(tmp_path):
 
 
 @WRITERS
-def test_continuing_and_rewinding_leave_no_gap_and_no_duplicate(writer, name, tmp_path):
-    with writer(tmp_path / name) as out:
-        fill(out, [10, 20, 30])
-    with writer(tmp_path / name, mode="a") as out:
-        assert out.last == 30
-        fill(out, [40, 50])
-        out.rewind(25)
-        assert out.last == 20
-        fill(out, [30, 40])
-        out.rewind(100)  # nothing is after that
-    with writer(tmp_path / "straight", mode="w") as out:
-        fill(out, [10, 20, 30, 40])
-    assert (tmp_path / name).read_bytes() == (tmp_path / "straight").read_bytes()
-
-
-@WRITERS
-def test_a_torn_last_line_is_dropped(writer, name, tmp_path):
+def test_an_incomplete_last_line_is_dropped(writer, name, tmp_path):
     path = tmp_path / name
     with writer(path) as out:
         fill(out, [10, 20, 30])
@@ -92,7 +75,7 @@ def test_a_torn_last_line_is_dropped(writer, name, tmp_path):
 
 
 @WRITERS
-def test_what_does_not_fit_is_refused(writer, name, tmp_path):
+def test_frames_and_files_that_do_not_fit_are_refused(writer, name, tmp_path):
     path = tmp_path / name
     with writer(path) as out:
         fill(out, [10])
@@ -109,31 +92,10 @@ def test_what_does_not_fit_is_refused(writer, name, tmp_path):
         ):
             with pytest.raises(ValueError, match="frames"):
                 out.write(np.array([20]), bad)
-    before = path.read_bytes()
-    with pytest.raises(FileExistsError, match='mode="a"'):
-        writer(path)
-    with pytest.raises(ValueError, match="mode"):
-        writer(path, mode="r")
-    with pytest.raises(FileNotFoundError, match="directory"):
-        writer(tmp_path / "nowhere" / name)
-    assert path.read_bytes() == before
     (tmp_path / "other").write_text("not a table\n")
-    with pytest.raises(ValueError, match="no table"):
+    with pytest.raises(ValueError, match="valid table"):
         writer(tmp_path / "other", mode="a")
     assert (tmp_path / "other").read_text() == "not a table\n"
-    with writer(path, mode="w"):
-        assert path.read_bytes() == b""
-
-
-@WRITERS
-def test_a_full_disk_is_an_error_at_once(writer, name, tmp_path):
-    if not os.path.exists("/dev/full"):
-        pytest.skip("this system has no device that is always full")
-    out = writer("/dev/full", mode="w")
-    with pytest.raises(OSError, match="space"):
-        fill(out, [10])
-    assert out.last is None
-    out.close()
 
 
 def test_arrays_of_jax_and_half_precision_are_numbers_too(tmp_path):

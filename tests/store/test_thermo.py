@@ -1,4 +1,4 @@
-"""The table for the terminal, and what is recorded for it."""
+"""Thermodynamic quantities of a run, and the table of them."""
 
 import io
 
@@ -34,7 +34,7 @@ def test_record_keeps_the_precision_of_the_state(dtype):
     assert {x.dtype for x in store.thermo(dt=0.1)(state).values()} == {jnp.dtype(dtype)}
 
 
-def test_record_leaves_out_what_the_state_does_not_have():
+def test_record_leaves_out_missing_quantities():
     force = td.from_force(lambda x: -x)
     state = td.brownian(force, dt=0.1, kT=1.0, gamma=1.0).init(KEY, jnp.ones(3))
     assert store.thermo()(state) == {}
@@ -58,7 +58,7 @@ def rows(*steps, **numbers):
     return lambda out: out.write(np.array(steps), {name: np.full(n, x) for name, x in given.items()})
 
 
-def test_columns_are_aligned_whatever_the_numbers_are():
+def test_columns_are_aligned_for_all_numbers():
     numbers = {"potential": -123456.789, "kinetic": 1e-9, "pressure": np.nan, "total": 3e12, "temperature": 0.0}
     text = lines({}, rows(0, 1_000_000_000, **numbers))
     assert len({len(line) for line in text}) == 1
@@ -68,17 +68,17 @@ def test_columns_are_aligned_whatever_the_numbers_are():
     assert all(line[end - 1] != " " and line[end : end + 1] in ("", " ") for line in text[2:] for end in ends)
 
 
-def test_header_comes_again_now_and_then_and_when_columns_change():
+def test_header_is_repeated_and_follows_the_columns():
     text = lines({"header_every": 2, "speed": False}, rows(1, 2, 3), rows(4, kinetic=1.0))
     assert [line.split()[1] for line in text if "step" in line] == ["potential", "potential", "kinetic"]
 
 
-def test_speed_is_steps_between_two_calls_over_the_time_between_them():
+def test_speed_is_measured_between_two_calls():
     text = lines({}, rows(0), rows(500, 1000), rows(1010))
     assert [line.split()[-1] for line in text[2:]] == ["–", "1,000", "1,000", "10"]
 
 
-def test_rewinding_says_so_and_lets_the_steps_come_again():
+def test_rewinding_is_printed_and_steps_can_be_repeated():
     text = lines({"speed": False}, rows(10, 20), lambda out: out.rewind(10), rows(20))
     assert text[-2] == "── back to step 10 ──"
     assert text[-1] == text[-3]
@@ -86,6 +86,6 @@ def test_rewinding_says_so_and_lets_the_steps_come_again():
         lines({}, rows(10, 20), rows(20))
 
 
-def test_default_stream_is_the_standard_output_of_the_moment(capsys):
+def test_default_stream_is_the_current_standard_output(capsys):
     store.ThermoTable(speed=False).write(np.array([5]), {"potential": np.array([1.0])})
     assert capsys.readouterr().out.split()[-2:] == ["5", "1.0000"]

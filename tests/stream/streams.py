@@ -1,4 +1,4 @@
-"""Streams of states to be reduced, and what every test does with them."""
+"""Streams of states, and helpers that reduce and compare them."""
 
 import jax
 import jax.numpy as jnp

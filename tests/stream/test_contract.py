@@ -1,4 +1,4 @@
-"""What every reducer promises, for a tree with every kind of leaf."""
+"""The contract of every reducer, for a tree with every kind of leaf."""
 
 import pickle
 
@@ -28,7 +28,7 @@ def test_scan_under_jit_equals_a_plain_loop(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_carry_that_was_saved_goes_on_bit_by_bit(name, tmp_path):
+def test_a_saved_carry_continues_bit_by_bit(name, tmp_path):
     reducer = REDUCERS[name]
     first = fed(reducer, at(SERIES, 0, 14))
     leaves, structure = jax.tree.flatten(first)
@@ -50,7 +50,7 @@ def test_shapes_and_dtypes_of_the_carry_never_change(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_numbers_of_the_first_state_do_not_enter_the_initial_carry(name):
+def test_the_initial_carry_depends_on_shapes_alone(name):
     reducer, state = REDUCERS[name], at(SERIES, 0)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
     assert_same(reducer.init(shapes), reducer.init(state))
@@ -79,9 +79,9 @@ def test_merged_streams_equal_one(name, cut):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in MERGEABLE])
-def test_what_depends_on_order_refuses_to_merge(name):
+def test_a_reducer_that_depends_on_order_refuses_to_merge(name):
     carry = REDUCERS[name].init(at(SERIES, 0))
-    with pytest.raises(ValueError, match="merge: it measures how successive observations belong together"):
+    with pytest.raises(ValueError, match="cannot be merged"):
         REDUCERS[name].merge(carry, carry)
 
 
@@ -101,7 +101,7 @@ def test_observable_may_use_the_environment():
     assert float(reducer.result(carry)) == 6.0
 
 
-def test_what_is_no_number_rides_along():
+def test_leaves_that_are_not_numbers_ride_along():
     reducer = stream.mean(lambda state: {"weight": state, "activation": jnp.tanh, "name": "layer", "size": 3})
     out = reducer.result(reducer.update(reducer.init(1.0), 5.0))
     assert out["activation"] is jnp.tanh and out["name"] == "layer"
@@ -114,40 +114,11 @@ def test_numbers_of_a_reducer_are_leaves():
     np.testing.assert_array_equal(out, [[0, 5, 0, 0, 0], [0, 0, 5, 0, 0]])
 
 
-def test_nothing_observed_is_nan():
+def test_the_result_without_observations_is_nan():
     state = jnp.zeros((2,))
     assert np.all(np.isnan(stream.mean(jnp.sin).result(stream.mean(jnp.sin).init(state))))
     out = stream.variance(jnp.sin).result(fed(stream.variance(jnp.sin), jnp.zeros((1, 2))))
     assert np.all(out.mean == 0) and np.all(np.isnan(out.variance))
-
-
-def wrong(**changes):
-    arguments = {"of": lambda x: x, "edges": [0.0, 1.0], "q": 0.5, "lags": 3, "size": 8, "capacity": 100, "levels": 8}
-    a = arguments | changes
-    stream.mean(a["of"]), stream.variance(a["of"]), stream.covariance(a["of"]), stream.extremes(a["of"])
-    stream.histogram(a["of"], a["edges"])
-    stream.quantiles(a["of"], a["q"], size=a["size"], capacity=a["capacity"])
-    stream.autocorrelation(a["of"], a["lags"])
-    stream.blocking(a["of"], levels=a["levels"])
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("of", [None, 3, "energy"]),
-        ("edges", [[1.0], [1.0, 0.0], [0.0, 0.0], [[0.0, 1.0]], [0.0, np.nan], 3.0]),
-        ("q", [1.5, [-0.1, 0.5], np.nan, 95]),
-        ("lags", [0, -1, 2.5, None, True, "3"]),
-        ("size", [0, 1, 3, 6.0, True]),
-        ("capacity", [1, 2**63, 1e6]),
-        ("levels", [0, 33, 1.5]),
-    ],
-)
-def test_bad_argument_is_an_error_that_names_it(name, values):
-    wrong()
-    for value in values:
-        with pytest.raises(ValueError, match=f"^{name}: expected"):
-            wrong(**{name: value})
 
 
 def test_bad_observable_is_an_error():
@@ -155,7 +126,7 @@ def test_bad_observable_is_an_error():
         if name != "mean":
             with pytest.raises(ValueError, match="defined for real numbers, got an observable of dtype complex128"):
                 reducer.init(1.0)
-    with pytest.raises(ValueError, match="leave random keys out"):
+    with pytest.raises(ValueError, match="Leave random keys out"):
         stream.mean(lambda x: jax.random.key(0)).init(1.0)
     with pytest.raises(ValueError, match="reducers: expected a Reducer or a tree of them"):
         stream.init({"mean": jnp.mean}, 1.0)
@@ -164,5 +135,5 @@ def test_bad_observable_is_an_error():
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "pooled"])
 def test_observable_of_another_shape_is_an_error(name):
     reducer = all_reducers(lambda x: x)[name]
-    with pytest.raises(ValueError, match=r"changed its shape: expected \[3\].*got \[1\]"):
+    with pytest.raises(ValueError, match=r"of: expected .*\[3\].*got \[1\]"):
         reducer.update(reducer.init(jnp.zeros(3)), jnp.zeros(1))

@@ -1,4 +1,4 @@
-"""Autocorrelation and blocking, against the stored series and against processes that are known."""
+"""Autocorrelation and blocking, against the stored series and against known processes."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +41,7 @@ def test_autocovariance_in_float32_survives_a_large_offset():
     np.testing.assert_allclose(out.covariance, autocovariance(x.astype(np.float64), 5), rtol=1e-4)
 
 
-def test_lags_that_the_stream_is_too_short_for_are_nan():
+def test_lags_beyond_the_length_of_the_stream_are_nan():
     out = reduced(stream.autocorrelation(lambda x: x, lags=5), jnp.array([1.0, 2.0, 4.0]))
     np.testing.assert_array_equal(np.isnan(out.covariance), [False] * 3 + [True] * 3)
     assert np.isnan(out.time)
@@ -57,7 +57,7 @@ def test_integrated_time_and_error_of_an_autoregressive_series(keep):
     np.testing.assert_allclose(np.mean(out.error), np.sqrt(exact / steps), rtol=0.05)
 
 
-def test_integrated_time_that_lags_do_not_reach_is_nan():
+def test_integrated_time_beyond_the_lags_is_nan():
     out = reduced(stream.autocorrelation(lambda x: x, lags=20), jnp.asarray(autoregressive(0.9, 2000, 1)))
     assert np.all(np.isnan(out.time)) and np.all(np.isnan(out.error))
 

@@ -73,7 +73,7 @@ KINDS = ["normal", "heavy", "offset", "rising", "falling", "sawtooth", "few", "t
 
 
 @hypothesis.given(st.sampled_from(KINDS), st.sampled_from([1, 7, 16, 100, 1000, 2000]), st.integers(0, 1000))
-def test_quantiles_are_within_the_bound_that_they_state(kind, n, seed):
+def test_quantiles_are_within_their_stated_bound(kind, n, seed):
     x = series(kind, n, seed)
     out = reduced(SKETCH, jnp.asarray(x))
     assert float(out.count) == n
@@ -83,7 +83,7 @@ def test_quantiles_are_within_the_bound_that_they_state(kind, n, seed):
 
 
 @pytest.mark.parametrize(("n", "size"), [(1000, 8), (4096, 64), (65_537, 64)])
-def test_stated_bound_is_the_one_of_the_formula(n, size):
+def test_the_stated_bound_follows_the_formula(n, size):
     reducer = stream.quantiles(lambda x: x, 0.5, size=size)
     out = reduced(reducer, jnp.zeros(n))
     formula = np.log2(n / size) / (4 * size)
@@ -116,7 +116,7 @@ def test_merged_quantiles_are_within_their_bound(kind, n, m):
     assert float(SKETCH.result(more).count) == 2 * (n + m)
 
 
-def test_more_observations_than_there_is_room_for_are_nan():
+def test_more_observations_than_the_capacity_are_nan():
     reducer = stream.quantiles(lambda x: x, 0.5, size=2, capacity=8)
     carry, seen = reducer.init(jnp.float64(0)), []
     for t in range(20):

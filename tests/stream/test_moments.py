@@ -71,7 +71,7 @@ def test_extremes_keep_dtype_and_show_nan():
 
 @pytest.mark.parametrize("offset", [1e4, -3e6])
 def test_float32_holds_over_a_million_observations_with_a_large_offset(offset):
-    # noise of 64 levels, in the smallest steps that float32 has at the offset, around a mean that moves half way
+    # noise of 64 levels, in steps of the spacing of float32 at the offset; the mean moves half way
     n, spacing = 1_000_000, np.spacing(np.float32(abs(offset)))
 
     def values(t, xp):
@@ -85,11 +85,11 @@ def test_float32_holds_over_a_million_observations_with_a_large_offset(offset):
     out = reduced(stream.variance(lambda t: values(t, jnp)), times)
     exact = values(np.arange(n, dtype=np.uint32), np).astype(np.float64)
     assert out.mean.dtype == jnp.float32
-    # the result is rounded to float32, and that is all
+    # the only error is the rounding of the result
     assert abs(float(out.mean) - exact.mean()) <= spacing
     np.testing.assert_allclose(out.variance, exact.var(ddof=1), rtol=1e-5)
 
-    # the same recursion in one part stands still
+    # the same recursion without compensation stops
     def plain(mean, t):
         return mean + (values(t, jnp) - mean) / (t + jnp.uint32(1)).astype(jnp.float32), None
 
@@ -130,7 +130,7 @@ def test_counter_counts_to_two_to_the_64(a, b, place):
 
 def test_counter_passes_what_float32_and_int32_can_count():
     carry = fed(stream.mean(lambda x: x), jnp.ones(3))
-    late = carry.replace(count=Count(low=jnp.uint32(2**32 - 1), high=jnp.uint32(0)))
+    late = {**carry, "count": Count(low=jnp.uint32(2**32 - 1), high=jnp.uint32(0))}
     late = stream.mean(lambda x: x).update(late, jnp.float64(1.0))
-    assert (int(late.count.low), int(late.count.high)) == (0, 1)
-    assert float(at(late.mean.value[None], 0)) == 1.0
+    assert (int(late["count"].low), int(late["count"].high)) == (0, 1)
+    assert float(at(late["mean"].value[None], 0)) == 1.0

@@ -1,1 +1,1 @@
-"""What `treedyn demo` shows."""
+"""Demonstrations for `treedyn demo`."""

@@ -1,8 +1,8 @@
-"""Draw the sandcastle: the picture that the demonstration turns into grains.
+"""Draw the sandcastle, the picture of the demonstration.
 
-Everything is a filled polygon on a canvas of 1000 x 1000 units, y downwards, painted in order, with a light that comes
-from the upper left. The picture is drawn at four times its size and averaged down, so every edge is smooth. It has no
-random part that is not seeded: the picture in the package is what `draw_castle()` returns.
+Everything is a filled polygon on a canvas of 1000 x 1000 units, y downwards, lit from the upper left. The picture is
+drawn at four times its size and averaged, so edges are smooth. Random parts are seeded: `castle.png` in the package is
+the result of `draw_castle()`.
 """
 
 import math
@@ -16,6 +16,7 @@ from treedyn._extras import require
 
 Point = tuple[float, float]
 Color = tuple[int, int, int]
+Points = Sequence[Point]
 Shading = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 CASTLE = Path(__file__).with_name("castle.png")
@@ -27,7 +28,7 @@ NIGHT, WOOD, GOLD, FOAM, PINK = (46, 56, 104), (128, 74, 44), (250, 200, 70), (2
 
 
 class Canvas:
-    """Hold a picture that is being painted, with premultiplied alpha, at several times its final size."""
+    """A picture with premultiplied alpha, at several times its final size."""
 
     def __init__(self, size: int, supersample: int = 4) -> None:
         self.size, self.supersample = size, supersample
@@ -35,21 +36,12 @@ class Canvas:
         self.grit = np.random.default_rng(7).normal(size=self.pixels.shape[:2]).astype(np.float32)
 
     def fill(
-        self,
-        points: Sequence[Point],
-        color: Color,
-        shading: Shading | None = None,
-        grit: float = 0.0,
-        opacity: float = 1.0,
+        self, points: Points, color: Color, shading: Shading | None = None, grit: float = 0.0, opacity: float = 1.0
     ) -> None:
         """Fill a polygon.
 
-        Args:
-            points: its corners, in units.
-            color: red, green, blue; 0 to 255.
-            shading: brightness, 1 where the color stays as it is, from x and y in -1..1 across the polygon.
-            grit: how much the brightness varies from pixel to pixel.
-            opacity: 1 covers what is below, 0 is invisible.
+        `shading` returns the brightness, 1 for the plain color, from x and y in -1..1 across the polygon; `grit` is how
+        much it varies from pixel to pixel.
         """
         image, draw = require("PIL.Image", "demo"), require("PIL.ImageDraw", "demo")
         scale = self.pixels.shape[0] / UNITS
@@ -67,7 +59,7 @@ class Canvas:
         self.pixels[window] = alpha * paint + (1 - alpha) * self.pixels[window]
 
     def finish(self) -> Any:
-        """Return the picture at its final size, as a PIL image with alpha."""
+        """Return the picture at its final size, as a PIL image in mode RGBA."""
         k = self.supersample
         mean = self.pixels.reshape(self.size, k, self.size, k, 4).mean(axis=(1, 3))
         alpha = mean[..., 3:]
@@ -99,23 +91,20 @@ def arch(left: float, top: float, right: float, bottom: float) -> list[Point]:
     """Return a rectangle whose upper end is a half circle."""
     radius, middle = (right - left) / 2, (left + right) / 2
     angles = np.linspace(math.pi, 2 * math.pi, 40)
-    return [(middle + radius * math.cos(a), top + radius + radius * math.sin(a)) for a in angles] + [
-        (right, bottom),
-        (left, bottom),
-    ]
+    half = [(middle + radius * math.cos(a), top + radius + radius * math.sin(a)) for a in angles]
+    return [*half, (right, bottom), (left, bottom)]
 
 
 def ellipse(x: float, y: float, width: float, height: float) -> list[Point]:
-    """Return an ellipse with a middle and two half axes."""
+    """Return an ellipse from its center and half axes."""
     return [(x + width * math.cos(a), y + height * math.sin(a)) for a in np.linspace(0, 2 * math.pi, 120)]
 
 
 def crenels(left: float, right: float, top: float, height: float, count: int) -> list[list[Point]]:
-    """Return `count` merlons that stand on the line from `left` to `right`, with gaps between them."""
+    """Return `count` merlons on the line from `left` to `right`, with gaps between them."""
     width = (right - left) / (count + 0.62 * (count - 1))
-    return [
-        rectangle(left + 1.62 * width * k, top - height, left + 1.62 * width * k + width, top + 2) for k in range(count)
-    ]
+    starts = [left + 1.62 * width * k for k in range(count)]
+    return [rectangle(start, top - height, start + width, top + 2) for start in starts]
 
 
 def bricks(canvas: Canvas, left: float, top: float, right: float, bottom: float, seed: int) -> None:
@@ -127,9 +116,12 @@ def bricks(canvas: Canvas, left: float, top: float, right: float, bottom: float,
                 canvas.fill(rectangle(x, y, x + 30, y + 5), (176, 124, 66), opacity=0.55)
 
 
-def tower(
-    canvas: Canvas, left: float, top: float, right: float, bottom: float, merlons: int, color: Color = SAND
-) -> None:
+def between(upper: Points, lower: Points) -> Points:
+    """Return the area between two lines that both run from left to right."""
+    return [*upper, *lower[::-1]]
+
+
+def tower(canvas: Canvas, left: float, top: float, right: float, bottom: float, merlons: int, color: Color) -> None:
     """Draw a round tower with a wider, crenellated head."""
     canvas.fill(rectangle(left, top, right, bottom), color, round_wall, grit=0.03)
     bricks(canvas, left, top + 70, right, bottom, seed=int(left))
@@ -147,8 +139,7 @@ def roof(canvas: Canvas, middle: float, tip: float, base: float, half: float, co
     for k in range(1, 5):
         width, y = half * k / 5, tip + (base - tip) * k / 5
         upper = [(middle + width * math.cos(a), y + 0.16 * width * math.sin(a)) for a in np.linspace(0, math.pi, 30)]
-        lower = [(x, y + 7) for x, y in reversed(upper)]
-        canvas.fill(upper + lower, (16, 24, 48), opacity=0.20)
+        canvas.fill(between(upper, [(x, y + 7) for x, y in upper]), (16, 24, 48), opacity=0.20)
     canvas.fill(ellipse(middle, tip, 12, 12), GOLD, dome)
 
 
@@ -159,23 +150,19 @@ def window(canvas: Canvas, middle: float, top: float, width: float, height: floa
     canvas.fill(arch(middle - half, top, middle + half, top + height), NIGHT, lambda x, y: 1.05 + 0.35 * y)
 
 
-def flag(canvas: Canvas, x: float, top: float, bottom: float, color: Color, length: float, direction: int = 1) -> None:
+def flag(canvas: Canvas, x: float, top: float, bottom: float, color: Color, length: float) -> None:
     """Draw a pole and a flag that waves in the wind."""
     canvas.fill(rectangle(x - 10, top - 8, x + 10, bottom), (112, 76, 56))
     canvas.fill(ellipse(x, top - 12, 15, 15), GOLD, dome)
     along = np.linspace(0, 1, 60)
     wave = 11 * along * np.sin(2 * math.pi * 1.15 * along)
     height = 62 * (1 - 0.28 * along)
-    upper = [(x + direction * (4 + length * a), top + 4 + w) for a, w in zip(along, wave, strict=True)]
+    upper = [(x + (4 + length * a), top + 4 + w) for a, w in zip(along, wave, strict=True)]
     lower = [(px, py + h) for (px, py), h in zip(upper, height, strict=True)]
-    canvas.fill(
-        upper + lower[::-1],
-        color,
-        lambda u, v: 1.03 + 0.16 * np.cos(2 * math.pi * 1.15 * (direction * u + 1) / 2 + 0.6),
-    )
-    stripe = [(px, py + 0.38 * h) for (px, py), h in zip(upper, height, strict=True)]
-    stripe += [(px, py + 0.62 * h) for (px, py), h in zip(upper[::-1], height[::-1], strict=True)]
-    canvas.fill(stripe, GOLD)
+    shading = lambda u, v: 1.03 + 0.16 * np.cos(2 * math.pi * 1.15 * (u + 1) / 2 + 0.6)  # noqa: E731
+    canvas.fill(between(upper, lower), color, shading)
+    high, low = ([(px, py + part * h) for (px, py), h in zip(upper, height, strict=True)] for part in (0.38, 0.62))
+    canvas.fill(between(high, low), GOLD)
 
 
 def gate(canvas: Canvas, middle: float, top: float, width: float, bottom: float) -> None:
@@ -232,12 +219,16 @@ def shell(canvas: Canvas, x: float, y: float, size: float, turn: float) -> None:
     canvas.fill([*rim, point(0.0, -0.12 * size)], PINK, dome)
     for k in range(ribs):
         a = np.linspace(a0 + (k + 0.22) * (a1 - a0) / ribs, a0 + (k + 0.78) * (a1 - a0) / ribs, 12)
-        canvas.fill(
-            [(x, y), *(point(b, 0.97 * r) for b, r in zip(a, edge(a), strict=True))], (255, 214, 206), opacity=0.75
-        )
+        rib = [point(b, 0.97 * r) for b, r in zip(a, edge(a), strict=True)]
+        canvas.fill([(x, y), *rib], (255, 214, 206), opacity=0.75)
     for part in (0.52, 0.80):
-        band = [point(a, (part + 0.035) * size) for a in fan] + [point(a, (part - 0.035) * size) for a in fan[::-1]]
-        canvas.fill(band, PLUM, opacity=0.38)
+        outer, inner = ([point(a, (part + shift) * size) for a in fan] for shift in (0.035, -0.035))
+        canvas.fill(between(outer, inner), PLUM, opacity=0.38)
+
+
+def line(x: np.ndarray, y: np.ndarray) -> list[Point]:
+    """Return the points of a line."""
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def ground(canvas: Canvas) -> None:
@@ -247,27 +238,19 @@ def ground(canvas: Canvas) -> None:
     rim = 966 - 84 * u**4
     for level, color, phase in ((842, BLUE, 0.0), (872, (44, 132, 190), 1.7), (902, TEAL, 3.1)):
         crest = np.minimum(level + 8 * np.sin(x / 26 + phase) + 40 * np.abs(u) ** 9, rim)
-        canvas.fill([*zip(x, crest, strict=True), *zip(x[::-1], rim[::-1], strict=True)], color, flat_wall)
-        foam = np.minimum(crest + 8, rim)
-        canvas.fill([*zip(x, crest, strict=True), *zip(x[::-1], foam[::-1], strict=True)], FOAM, opacity=0.9)
+        surface = line(x, crest)
+        canvas.fill(between(surface, line(x, rim)), color, flat_wall)
+        canvas.fill(between(surface, line(x, np.minimum(crest + 8, rim))), FOAM, opacity=0.9)
     x = np.linspace(72, 928, 400)
     u = (x - 500) / 428
     foot = 908 + 16 * (1 - u**2) + 4 * np.sin(x / 21) * (1 - u**6)
     top = foot - 158 * np.clip(1 - np.abs(u) ** 6, 0, None) ** 0.8 + 5 * np.sin(x / 33) * (1 - u**6)
-    canvas.fill([*zip(x, top, strict=True), *zip(x[::-1], foot[::-1], strict=True)], DUNE, flat_wall, grit=0.045)
-    wet = np.maximum(foot - 20, top)
-    canvas.fill([*zip(x, wet, strict=True), *zip(x[::-1], foot[::-1], strict=True)], WET, grit=0.03)
+    canvas.fill(between(line(x, top), line(x, foot)), DUNE, flat_wall, grit=0.045)
+    canvas.fill(between(line(x, np.maximum(foot - 20, top)), line(x, foot)), WET, grit=0.03)
 
 
 def draw_castle(size: int = 640) -> Any:
-    """Draw the sandcastle.
-
-    Args:
-        size: width and height of the picture, in pixels.
-
-    Returns:
-        A PIL image, RGBA, transparent where there is no castle.
-    """
+    """Draw the sandcastle as a PIL image of `size` x `size` pixels in mode RGBA, with a transparent background."""
     canvas = Canvas(size)
     ground(canvas)
     flag(canvas, 500, 96, 260, CORAL, 128)
@@ -276,10 +259,9 @@ def draw_castle(size: int = 640) -> Any:
     tower(canvas, 624, 372, 714, 780, 3, WET)
     roof(canvas, 331, 208, 352, 66, PLUM)
     roof(canvas, 669, 208, 352, 66, BLUE)
-    tower(canvas, 410, 250, 590, 780, 5)
-    window(canvas, 500, 330, 46, 72)
-    window(canvas, 452, 452, 26, 44)
-    window(canvas, 548, 452, 26, 44)
+    tower(canvas, 410, 250, 590, 780, 5, SAND)
+    for place in ((500, 330, 46, 72), (452, 452, 26, 44), (548, 452, 26, 44)):
+        window(canvas, *place)
     # the front: wall, gate and corner towers
     for merlon in crenels(220, 780, 560, 34, 11):
         canvas.fill(merlon, SAND, flat_wall, grit=0.03)
@@ -288,22 +270,20 @@ def draw_castle(size: int = 640) -> Any:
     bricks(canvas, 250, 620, 420, 790, seed=1)
     bricks(canvas, 590, 620, 750, 790, seed=2)
     gate(canvas, 500, 632, 116, 806)
-    tower(canvas, 140, 470, 262, 812, 4)
-    tower(canvas, 738, 470, 860, 812, 4)
+    tower(canvas, 140, 470, 262, 812, 4, SAND)
+    tower(canvas, 738, 470, 860, 812, 4, SAND)
     roof(canvas, 201, 276, 446, 88, TEAL)
     roof(canvas, 799, 276, 446, 88, CORAL)
-    for x in (201, 799):
-        window(canvas, x, 552, 34, 60)
-    for x in (331, 669):
-        window(canvas, x, 436, 24, 42)
-        window(canvas, x, 650, 34, 54)
-    # the beach: shadows where the walls meet the sand, the path, and what the sea left
+    for middle, top, width, height in ((201, 552, 34, 60), (331, 436, 24, 42), (331, 650, 34, 54)):
+        window(canvas, middle, top, width, height)
+        window(canvas, UNITS - middle, top, width, height)
+    # the beach: shadows at the foot of the walls, the path, a shell and a starfish
     for left, right, y in ((132, 272, 812), (730, 872, 812), (262, 738, 802)):
         canvas.fill(ellipse((left + right) / 2 + 6, y, (right - left) / 2, 9), (120, 76, 40), opacity=0.30)
     edge = np.linspace(0, 1, 30)
     left = [(440 - 62 * t**1.6, 803 + 108 * t) for t in edge]
     right = [(560 + 62 * t**1.6, 803 + 108 * t) for t in edge]
-    canvas.fill(left + right[::-1], (252, 226, 168), flat_wall, grit=0.03)
+    canvas.fill(between(left, right), (252, 226, 168), flat_wall, grit=0.03)
     shell(canvas, 262, 886, 80, -0.35)
     starfish(canvas, 724, 858, 80, -1.35)
     return canvas.finish()

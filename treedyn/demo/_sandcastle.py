@@ -1,21 +1,19 @@
-"""The sandcastle: a picture becomes grains of sand, the grains settle, and a projectile goes through them.
+"""The sandcastle: a picture becomes grains of sand, the grains settle, and a projectile flies through them.
 
-Three stages, each a film and a picture:
-
-1. settle: grains that attract each other, all pairs, at temperature 0;
-2. shot: a projectile that moves on its own, as a part of the environment;
-3. siege: ten times the grains, with neighbor lists, and a larger projectile.
+The third stage has ten times the grains, neighbor lists, and a larger projectile. Each stage has a film and a picture.
 """
 
 import dataclasses
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, UInt8
 
 import treedyn as td
 from treedyn import particles as tp
@@ -23,24 +21,20 @@ from treedyn import view
 from treedyn._extras import require
 from treedyn.demo._castle import CASTLE
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 ROOM = 1.16  # sides of the box, in sides of the picture
-LEAST = 45.0  # shortest side of a box: room for the ball, however narrow the picture is
+LEAST = 45.0  # shortest side of a box: room for the ball beside a narrow picture
 CUTOFF = 2.5
-NEIGHBORS = 1.112  # where two neighbors in a flat crystal of Lennard-Jones grains come to rest
+NEIGHBORS = 1.112  # distance of neighbors in a flat Lennard-Jones crystal at rest
 
 
 class Projectile(td.Advancing):
-    """Hold a ball that flies through the box at constant speed, whatever is in its way.
+    """A ball that flies through the box at constant velocity and wraps around it."""
 
-    Attributes:
-        position: its middle, `[2]`.
-        velocity: how far it moves per unit of time, `[2]`.
-        dt: time step.
-        space: the box, around which it wraps.
-    """
-
-    position: jax.Array
-    velocity: jax.Array
+    position: Float[Array, "2"]
+    velocity: Float[Array, "2"]
     dt: float
     space: td.Space
 
@@ -51,68 +45,38 @@ class Projectile(td.Advancing):
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """Say what happens in one stage.
+    """The parameters of one stage."""
 
-    Attributes:
-        name: name of the files.
-        title: what is printed while it runs.
-        steps: how many steps to take.
-        frames: how many pictures the film has.
-        radius: radius of the projectile, in grains; 0 for none.
-        dt: time step.
-        gamma: friction.
-        lists: whether to use neighbor lists.
-        speed: how fast the projectile is.
-    """
-
-    name: str
-    title: str
+    name: str  # of the files
+    title: str  # printed during the run
     steps: int
-    frames: int
-    radius: float = 0.0
+    frames: int  # pictures in the film
+    radius: float = 0.0  # of the projectile, in grains; 0 for none
     dt: float = 0.006
     gamma: float = 0.15
-    lists: bool = False
-    speed: float = 10.0
+    lists: bool = False  # whether to use neighbor lists
+    speed: float = 10.0  # of the projectile
 
 
-@dataclasses.dataclass(frozen=True)
-class Sand:
-    """Hold grains in their box.
+class Sand(NamedTuple):
+    """Grains in a box: positions, colors, and the sides of the box."""
 
-    Attributes:
-        position: `[N, 2]`.
-        color: red, green, blue, 0 to 255, `uint8[N, 3]`.
-        box: the two sides of the box, `[2]`.
-    """
-
-    position: jax.Array
-    color: np.ndarray
-    box: jax.Array
+    position: Float[Array, "grains 2"]
+    color: UInt8[np.ndarray, "grains 3"]
+    box: Float[Array, "2"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Hold what a stage did.
-
-    Attributes:
-        stage: which.
-        run: what `td.run` returned; its records are the positions of grains and projectile, one for every picture.
-        sand: the grains as they were at the start.
-        shot: positions of the projectile at the start and in every record, `[frames + 1, 2]`, or `None`.
-        before: energy per grain at the start.
-        after: energy per grain at the end.
-        seconds: how long it took, compilation included.
-        files: what was written.
-    """
+    """The results of a stage."""
 
     stage: Stage
-    run: td.Run
-    sand: Sand
-    shot: np.ndarray | None
-    before: float
-    after: float
-    seconds: float
+    run: td.Run  # records: positions of grains and projectile for every picture
+    sand: Sand  # at the start
+    shot: np.ndarray | None  # positions of the projectile at the start and in every record, [frames + 1, 2]
+    before: float  # energy per grain at the start
+    after: float  # energy per grain at the end
+    seconds: float  # wall time, compilation included
     files: tuple[Path, ...] = ()
 
 
@@ -121,22 +85,10 @@ SHOT = Stage(name="shot", title="2  a shot", steps=1_300, frames=100, radius=4.0
 SIEGE = Stage(name="siege", title="3  the siege", steps=3_500, frames=100, radius=13.0, lists=True, speed=11.0)
 
 
-def pour(image: Any, count: int, *, spacing: float, shake: float = 0.0, seed: int = 0) -> Sand:
-    """Turn a picture into grains in the middle of a box.
-
-    Args:
-        image: a file or a PIL image.
-        count: how many grains, about.
-        spacing: distance between neighbors.
-        shake: how far the grains are moved at random, in spacings.
-        seed: for the shaking.
-
-    Returns:
-        The grains.
-
-    Raises:
-        ValueError: `image` is no picture.
-    """
+def pour(
+    image: "str | os.PathLike[str] | Image", count: int, *, spacing: float, shake: float = 0.0, seed: int = 0
+) -> Sand:
+    """Turn a picture into about `count` grains in a box, displaced at random by up to `shake` spacings."""
     grains = view.grains(image, count)
     size = spacing * np.asarray(grains.size)
     box = np.maximum(ROOM * size, LEAST)
@@ -146,17 +98,7 @@ def pour(image: Any, count: int, *, spacing: float, shake: float = 0.0, seed: in
 
 
 def play(stage: Stage, sand: Sand, *, seed: int = 0, progress: bool = False) -> Outcome:
-    """Simulate one stage.
-
-    Args:
-        stage: what happens.
-        sand: the grains.
-        seed: of the random key.
-        progress: whether to show a bar.
-
-    Returns:
-        What it did.
-    """
+    """Simulate one stage."""
     space = tp.periodic(sand.box)
     attraction = tp.pair_energy(tp.smooth(tp.lennard_jones(), onset=2.0, cutoff=CUTOFF), space)
     repulsion = tp.soft_sphere(epsilon=300.0 * stage.radius, sigma=stage.radius + 0.5) if stage.radius else None
@@ -195,16 +137,7 @@ def play(stage: Stage, sand: Sand, *, seed: int = 0, progress: bool = False) -> 
 
 
 def show(outcome: Outcome, folder: Path, *, width: int = 720) -> Outcome:
-    """Write the film and the picture of one stage.
-
-    Args:
-        outcome: what the stage did.
-        folder: where to.
-        width: pixels along the longer side of the MP4 film and each half of the picture; the GIF film is half as large.
-
-    Returns:
-        The outcome, with the names of its files.
-    """
+    """Write the films and the picture of one stage, and return its outcome with their names."""
     stage = outcome.stage
     pictures = list(draw(outcome, width))
     small = [block_mean(picture) for picture in pictures[::2]]
@@ -220,7 +153,7 @@ def show(outcome: Outcome, folder: Path, *, width: int = 720) -> Outcome:
 
 
 def draw(outcome: Outcome, width: int) -> Iterator[np.ndarray]:
-    """Draw the start of a stage and everything that was recorded; `width` is the longer side, in pixels."""
+    """Draw the start of a stage and its records; the longer side has `width` pixels."""
     sand = outcome.sand
     positions = np.concatenate([np.asarray(sand.position)[None], outcome.run.records[0]])
     balls = [view.Ball(outcome.shot, outcome.stage.radius)] if outcome.shot is not None else []
@@ -237,62 +170,45 @@ def block_mean(picture: np.ndarray) -> np.ndarray:
 
 
 def sandcastle(
-    image: str | Path | None = None,
-    folder: str | Path = "sandcastle",
+    image: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] = "sandcastle",
     *,
     full: bool = False,
     seed: int = 0,
     progress: bool = False,
 ) -> list[Outcome]:
-    """Play all three stages, write their films and pictures, and print what was done.
+    """Play all three stages, write their films and pictures to `folder`, and print a summary.
 
-    Args:
-        image: any picture; by default the castle that was drawn by `treedyn.demo.castle`.
-        folder: where to write to.
-        full: take all 30,000 steps of the siege.
-        seed: of the random numbers.
-        progress: whether to show bars.
-
-    Returns:
-        What each stage did.
-
-    Raises:
-        ValueError: `image` is no picture.
-        ImportError: Pillow is missing; the message says how to get it.
+    `image` is any picture, by default the castle; with `full`, the siege takes all of its 30,000 steps.
     """
     require("PIL", "demo")
-    image, folder = CASTLE if image is None else Path(image), Path(folder)
+    image, folder = CASTLE if image is None else image, Path(folder)
     siege = dataclasses.replace(SIEGE, steps=30_000, frames=300) if full else SIEGE
     few = pour(image, 1_600, spacing=1.15, shake=0.04, seed=seed)
     many = pour(image, 16_384, spacing=NEIGHBORS)
     outcomes: list[Outcome] = []
     for stage, sand in ((SETTLE, few), (SHOT, few), (siege, many)):
-        if stage is SHOT:  # goes on where the castle has settled
-            sand = dataclasses.replace(few, position=outcomes[-1].run.state.position)
+        if stage is SHOT:  # continues with the settled castle
+            sand = few._replace(position=outcomes[-1].run.state.position)
         print(f"{stage.title}: {len(sand.position):,} grains, {stage.steps:,} steps", flush=True)
         outcomes.append(show(play(stage, sand, seed=seed, progress=progress), folder))
     print(f"\n{table(outcomes)}")
     return outcomes
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """Return what was done, as a table."""
-    head = ("stage", "grains", "steps", "steps/s", "rebuilds", "grown", "energy/grain", "seconds")
-    rows = [
-        (
-            outcome.stage.name,
-            f"{len(outcome.sand.position):,}",
-            f"{outcome.run.steps:,}",
-            f"{outcome.run.steps_per_second:,.0f}",
-            f"{outcome.run.rebuilds:,}" if outcome.stage.lists else "all pairs",
-            f"{outcome.run.allocations:,}" if outcome.stage.lists else "-",
-            f"{outcome.before:.3f} -> {outcome.after:.3f}",
-            f"{outcome.seconds:.1f}",
-        )
-        for outcome in outcomes
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return a table of the stages and a list of their files."""
+    rows: list[tuple[str, ...]] = [
+        ("stage", "grains", "steps", "steps/s", "rebuilds", "grown", "energy/grain", "seconds")
     ]
-    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
+    for outcome in outcomes:
+        stage, run = outcome.stage, outcome.run
+        lists = (f"{run.rebuilds:,}", f"{run.allocations:,}") if stage.lists else ("all pairs", "-")
+        energy = f"{outcome.before:.3f} -> {outcome.after:.3f}"
+        speed = (f"{len(outcome.sand.position):,}", f"{run.steps:,}", f"{run.steps_per_second:,.0f}")
+        rows.append((stage.name, *speed, *lists, energy, f"{outcome.seconds:.1f}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     files = [f"  {path}" for outcome in outcomes for path in outcome.files]
     return "\n".join([*lines, "", "films and pictures:", *files])

@@ -1,4 +1,4 @@
-"""What to read off a state, a series or a method."""
+"""Diagnostics of a state, a series of observations, or a method."""
 
 from treedyn.diagnostics._blocking import standard_error as standard_error
 from treedyn.diagnostics._certify import Certificate as Certificate

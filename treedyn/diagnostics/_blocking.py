@@ -1,23 +1,22 @@
 """The standard error of the mean of a correlated series."""
 
-from typing import Any
-
 import numpy as np
+from jaxtyping import ArrayLike, Float, Shaped
 
 from treedyn import _check as check
 
 
-def standard_error(series: Any) -> np.ndarray:
+def standard_error(series: Shaped[ArrayLike, "steps *shape"]) -> Float[np.ndarray, "*shape"]:
     r"""Return the standard error of the mean of a correlated series, by blocking.
 
-    Successive pairs are averaged again and again. Once blocks are longer than the correlation time, the naive error
-    $\sigma_B = s/\sqrt{n_B}$ of the block averages no longer grows: it is that of the mean. Taken is the shortest block
-    with $B^3 > 2 n (\sigma_B/\sigma_1)^4$, which balances what is left of the correlation against the scatter of the
-    estimate. The series must have reached its stationary state.
+    Successive pairs are averaged repeatedly. Once blocks are longer than the correlation time, the naive error
+    $\sigma_B = s/\sqrt{n_B}$ of the block averages no longer grows, and is the error of the mean. The result is that of
+    the shortest block with $B^3 > 2 n (\sigma_B/\sigma_1)^4$, a balance of the remaining correlation and the scatter of
+    the estimate. The series must be stationary.
 
     Args:
-        series: values at equal intervals along the first axis, `[steps, ...]`; every other element is a series of its
-            own. Average over replicas first: their mean is a series, too.
+        series: values at equal intervals along the first axis, `[steps, ...]`; the elements of the other axes are
+            separate series. Average over replicas before.
 
     Returns:
         The standard error of `mean(series, axis=0)`, `[...]`.
@@ -51,18 +50,14 @@ def standard_error(series: Any) -> np.ndarray:
         length *= 2
     if not np.all(found):
         raise ValueError(
-            f"series: {n} values are too few for their correlation time, which is of the order of {n // 16} or longer. "
-            "The mean needs a longer run."
+            f"series: {n} values are too few for their correlation time of about {n // 16} steps or more. "
+            "Make a longer run."
         )
     return error
 
 
-def samples(series: Any) -> np.ndarray:
-    """Return a series in double precision; whether something holds counts as 1 and 0, so that its mean is how often.
-
-    Raises:
-        ValueError: something is no finite real number.
-    """
+def samples(series: ArrayLike) -> np.ndarray:
+    """Return a series in double precision, with booleans as 0 and 1."""
     if getattr(series, "dtype", None) == np.bool_:
         return np.asarray(series, np.float64)
     return check.reals("series", series, "real numbers along the first axis")

@@ -1,4 +1,4 @@
-"""`certify`: what a method samples on a quadratic target, computed instead of simulated."""
+"""`certify`: the distribution that a method samples on a quadratic target, without simulation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from treedyn import _check as check
 from treedyn import _target as target_of
@@ -24,28 +25,29 @@ _DRAWS = 4096
 class Certificate(Struct):
     """Means and covariances of a Gaussian distribution in phase space.
 
-    Rows and columns of the covariances are the elements of the moving leaves, leaf by leaf, in C order.
+    Rows and columns of the covariances are the elements of the moving leaves, leaf by leaf, in C order. Fields of
+    momenta are `None` for a dynamics without momenta.
 
     Attributes:
         position_mean: a tree like the moving part of the position.
-        momentum_mean: the same for the momenta; `None` where there are none.
-        position_covariance: `[n, n]`.
-        momentum_covariance: `[n, n]`; `None` where there are no momenta.
-        cross_covariance: of positions (rows) with momenta (columns), `[n, n]`; `None` where there are no momenta.
-        spectral_radius: factor by which the slowest deviation from the mean shrinks in one step; `None` where the
-            distribution is that after a number of steps.
+        momentum_mean: a tree like it.
+        position_covariance: covariance of the positions, `[n, n]`.
+        momentum_covariance: covariance of the momenta, `[n, n]`.
+        cross_covariance: covariance of positions (rows) and momenta (columns), `[n, n]`.
+        spectral_radius: factor by which the slowest deviation from the mean shrinks in one step; `None` for the
+            distribution after a number of steps.
     """
 
     position_mean: PyTree
     momentum_mean: PyTree
-    position_covariance: np.ndarray
-    momentum_covariance: np.ndarray | None
-    cross_covariance: np.ndarray | None
+    position_covariance: Float[np.ndarray, "n n"]
+    momentum_covariance: Float[np.ndarray, "n n"] | None
+    cross_covariance: Float[np.ndarray, "n n"] | None
     spectral_radius: float | None
 
 
 class _Affine(NamedTuple):
-    """One step as a map, z' = A z + B xi + c, and the covariance Q of B xi."""
+    """One step as the map z' = A z + B xi + c, with the covariance Q of B xi."""
 
     A: np.ndarray
     Q: np.ndarray
@@ -63,31 +65,31 @@ def certify(
 ) -> Certificate:
     r"""Return the exact mean and covariance of a dynamics on a quadratic target.
 
-    There one step is affine in the phase-space point $z$ (positions, momenta, and what the operators remember) and in
-    its noise $\xi$, $z' = A z + B \xi + c$. $A$ and $B$ are the Jacobians of the step itself. From them follow the
-    stationary distribution, $m = (1 - A)^{-1} c$ and $C = A C A^T + B B^T$, and that after n steps from a given start:
-    no Monte Carlo, and no second implementation that could be right where the first is wrong. Compare $C$ with
+    On a quadratic target, one step is affine in the phase-space point $z$ (positions, momenta, and memory of the
+    operators) and in its noise $\xi$: $z' = A z + B \xi + c$. $A$ and $B$ are the Jacobians of the step itself, so no
+    second implementation and no Monte Carlo are involved. The stationary distribution is $m = (1 - A)^{-1} c$ and
+    $C = A C A^T + B B^T$; the distribution after n steps follows by iteration. Compare $C$ with
     $kT\,(\nabla^2 U)^{-1}$ and $m\,kT$ for the error at a finite time step.
 
-    That the noise has zero mean, unit variance and no correlations, within a step and from one to the next, is checked
-    on 4096 draws. In single precision the result is as good as the Jacobians.
+    4096 draws are checked to have zero mean, unit variance and no correlations, within a step and between successive
+    steps. In single precision, the result is as accurate as the Jacobians.
 
     Args:
         dynamics: a Langevin or Brownian dynamics, or any other that is linear on a quadratic target.
-        state: a state of it, and the start of a run of `steps`.
+        state: a state of the dynamics; the start of the run if `steps` is given.
         env: environment of the target, at the time of the state.
-        steps: length of a run; its schedules, `Timed` and advancing parts of the environment count. By default the
-            stationary distribution, with schedules taken at the step of the state.
-        gradient_noise: covariance of unbiased noise in the force, independent from one evaluation to the next: a number
-            or prefix tree of variances of the elements, or a matrix `[n, n]`.
-        fresh: whether the force at the beginning of a step is a new evaluation. By default it is that of the end of the
-            step before, noise included, which is what `compose` does.
+        steps: length of a run with its schedules and moving environment. By default the result is the stationary
+            distribution, with schedules at the step of the state.
+        gradient_noise: covariance of unbiased noise in the force, independent between evaluations: a number or prefix
+            tree of variances of the elements, or a matrix `[n, n]`.
+        fresh: whether the force at the beginning of a step is a new evaluation. By default it is the last force of the
+            previous step, with the same noise, as in `compose`.
 
     Returns:
         Means and covariances of positions and momenta.
 
     Raises:
-        ValueError: the step is not affine in state and noise, its noise is not standard normal, or it has no
+        ValueError: the step is not affine in state and noise, its noise is not standard normal, or there is no
             stationary distribution.
 
     Example:
@@ -104,7 +106,7 @@ def certify(
     check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.langevin(...)")
     check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     if jnp.ndim(state.step):
-        raise ValueError("state: expected one of a single system; certify a member of an ensemble by itself")
+        raise ValueError("state: expected one of a single system. Certify the members of an ensemble one by one.")
     fresh, env = check.flag("fresh", fresh), tree.traceable(env)
     _check_noise(np.asarray(_draws(dynamics, state), dtype=float))
     noise = _covariance(gradient_noise, state)
@@ -115,33 +117,32 @@ def certify(
     point = np.asarray(phase_space.flatten(phase_space.phase(state)), dtype=float)
     spread = np.zeros((point.size, point.size))
     if noise is not None and not fresh:
-        point, spread = np.append(point, np.zeros(len(noise))), _blocks(spread, noise)
+        spread = np.pad(noise, (point.size, 0))
+        point = np.append(point, np.zeros(len(noise)))
     end = state
     for _ in range(check.integer("steps", steps, 0)):
         then = environment.advance(env, end)
-        # the target has to be quadratic wherever the distribution reaches
+        # the target must be quadratic wherever the distribution reaches
         step = _affine(dynamics, end, env, then, noise, fresh, around=(point, 1 + 3 * np.sqrt(np.diag(spread))))
         point, spread = step.A @ point + step.c, step.A @ spread @ step.A.T + step.Q
         if not np.all(np.abs(spread) < 1e100):
-            raise ValueError("steps: the distribution spreads without bound; take fewer, or reduce dt to a stable one")
+            raise ValueError("steps: the distribution spreads without bound. Take fewer steps, or reduce dt.")
         end, env = _step(dynamics, end, then), then
     return _certificate(point, spread, state, None)
 
 
 def _stationary(dynamics: Dynamics, state: State, env: PyTree, noise: np.ndarray | None, fresh: bool) -> Certificate:
     if environment.moves(env):
-        raise ValueError(
-            "env: a part of it changes with time, so nothing is stationary; pass steps= for the distribution after them"
-        )
+        raise ValueError("env: a part of it changes with time, so nothing is stationary. Pass steps= to certify a run.")
     step = _affine(dynamics, state, env, env, noise, fresh)
     radius = float(np.max(np.abs(np.linalg.eigvals(step.A))))
     if radius > 1 - 1e-9:
         raise ValueError(
-            f"dynamics: no stationary distribution, since one step does not forget where it started (spectral radius "
-            f"{radius:.6g}). Is there friction, a force on every leaf, and a dt below the limit of stability?"
+            f"dynamics: no stationary distribution, because one step does not contract (spectral radius {radius:.6g}). "
+            "Check that there is friction, a force on every leaf, and a dt below the limit of stability."
         )
     mean, C = np.linalg.solve(np.eye(len(step.A)) - step.A, step.c), _lyapunov(step.A, step.Q)
-    # the target has to be quadratic wherever the method goes, not only where the step was looked at
+    # the target must be quadratic wherever the method goes, not only near the state
     _affine(dynamics, state, env, env, noise, fresh, around=(mean, 3 * np.sqrt(np.diag(C))))
     return _certificate(mean, C, state, radius)
 
@@ -178,8 +179,8 @@ def _check_noise(noise: np.ndarray) -> None:
     allowed = 7 * np.sqrt((1 + np.eye(width)) / _DRAWS)
     if np.any(np.abs(mean) > 7 / np.sqrt(_DRAWS)) or np.any(np.abs(covariance - np.eye(width)) > allowed):
         raise ValueError(
-            "dynamics: the noise that it draws is not independent standard normal noise (collisions and stochastic "
-            "rescaling draw other kinds), so its covariance does not follow from one step. Test it by statistics."
+            "dynamics: its noise is not independent standard normal (that of collisions and stochastic rescaling is "
+            "not), so the covariance does not follow from one step. Use a statistical test instead."
         )
 
 
@@ -192,7 +193,7 @@ def _covariance(gradient_noise: PyTree, state: State) -> np.ndarray | None:
     if tree.is_array(gradient_noise) and np.shape(gradient_noise) == (n, n) and n > 1:
         matrix = check.reals("gradient_noise", gradient_noise, "a covariance matrix")
         if not np.allclose(matrix, matrix.T) or np.min(np.linalg.eigvalsh(matrix)) < -1e-12 * np.max(np.abs(matrix)):
-            raise ValueError("gradient_noise: a covariance matrix is symmetric, and has no negative eigenvalue")
+            raise ValueError("gradient_noise: a covariance matrix must be symmetric without negative eigenvalues")
         return matrix
     for leaf in jax.tree.leaves(gradient_noise):
         check.array("gradient_noise", leaf, "variances, or a covariance matrix [n, n]", nonnegative=True)
@@ -202,18 +203,17 @@ def _covariance(gradient_noise: PyTree, state: State) -> np.ndarray | None:
 
 
 class _Noisy(Target):
-    """A target with noise in its force, which is given for every evaluation."""
+    """A target with the noise `given()` added to the force of every evaluation."""
 
     given: Callable[[], PyTree] = function()
 
     def __call__(self, position: PyTree, env: PyTree = None) -> Evaluation:
-        """Evaluate, and add the noise; minus it is added to the gradient, where it is turned with that."""
         result = target_of.resolve(self.function, position, env)(position, env)
         return result.replace(force=tree.add(result.force, self.given()))
 
 
 class _NoisyEnergy(_Noisy):
-    """The same for a target that is an energy."""
+    """The same for an energy, where the noise is part of the gradient."""
 
     conservative = True
 
@@ -241,9 +241,9 @@ def _evaluations(dynamics: Dynamics, state: State, env: PyTree) -> int:
 def _jacobians(
     dynamics: Dynamics, state: State, envs: tuple[PyTree, PyTree], points: jax.Array, inputs: jax.Array, count: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return the derivatives of a step by phase space and by what comes in, and its end; `[points, ...]`.
+    """Return the derivatives of a step by its start and by its input, and its end; `[points, ...]`.
 
-    What comes in is the noise of the step, and that in `count` forces, the first of which is held at its beginning.
+    The input is the noise of the step and the noise of `count` forces, the first of which is that of the start.
     """
     here, drawn = phase_space.phase(state), dynamics.draw(state)
     width = tree.size(drawn)
@@ -279,9 +279,9 @@ def _affine(
     width = sum(x.size for x in jax.tree.leaves(jax.eval_shape(dynamics.draw, state)))
     n = 0 if noise is None else len(noise)
     count = 1 + _evaluations(dynamics, state, after) if n else 0
-    # the state itself with nothing coming in, and two points that are far from it and from each other
+    # the state itself with zero input, and two points far from it and from each other
     scales = np.array([[0.0], [1.0], [-3.0]])
-    far: Any = np.ones_like(start)
+    far = np.ones_like(start)
     if around is not None:
         start, far = (x[: start.size].astype(start.dtype) for x in around)
     points = (start + scales * far * np.cos(1 + np.arange(start.size))).astype(start.dtype)
@@ -296,30 +296,24 @@ def _affine(
     errors = (As - A, Bs - B, ends - (points @ A.T + inputs @ B.T + c))
     if not all(np.all(np.abs(error) < precision * size) for error in errors):
         raise ValueError(
-            "dynamics: one step is not affine in state and noise. Certify on a quadratic energy in a Euclidean space, "
-            "and only methods that are linear there: Langevin and Brownian dynamics are, thermostats that look at the "
-            "kinetic energy are not."
+            "dynamics: one step is not affine in state and noise. Use a quadratic energy in a Euclidean space, and a "
+            "method that is linear there: Langevin and Brownian dynamics are, thermostats that control the kinetic "
+            "energy are not."
         )
     if noise is None:
         return _Affine(A, B @ B.T, c)
     own, forces = B[:, :width], np.split(B[:, width:], count, axis=1)
     if fresh:
         return _Affine(A, own @ own.T + sum(G @ noise @ G.T for G in forces), c)
-    # The noise in the last force is held: it belongs to the point from which the next step begins.
+    # the noise in the last force is part of the start of the next step
     held, *middle, last = forces
     Q = own @ own.T + sum(G @ noise @ G.T for G in (*middle, last))
     grown = np.block([[Q, last @ noise], [noise @ last.T, noise]])
     return _Affine(np.block([[A, held], [np.zeros((n, len(A) + n))]]), grown, np.append(c, np.zeros(n)))
 
 
-def _blocks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the matrix with two blocks on its diagonal."""
-    n, m = len(first), len(second)
-    return np.block([[first, np.zeros((n, m))], [np.zeros((m, n)), second]])
-
-
 def _lyapunov(A: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    """Solve C = A C A^T + Q by summing A^k Q A^kT, twice as many terms each time."""
+    """Solve C = A C A^T + Q by summing A^k Q A^kT, doubling the number of terms in every iteration."""
     C = Q
     while np.max(np.abs(A)) > 1e-18:
         C, A = C + A @ C @ A.T, A @ A

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from treedyn import _check as check
 from treedyn import schedule, tree
@@ -14,30 +15,20 @@ from treedyn.space import EUCLIDEAN, is_space
 from treedyn.tree import PyTree
 
 
-def kinetic_energy(state: State) -> jax.Array:
-    """Return the kinetic energy, sum p M^-1 p / 2: with masses, sum p^2/2m.
-
-    Args:
-        state: a state with momenta.
-
-    Raises:
-        ValueError: the state has no momenta.
-    """
+def kinetic_energy(state: State) -> Float[Array, ""]:
+    """Return the kinetic energy in units of energy, sum p M^-1 p / 2; with masses, sum p^2/2m."""
     _require_momentum(state)
     return kinetic(state)
 
 
-def degrees_of_freedom(state: State) -> jax.Array:
-    """Return the number of degrees of freedom: moving elements, less what is held."""
+def degrees_of_freedom(state: State) -> Float[Array, ""]:
+    """Return the number of degrees of freedom: elements that can move, minus constraints."""
     _require_momentum(state)
     return tree.total(state.dof)
 
 
-def temperature(state: State) -> jax.Array:
-    """Return the kinetic temperature kT = 2K/N_f in units of energy, N_f being the degrees of freedom.
-
-    Args:
-        state: a state with momenta.
+def temperature(state: State) -> Float[Array, ""]:
+    """Return the kinetic temperature kT = 2K/N_f in units of energy, for N_f degrees of freedom.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -49,30 +40,24 @@ def temperature(state: State) -> jax.Array:
 
 
 def thermal_momentum(
-    key: jax.Array,
-    position: PyTree,
-    kT: PyTree,
-    *,
-    mass: PyTree = 1.0,
-    space: PyTree = None,
-    exact: bool = False,
+    key: jax.Array, position: PyTree, kT: PyTree, *, mass: PyTree = 1.0, space: PyTree = None, exact: bool = False
 ) -> PyTree:
     r"""Draw momenta of the Maxwell-Boltzmann distribution, $p = \sqrt{m kT}\,\xi$.
 
     Args:
         key: random key.
-        position: the position that the momenta belong to.
-        kT: temperature in units of energy, zero or positive: a number or prefix tree.
-        mass: mass, positive: a number or prefix tree.
-        space: how every leaf moves: momenta on a manifold are tangent, and the drift of the centre of mass is taken out
-            of all leaves that live in a translation-invariant space.
-        exact: scale the momenta so that 2K = N_f kT to round-off; needs one kT.
+        position: the position of the momenta.
+        kT: temperature in units of energy, zero or positive; a number or prefix tree.
+        mass: masses, positive, or metrics; a number or prefix tree.
+        space: a space or a prefix tree of spaces. Momenta on a manifold are tangent, and leaves in
+            translation-invariant spaces have no center-of-mass motion.
+        exact: scale the momenta to 2K = N_f kT, to rounding; needs one kT.
 
     Returns:
         A tree like the moving part of the position.
 
     Raises:
-        ValueError: an argument does not fit.
+        ValueError: `kT` or `mass` is out of range, or a tree does not fit the position.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -97,7 +82,7 @@ def thermal_momentum(
 
 
 def _nothing(position: PyTree) -> jax.Array:
-    """Return the energy of a free system; it touches every leaf, so that it has a gradient in every dtype."""
+    """Return the energy of a free system; it depends on every leaf, so that gradients have the dtype of the leaf."""
     return tree.total(jax.tree.map(lambda x: 0 * x, tree.moving(tree.box(position))))
 
 
@@ -105,6 +90,6 @@ def _require_momentum(state: State) -> None:
     check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     if state.momentum is None:
         raise ValueError(
-            "state has no momentum: minimizers and overdamped dynamics have no kinetic "
-            "energy; pass that of a dynamics with momenta, like td.langevin(...)"
+            "state has no momentum: minimizers and overdamped dynamics have no kinetic energy. Pass the state of a "
+            "dynamics with momenta, such as td.langevin(...)."
         )

@@ -1,12 +1,8 @@
-"""The phase space of a dynamics: everything real that a step moves, as one vector.
-
-Only diagnostics flatten a tree; no algorithm does.
-"""
-
-from typing import Any
+"""The phase space of a dynamics as one vector; only diagnostics flatten trees, no algorithm does."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from treedyn import tree
 from treedyn._state import State
@@ -16,13 +12,7 @@ from treedyn.tree import PyTree
 
 
 class Phase(Struct):
-    """Hold the moving part of a state.
-
-    Attributes:
-        position: moving part of the position.
-        momentum: momenta, or `None`.
-        memory: the floating-point numbers that the operators remember.
-    """
+    """The moving part of a state: of the position, the momenta or `None`, and the memory of the operators."""
 
     position: PyTree
     momentum: PyTree
@@ -30,12 +20,12 @@ class Phase(Struct):
 
 
 def phase(state: State) -> Phase:
-    """Return the point of phase space at which a state is."""
+    """Return the point of a state in phase space."""
     return Phase(position=state.moving, momentum=state.momentum, memory=tree.moving(state.memory))
 
 
 def at_phase(dynamics: Dynamics, state: State, env: PyTree, point: Phase) -> State:
-    """Return `state` moved to another point of phase space, with the force of its new position."""
+    """Return `state` at another point of phase space, with the force at its new position."""
     state = state.replace(
         boxed=tree.merge(point.position, state.boxed),
         momentum=point.momentum,
@@ -45,13 +35,13 @@ def at_phase(dynamics: Dynamics, state: State, env: PyTree, point: Phase) -> Sta
 
 
 def flatten(part: PyTree) -> jax.Array:
-    """Return all elements of all leaves in one vector, in the widest dtype among them; leaf by leaf, in C order."""
+    """Return the elements of all leaves in one vector of the widest dtype, leaf by leaf, in C order."""
     kind = tree.dtype(part)
     return jnp.concatenate([jnp.zeros(0, kind), *(leaf.reshape(-1).astype(kind) for leaf in jax.tree.leaves(part))])
 
 
-def unflatten(vector: Any, like: PyTree) -> PyTree:
-    """Return the tree like `like` whose elements are those of `vector`; the inverse of `flatten`."""
+def unflatten(vector: jax.Array | np.ndarray, like: PyTree) -> PyTree:
+    """Return a tree like `like` with the elements of `vector`; the inverse of `flatten`."""
     leaves, structure = jax.tree.flatten(like)
     parts, start = [], 0
     for leaf in leaves:

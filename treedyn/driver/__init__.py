@@ -1,7 +1,7 @@
 """Drivers: from a step to a run."""
 
-from treedyn.driver._output import Output as Output
-from treedyn.driver._output import OutputError as OutputError
+from treedyn.driver._outputs import Output as Output
+from treedyn.driver._outputs import OutputError as OutputError
 from treedyn.driver._run import Run as Run
 from treedyn.driver._run import run as run
 from treedyn.driver._trajectory import Trajectory as Trajectory

@@ -1,4 +1,4 @@
-"""What `run` and `trajectory` refuse, before anything is compiled."""
+"""Checks of the arguments of `run` and `trajectory`, before anything is compiled."""
 
 from typing import Any
 
@@ -19,11 +19,7 @@ from treedyn.tree import PyTree
 
 
 def check(dynamics: Any, state: Any, env: Any, steps: Any, every: Any, record: Any) -> None:
-    """Refuse arguments of `run` and `trajectory` that do not fit.
-
-    Raises:
-        ValueError: one does not fit.
-    """
+    """Check the arguments that `run` and `trajectory` share."""
     instance("dynamics", dynamics, Dynamics, "a dynamics like td.langevin(...)")
     instance("state", state, State, "what dynamics.init(key, position, env) returns")
     check_integer("steps", steps, 0)
@@ -38,37 +34,29 @@ def check(dynamics: Any, state: Any, env: Any, steps: Any, every: Any, record: A
 
 
 def check_record(name: str, shapes: PyTree) -> None:
-    """Refuse records without arrays.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Check that a record has arrays."""
     if not jax.tree.leaves(shapes):
-        raise ValueError(f"{name}: expected a function that returns arrays, got one that returns none")
+        raise ValueError(f"{name}: expected a function that returns arrays, got one without any. Record a number.")
 
 
 def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until: Any, chunk: Any) -> None:
-    """Refuse arguments of `run` that only a driver on the host has, and states that it cannot drive.
-
-    Raises:
-        ValueError: one does not fit.
-    """
+    """Check the arguments that only `run` has, and that it can drive the state."""
     shape = (dynamics.members,) if isinstance(dynamics, Ensemble) else ()
     if tree.known(state.status) is None:
         raise ValueError(
-            "state: run drives a state from the host, got a traced one; inside jit, vmap and grad use td.trajectory"
+            "state: expected a concrete state, got a traced one. Use td.trajectory inside jit, vmap and grad."
         )
     if jnp.shape(state.status) != shape or (shape and state.slot is None):
         raise ValueError(
             f"state: expected {f'the states of {shape[0]} members' if shape else 'the state of one system'}, got a "
-            f"status of shape {jnp.shape(state.status)}; td.ensemble(dynamics, members) is a dynamics of many, and its "
-            "init and adopt make their states"
+            f"status of shape {jnp.shape(state.status)}. Use td.ensemble(dynamics, members) for many systems; its init "
+            "and adopt make their states."
         )
     first = int(np.max(state.step))
     if first + steps >= 2**31:
         raise ValueError(
-            f"steps: expected a state to take less than 2^31 steps in all, got {steps} after {first}; "
-            "start from a new state: dynamics.init(key, state.position, env)"
+            f"steps: expected fewer than 2^31 steps in all, got {steps} after {first}. Start from a new state: "
+            "dynamics.init(key, state.position, env)."
         )
     if chunk is not None:
         check_integer("chunk", chunk, 1)
@@ -78,7 +66,7 @@ def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until:
     found = jax.eval_shape(lambda s, e: _boolean(dynamics.observe(until, s, e)), state, tree.traceable(env))
     if found.shape not in {shape, ()}:
         raise ValueError(
-            f"until: expected one boolean for every member, got shape {found.shape}; reduce it, as with .all()"
+            f"until: expected one boolean per member, got shape {found.shape}. Reduce it, for example with .all()."
         )
 
 
@@ -87,31 +75,26 @@ def _boolean(found: Any) -> Any:
         return jnp.asarray(found)
     if not (hasattr(found, "dtype") and jnp.issubdtype(found.dtype, jnp.bool_)):
         raise ValueError(
-            f"until: expected a function that returns one boolean, got one that returns {brief(found)}; compare it, as "
-            "in lambda state: state.energy < 1.0"
+            f"until: expected a function that returns one boolean, got one that returns {brief(found)}. Compare it, as "
+            "in lambda state: state.energy < 1.0."
         )
     return found
 
 
-def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any) -> None:
-    """Refuse arguments of `run` about checkpoints that do not fit.
-
-    Raises:
-        ValueError: one does not fit.
-    """
+def check_checkpoint(checkpoint: Any, every: Any, keep: Any, resume: Any, tag: Any) -> None:
+    """Check the arguments of `run` about checkpoints."""
     choice("resume", resume, RESUME)
     check_integer("keep", keep, 1)
+    instance("tag", tag, str, "a string")
     if checkpoint is None:
-        if every is not None or resume != "auto":
+        if every is not None or resume != "auto" or tag:
             raise ValueError(
-                'checkpoint_every, resume: they go with a folder for checkpoints; pass checkpoint="folder"'
+                "checkpoint_every, resume, tag: expected a folder for checkpoints as well, got none. Pass "
+                'checkpoint="folder".'
             )
         return
     folder = check_path("checkpoint", checkpoint, "folder")
     if resume == "must" and not folder.is_dir():
-        raise ValueError(f'resume: "must", but there is no folder {folder}; check the path, or pass resume="auto"')
+        raise ValueError(f'resume: "must", but there is no folder {folder}. Check the path, or pass resume="auto".')
     if every is not None:
         check_integer("checkpoint_every", every, 1)
-
-
-__all__ = ["check", "check_checkpoint", "check_host", "check_integer", "check_record"]

@@ -1,6 +1,6 @@
 """A progress bar with steps/s and the time left."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from treedyn._extras import require
 
 
 class Bar(Protocol):
-    """Count steps."""
+    """A counter of steps."""
 
     def update(self, steps: int, /) -> object:
         """Add `steps` to the count."""
@@ -20,18 +20,14 @@ class _NoBar:
 
 
 @contextmanager
-def no_bar() -> Iterator[Bar]:
-    """Return a bar that shows nothing."""
+def no_bar() -> Generator[Bar]:
+    """Yield a bar that shows nothing."""
     yield _NoBar()
 
 
 @contextmanager
-def progress_bar(steps: int, title: bool | str) -> Iterator[Bar]:
-    """Return a bar for the terminal or the notebook.
-
-    Raises:
-        ImportError: tqdm is not installed.
-    """
+def progress_bar(steps: int, title: bool | str) -> Generator[Bar]:
+    """Yield a bar for the terminal or the notebook."""
     tqdm = require("tqdm.auto", "progress").tqdm
     with tqdm(total=steps, desc=title if isinstance(title, str) else None, unit=" steps", unit_scale=True) as bar:
         yield bar

@@ -1,6 +1,6 @@
 """Reducers in a run: of one system, or of every member of an ensemble.
 
-A reducer of an ensemble has a carry for every member, which a member that stands still leaves as it is. A reducer whose
+A reducer of an ensemble has a carry for every member. It does not change while the member stands still. A reducer whose
 observable is `td.jointly(...)` sees all members at once and has one carry.
 """
 
@@ -11,6 +11,7 @@ import jax
 from treedyn import stream, tree
 from treedyn._joint import is_joint
 from treedyn._state import State
+from treedyn.driver._run_state import RunState
 from treedyn.dynamics._dynamics import Dynamics, seen
 from treedyn.dynamics._ensemble import Ensemble
 from treedyn.stream._reducer import Reducer
@@ -26,14 +27,14 @@ def init(dynamics: Dynamics, reduce: PyTree, state: State, env: PyTree) -> PyTre
     return jax.tree.map(one, reduce, is_leaf=_is_reducer)
 
 
-def update(dynamics: Dynamics, reduce: PyTree, sums: PyTree, state: State, env: PyTree, current: jax.Array) -> PyTree:
+def update(dynamics: Dynamics, reduce: PyTree, run: RunState) -> PyTree:
     """Return the carries with one more observation of the members that took the last step."""
 
     def one(reducer: Reducer, carry: PyTree) -> PyTree:
-        new = _observed(dynamics, reducer, lambda s, e, c: reducer.update(c, s, e), state, env, carry)
-        return tree.where(current, new, carry) if _is_each(dynamics, reducer) else new
+        new = _observed(dynamics, reducer, lambda s, e, c: reducer.update(c, s, e), run.state, run.env, carry)
+        return tree.where(run.current, new, carry) if _is_each(dynamics, reducer) else new
 
-    return _map(one, reduce, sums)
+    return _map(one, reduce, run.sums)
 
 
 def result(dynamics: Dynamics, reduce: PyTree, sums: PyTree) -> PyTree:
@@ -42,7 +43,7 @@ def result(dynamics: Dynamics, reduce: PyTree, sums: PyTree) -> PyTree:
     def one(reducer: Reducer, carry: PyTree) -> PyTree:
         if not _is_each(dynamics, reducer):
             return reducer.result(carry)
-        if isinstance(reducer, stream.Pooled):
+        if reducer.pooled:
             return reducer.result(stream.pool(reducer, carry))
         return tree.unbox(jax.vmap(lambda c: tree.box(reducer.result(c)))(carry))
 
@@ -67,6 +68,3 @@ def _map(f: Any, reduce: PyTree, *sums: PyTree) -> PyTree:
     each, structure = jax.tree.flatten(reduce, is_leaf=_is_reducer)
     columns = map(structure.flatten_up_to, sums)
     return structure.unflatten([f(*row) for row in zip(each, *columns, strict=True)])
-
-
-__all__ = ["init", "result", "update"]

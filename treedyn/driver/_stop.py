@@ -1,4 +1,4 @@
-"""Stop at the end of a chunk when the user or the system asks for it."""
+"""Signals that end a run after the current chunk."""
 
 import signal
 import sys
@@ -10,10 +10,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Note Ctrl-C and SIGTERM instead of being torn away by them; a second one works as always.
+    """A context in which Ctrl-C and SIGTERM are only noted; a second signal acts as usual.
 
     Attributes:
-        asked: the signal that came, and was not obeyed yet; `None` while none did.
+        asked: the signal that has not been obeyed yet, or `None`.
     """
 
     def __init__(self) -> None:
@@ -21,8 +21,7 @@ class Stop:
         self.before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Python hands signals to the main thread only. Those that somebody handles in another way, or ignores (`nohup`
-        # does), stay as they are.
+        # Python delivers signals to the main thread only. Handlers of others stay, and so do ignored signals (`nohup`).
         if threading.current_thread() is threading.main_thread():
             usual = (signal.SIG_DFL, signal.default_int_handler)
             heard = [number for number in _SIGNALS if signal.getsignal(number) in usual]
@@ -31,11 +30,11 @@ class Stop:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._give_back()
-        if self.asked is not None:  # it came when nobody looked any more, or something went wrong before
+        if self.asked is not None:  # it came after the last chunk, or an error ended the run first
             self.obey("run stopped")
 
     def obey(self, said: str) -> NoReturn:
-        """End as the program would have without a run."""
+        """End the program as the signal would have."""
         asked, self.asked = self.asked, None
         if asked == signal.SIGINT:
             raise KeyboardInterrupt(said)
@@ -51,6 +50,3 @@ class Stop:
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}
-
-
-__all__ = ["Stop"]

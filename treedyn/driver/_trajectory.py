@@ -14,12 +14,12 @@ from treedyn.tree import PyTree
 
 
 class Trajectory(Struct):
-    """Hold what `trajectory` returns.
+    """The result of `trajectory`.
 
     Attributes:
         state: the last state.
-        boxed_env: the environment that belongs to it, with whatever is no array held in the tree structure; read `env`.
-        boxed_records: what was recorded, held in the same way; read `records`.
+        boxed_env: its environment, with everything but arrays in the tree structure; read `env`.
+        boxed_records: the records in the same form; read `records`.
     """
 
     state: State
@@ -28,12 +28,12 @@ class Trajectory(Struct):
 
     @property
     def env(self) -> PyTree:
-        """Return the environment that belongs to the last state."""
+        """Return the environment of the last state."""
         return tree.unbox(self.boxed_env)
 
     @property
     def records(self) -> PyTree:
-        """Return what was recorded, stacked along the first axis; `None` without `record`."""
+        """Return the records, stacked along the first axis; `None` without `record`."""
         return tree.unbox(self.boxed_records)
 
 
@@ -48,14 +48,14 @@ def trajectory(
 ) -> Trajectory:
     """Take a fixed number of steps as one pure function.
 
-    Lists are updated after every step, but nothing is repaired and nothing raises: look at `state.status` when it is
-    over. Differentiable in forward and reverse mode.
+    Lists are updated after every step, but nothing is repaired and nothing raises: check `state.status` at the end.
+    The function is differentiable in forward and reverse mode.
 
     Args:
         dynamics: any dynamics, minimizer or ensemble.
-        state: what `dynamics.init` returned.
+        state: the result of `dynamics.init`.
         env: environment of the target.
-        steps: how many steps to take, at least 0.
+        steps: number of steps, at least 0.
         every: steps between two records; the first record is made after `every` steps.
         record: `record(state)` or `record(state, env)`, returns any PyTree.
 

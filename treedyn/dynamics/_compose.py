@@ -7,29 +7,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Real
 
 from treedyn import metric as metric_of
 from treedyn import noise, schedule, tree
 from treedyn import space as space_of
 from treedyn._state import State
+from treedyn._status import Status, word
 from treedyn._struct import static
 from treedyn._target import observing
 from treedyn.dynamics._dynamics import Targeted, check_state
-from treedyn.dynamics._explosion import check_momenta
+from treedyn.dynamics._explosion import explosion
 from treedyn.operators._operator import Operator, kinetic
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.tree import PyTree
 
 
 class Splitting(Targeted):
-    """Apply operators in turn, each for its fraction of the time step.
+    """A dynamics that applies operators in turn, each for its fraction of the time step.
 
     Attributes:
         dt: time step: a number, schedule or prefix tree.
         mass: mass: a number, schedule, metric or prefix tree of those.
-        operators: the different operators, each once.
+        operators: the operators, each once.
         names: key of each operator in `state.memory`.
-        sequence: which operator comes when, as pairs (place in `operators`, fraction of dt).
+        sequence: the order of the operators, as pairs (place in `operators`, fraction of dt).
         inertial: whether there are momenta.
     """
 
@@ -48,28 +50,28 @@ class Splitting(Targeted):
         *,
         momentum: PyTree = None,
         kT: PyTree = None,
-        time: Any = None,
+        time: Real[ArrayLike, ""] | None = None,
     ) -> State:
-        """Return the state in which to start.
+        """Return the initial state.
 
         Args:
             key: random key, kept in the state; all noise of the run is a function of it.
             position: any PyTree with at least one floating-point leaf.
             env: environment of the target.
-            momentum: momenta to start with, a tree like the position; on a manifold their tangent part counts.
-            kT: temperature at which to draw momenta where none are given; by default that of the thermostat, or 0,
-                at rest, where there is none.
-            time: the time at which to start; 0 by default.
+            momentum: initial momenta, a tree like the position; on a manifold their tangent part counts.
+            kT: temperature at which to draw momenta if none are given; by default that of the thermostat, else 0.
+            time: initial time; 0 by default.
 
         Raises:
-            ValueError: an argument does not fit; the message says which and why.
+            ValueError: an argument does not fit.
         """
-        if time is not None and not self._has_time():
+        timed = self._has_time()
+        if time is not None and not timed:
             raise ValueError(
-                "time: expected none, because the leaves have a dt each or no operator moves the clock; leave it out"
+                "time: expected None, because leaves have different dt or no operator moves the clock. Leave it out."
             )
         start = 0.0 if time is None else time
-        state = self.begin(key, position, env, start if self._has_time() else None)
+        state = self.begin(key, position, env, start if timed else None)
         state = state.replace(metric=self._metric(state))
         metric_of.check(state.metric, state.moving)
         if self.inertial:
@@ -81,11 +83,12 @@ class Splitting(Targeted):
                 for operator in self.operators:
                     state = operator.constrain(state)
         elif momentum is not None or kT is not None:
-            raise ValueError("momentum, kT: this dynamics is overdamped and has no momenta to start with")
+            raise ValueError("momentum, kT: expected None, because this dynamics is overdamped. Leave both out.")
         return state.replace(memory={name: op.init(state) for name, op in zip(self.names, self.operators, strict=True)})
 
     def _has_time(self) -> bool:
-        one = _is_one(schedule.at(self.dt, jnp.int32(0)))
+        dt = schedule.at(self.dt, jnp.int32(0))
+        one = jax.tree_util.all_leaves([dt]) and not jnp.ndim(dt)
         return one and any(operator.clock for operator in self.operators)
 
     def _metric(self, state: State) -> PyTree:
@@ -93,7 +96,9 @@ class Splitting(Targeted):
 
     def _momentum(self, state: State, momentum: PyTree, kT: PyTree) -> PyTree:
         if momentum is not None and kT is not None:
-            raise ValueError("momentum, kT: give one of the two, the momenta or the temperature at which to draw them")
+            raise ValueError(
+                "momentum, kT: expected at most one of the two, got both. Give momenta, or kT to draw them."
+            )
         if momentum is not None:
             return space_of.project(self.space, state.moving, _like(momentum, state.moving))
         if kT is None:
@@ -101,7 +106,7 @@ class Splitting(Targeted):
         return thermal(state, schedule.numbers("kT", kT, nonnegative=True))
 
     def draw(self, state: State) -> tuple[PyTree, ...]:
-        """Return the noise of the next step: an entry for every place in the sequence."""
+        """Return the noise of the next step, one entry per place in the sequence."""
         check_state(state, self.names)
         return tuple(
             self.operators[index].draw(noise.of_step(state, place), state)
@@ -109,10 +114,9 @@ class Splitting(Targeted):
         )
 
     def apply(self, state: State, env: PyTree, noise: tuple[PyTree, ...]) -> State:
-        """Return the state one step later, given its noise: a deterministic function."""
+        """Return the state one step later, given its noise."""
         state = state.replace(metric=self._metric(state))
         dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), True
-        before = state
         for (index, fraction), xi in zip(self.sequence, noise, strict=True):
             operator, name = self.operators[index], self.names[index]
             if operator.needs_force and not current:
@@ -126,39 +130,38 @@ class Splitting(Targeted):
             state = self.evaluate(state, env)
         state = state.replace(memory=memory)
         if self.inertial:
-            operators = dict(zip(self.names, self.operators, strict=True))
-            state = state.replace(status=state.status | check_momenta(operators, before, state))
+            state = state.replace(status=state.status | word(Status.NONFINITE, ~jnp.isfinite(kinetic(state))))
         return state
 
+    def inspect(self, old: State, new: State) -> jax.Array:
+        """Return `Status.EXPLODING` if the momenta gained energy from nowhere in a step, else 0."""
+        if not self.inertial:
+            return super().inspect(old, new)
+        return explosion(dict(zip(self.names, self.operators, strict=True)), old, new)
+
     def reverse(self, state: State) -> State:
-        """Return `state` with time reversed: momenta, and what the operators remember that changes its sign."""
+        """Return `state` with momenta and odd memory of the operators reversed."""
         memory = {name: op.reverse(state.memory[name]) for name, op in zip(self.names, self.operators, strict=True)}
         return super().reverse(state).replace(memory=memory)
 
     def conserved(self, state: State) -> jax.Array:
-        """Return the quantity that the exact dynamics conserves: energy, kinetic energy, and what the baths hold.
+        """Return the quantity that the exact dynamics conserves: energy, kinetic energy, and the heat of the baths.
 
         Raises:
-            ValueError: the target is a force, so the energy is not known; or an operator exchanges heat with a bath
-                and keeps no account of it.
+            ValueError: the target is a force, or an operator does not account for the heat that it exchanges.
         """
         leaky = [name for name, op in zip(self.names, self.operators, strict=True) if not op.accounts]
         if leaky:
             raise ValueError(
-                f"conserved: {', '.join(leaky)} exchanges heat with a bath and keeps no account of it, so nothing is "
-                "conserved; the energy of the system is state.energy + td.kinetic_energy(state)"
+                f"conserved: nothing is conserved, because {', '.join(leaky)} exchanges heat without an account of it. "
+                "The energy of the system is state.energy + td.kinetic_energy(state)."
             )
         if state.energy is None:
-            raise ValueError("conserved: the target is a force and has no energy; use td.from_energy")
+            raise ValueError("conserved: the target is a force and has no energy. Use td.from_energy.")
         moving = kinetic(state)
         kind = tree.widest(moving.dtype, state.energy.dtype)
-        bath = sum(
-            (
-                jnp.asarray(op.energy(state, state.memory[name])).astype(kind)
-                for name, op in zip(self.names, self.operators, strict=True)
-            ),
-            start=jnp.zeros((), kind),
-        )
+        heat = [op.energy(state, state.memory[name]) for name, op in zip(self.names, self.operators, strict=True)]
+        bath = sum((jnp.asarray(x).astype(kind) for x in heat), start=jnp.zeros((), kind))
         return state.energy.astype(kind) + moving.astype(kind) + bath
 
 
@@ -173,22 +176,22 @@ def compose(
     """Build a dynamics from a sequence of operators.
 
     An operator that occurs n times acts for dt/n each time; write `(operator, fraction)` for anything else. Forces are
-    evaluated where a kick needs them and the position has changed, so B A O A B costs one evaluation a step. At the
-    end of every step, force and energy are those of the position: a sequence that ends with a drift (A B O B A) pays a
-    second evaluation for that.
+    evaluated where a kick needs them and the position has changed, so B A O A B costs one evaluation per step. At the
+    end of every step, force and energy are those of the position, so a sequence that ends with a drift (A B O B A)
+    costs two.
 
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        operators: what to apply, in order; from `treedyn.operators` or your own.
+        operators: operators in order, from `treedyn.operators` or your own.
         dt: time step, positive: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule, metric or prefix tree; infinite for what does not move.
+        mass: mass, positive: a number, schedule, metric or prefix tree; infinite for fixed leaves.
         space: a space, or a prefix tree of spaces.
 
     Returns:
         A dynamics with `init` and `step`.
 
     Raises:
-        ValueError: something in the sequence is no operator, or a number has the wrong sign.
+        ValueError: an element of the sequence is not an operator, or a number is out of range.
 
     Example:
         >>> import jax, treedyn as td
@@ -202,7 +205,7 @@ def compose(
     parts = [part if isinstance(part, tuple) else (part, None) for part in operators]
     for part in parts:
         if not (len(part) == 2 and isinstance(part[0], Operator) and (part[1] is None or _is_fraction(part[1]))):
-            raise ValueError(f"operators: expected operators or pairs (operator, fraction of dt), got {part!r}")
+            raise ValueError(f"operators: expected operators or pairs (operator, fraction of dt), got {part!r}.")
     distinct = list({id(op): op for op, _ in parts}.values())
     uses = [sum(other is op for other, _ in parts) for op in distinct]
     places = {id(op): k for k, op in enumerate(distinct)}
@@ -212,8 +215,8 @@ def compose(
     passed = [fraction for k, fraction in sequence if distinct[k].clock]
     if passed and abs(sum(passed) - 1) > 1e-9:
         raise ValueError(
-            f"operators: expected the clock to be moved by one dt in all, got {sum(passed):g} dt; only one kind of "
-            "operator in a sequence moves it, the others have clock = False"
+            f"operators: expected operators that move the clock by one dt in total, got {sum(passed):g} dt. Set "
+            "clock = False for all but one kind of operator."
         )
     return Splitting(
         target=observing("target", target, "position"),
@@ -232,15 +235,10 @@ def _is_fraction(value: Any) -> bool:
 
 
 def thermal(state: State, kT: PyTree) -> PyTree:
-    """Draw momenta of the Maxwell-Boltzmann distribution; they belong to the key and the paths of the leaves."""
+    """Draw momenta from the Maxwell-Boltzmann distribution, keyed by the paths of the leaves."""
     part = state.moving
     xi = noise.normal(noise.at_path(state.key, "momentum"), part)
     return metric_of.thermal(state.metric, part, xi, schedule.of_leaves(kT, jnp.int32(0), part, "kT"))
-
-
-def _is_one(dt: PyTree) -> bool:
-    """Tell whether all leaves have the same time step."""
-    return jax.tree_util.all_leaves([dt]) and not jnp.ndim(dt)
 
 
 def _like(momentum: PyTree, part: PyTree) -> PyTree:
@@ -251,16 +249,13 @@ def _like(momentum: PyTree, part: PyTree) -> PyTree:
         )
     for path, p, x in zip(tree.paths(part), jax.tree.leaves(given), jax.tree.leaves(part), strict=True):
         if p.shape != x.shape:
-            raise ValueError(f"momentum{path}: expected shape {x.shape} like the position, got {p.shape}")
+            raise ValueError(f"momentum{path}: expected shape {x.shape} like the position, got {p.shape}.")
         if (known := tree.known(p)) is not None and not np.all(np.isfinite(known.astype(float))):
-            raise ValueError(f"momentum{path} has NaN or infinite elements; give finite numbers, or kT to draw them")
+            raise ValueError(f"momentum{path}: expected finite numbers, got NaN or infinity. Give kT to draw momenta.")
     return jax.tree.map(tree.cast, given, part)
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:
-    counts = {name: 0 for name in names}
-    unique = []
-    for name in names:
-        counts[name] += 1
-        unique.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
-    return tuple(unique)
+    """Return the names, numbered where one occurs again."""
+    counts = [names[: k + 1].count(name) for k, name in enumerate(names)]
+    return tuple(name if n == 1 else f"{name}_{n}" for name, n in zip(names, counts, strict=True))

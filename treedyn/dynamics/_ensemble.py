@@ -1,4 +1,4 @@
-"""Many members at once: one dynamics, in which anything may differ from member to member."""
+"""Ensembles: many members as one dynamics, in which any number may differ between members."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int32
 
 from treedyn import _check as check
 from treedyn import environment, schedule, tree
@@ -20,19 +21,18 @@ from treedyn.tree import PyTree
 
 
 class Ensemble(Dynamics):
-    """Step many members at once, each as if it were alone.
+    """A dynamics that steps many independent members at once.
 
-    All leaves of its states have one more axis in front, the members. A member has its own step counter, time, status
-    word and noise. Noise belongs to the slot: whatever state is copied into one, it goes on with the noise of that
-    slot.
+    All leaves of its states have the members as their first axis. A member has its own step counter, time, status word
+    and noise. Noise belongs to the slot: a state that is copied into a slot continues with the noise of that slot.
 
     Attributes:
-        inner: the dynamics of one member; what differs from member to member is marked.
+        inner: the dynamics of one member; values that differ between members are marked.
         slots: number of every member, `int32[members]`.
     """
 
     inner: Dynamics
-    slots: jax.Array
+    slots: Int32[jax.Array, "members"]
 
     @property
     def members(self) -> int:
@@ -41,12 +41,12 @@ class Ensemble(Dynamics):
 
     @property
     def jumps(self) -> bool:  # type: ignore[override]
-        """Tell whether a step may lead anywhere."""
+        """Return whether a step may lead to any position."""
         return self.inner.jumps
 
     @property
     def converges(self) -> bool:  # type: ignore[override]
-        """Tell whether the members are to reach a fixed point."""
+        """Return whether the members approach a fixed point."""
         return self.inner.converges
 
     def init(
@@ -57,17 +57,17 @@ class Ensemble(Dynamics):
         *,
         momentum: PyTree = None,
         kT: PyTree = None,
-        time: Any = None,
+        time: PyTree = None,
     ) -> State:
-        """Return the states in which to start.
+        """Return the initial states. Arguments are shared, except for parts marked with `td.per_member`.
 
         Args:
             key: one random key for all; every member has its own noise.
-            position: where to start, the same for all members, or `td.per_member(...)`.
-            env: environment of the target: the same for all, but for what is marked in it.
-            momentum: momenta to start with, where the dynamics has them; the same for all, or marked.
-            kT: temperature at which to draw momenta, one for all, or marked.
-            time: the time at which to start, one for all, or marked.
+            position: initial position.
+            env: environment of the target.
+            momentum: initial momenta, if the dynamics has momenta.
+            kT: temperature at which to draw momenta.
+            time: initial time.
 
         Raises:
             ValueError: an argument does not fit.
@@ -87,29 +87,23 @@ class Ensemble(Dynamics):
         return over_members(one, tree.traceable((self.inner, position, env, start)), self.slots)
 
     def adopt(self, state: State) -> State:
-        """Return states of this ensemble made from one state for all, or from one for each.
-
-        Args:
-            state: a state of one member, with which all begin, or a batch of states.
-
-        Returns:
-            The batch, in which every member has the noise of its slot.
+        """Return states of this ensemble, with the noise of their slots, from one state for all or a batch of states.
 
         Raises:
-            ValueError: `state` is not a state, or is a batch for another number of members.
+            ValueError: `state` is not a state, or a batch for another number of members.
         """
         check.instance("state", state, State, "a state of one member, or a batch of them")
         if jnp.shape(state.step) not in ((), self.slots.shape):
             raise ValueError(
                 f"state: expected that of one member, or those of {self.members}, got those of "
-                f"{jnp.shape(state.step)[0]}; pick as many as there are members"
+                f"{jnp.shape(state.step)[0]}. Pick one per member."
             )
         if not state.step.ndim:
             state = jax.tree.map(lambda x: jnp.broadcast_to(x, (self.members, *x.shape)), state.replace(slot=None))
         return state.replace(slot=self.slots)
 
     def draw(self, state: State) -> PyTree:
-        """Return the noise of the next step of all members, which is that of their slots."""
+        """Return the noise of the next step of all members."""
         return self._each(lambda inner, env, own: tree.traceable(inner.draw(own)), state)
 
     def apply(self, state: State, env: PyTree, noise: PyTree) -> State:
@@ -121,15 +115,19 @@ class Ensemble(Dynamics):
         return self._each(lambda inner, env, own: inner.evaluate(own, env), state, env)
 
     def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
-        """Return where one more step would lead every member."""
+        """Return the positions, boxed, and times of all members after another such step."""
         return self._each(lambda inner, env, old, new: inner.ahead(old, new), old, None, new)
+
+    def inspect(self, old: State, new: State) -> jax.Array:
+        """Return a status word for the last step of every member."""
+        return self._each(lambda inner, env, old, new: inner.inspect(old, new), old, None, new)
 
     def reverse(self, state: State) -> State:
         """Return the states with time reversed."""
         return self._each(lambda inner, env, own: inner.reverse(own), state)
 
     def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
-        """Return what a user's function of one system says of every member; of `jointly`, what it says of all."""
+        """Return the values of a user's function for every member; a `jointly` function sees all members at once."""
         if is_joint(function):
             return seen(function, state, env, *rest)
 
@@ -138,18 +136,18 @@ class Ensemble(Dynamics):
 
         return tree.unbox(self._each(one, state, env, *rest))
 
-    def conserved(self, state: State) -> jax.Array:
-        """Return what the exact dynamics of every member conserves, `[members]`; in a run, `td.jointly` of this.
+    def conserved(self, state: State) -> Float[jax.Array, "members"]:
+        """Return the quantity that the exact dynamics conserves, `[members]`; in a run, use `td.jointly` of this.
 
         Raises:
-            ValueError: nothing is conserved.
+            ValueError: the dynamics conserves nothing.
         """
         if not hasattr(self.inner, "conserved"):
-            raise ValueError(f"conserved: a {type(self.inner).__name__} conserves nothing")
+            raise ValueError(f"conserved: a {type(self.inner).__name__} conserves nothing.")
         return self._each(lambda inner, env, own: inner.conserved(own), state)
 
     def _each(self, f: Callable[..., Any], state: State, env: PyTree = None, *rest: PyTree) -> Any:
-        """Return `f(inner, env, state, *rest)` of every member, in its slot."""
+        """Return `f(inner, env, state, *rest)` for every member."""
         self._check_state(state)
         self._check_count("env", env)
 
@@ -161,7 +159,7 @@ class Ensemble(Dynamics):
     def member(self, k: int) -> Dynamics:
         """Return the dynamics of member `k` alone.
 
-        Together with `jax.tree.map(lambda x: x[k], state)` and `td.environment.member(env, k)` it takes the same steps.
+        With `jax.tree.map(lambda x: x[k], state)` and `td.environment.member(env, k)` it takes the same steps.
         """
         return member(self.inner, check.integer("k", k, 0, self.members))
 
@@ -171,37 +169,33 @@ class Ensemble(Dynamics):
         return self.replace(inner=inner, slots=self.slots[members])
 
     def check_env(self, env: PyTree) -> None:
-        """Refuse an environment that the members cannot share.
-
-        Raises:
-            ValueError: a list is shared, or what is marked is for another number of members.
-        """
+        """Refuse an environment with a shared neighbor list, or marked for another number of members."""
         environment.check(env)
         self._check_count("env", env)
         for node in jax.tree.leaves(env, is_leaf=lambda x: is_per_member(x) or isinstance(x, Refreshable)):
             if isinstance(node, Refreshable):
                 raise ValueError(
-                    f"env: a {type(node).__name__} holds for the positions of one member; give every member its own: "
-                    "td.per_member(lists.allocate_batch(positions))"
+                    f"env: expected one {type(node).__name__} per member, got one that is shared. Use "
+                    "td.per_member(lists.allocate_batch(positions))."
                 )
 
     def _check_position(self, position: PyTree) -> None:
-        """Refuse numbers that the `init` of the members, which is traced, does not see."""
+        """Check known numbers, which are traced in the `init` of the members."""
         boxed = tree.box(unmarked(position), "position")
         check_position(boxed)
         if isinstance(self.inner, Targeted) and not marked(self.inner.space):
             space_of.contains(self.inner.space, tree.moving(boxed))
 
     def _check_start(self, start: dict[str, PyTree]) -> None:
-        """Refuse numbers that the `init` of the members, which is traced, does not see, or does not take."""
+        """Check known numbers, which are traced in the `init` of the members, and refuse arguments that it lacks."""
         taken = inspect.signature(self.inner.init).parameters
         for name, value in start.items():
             if name not in taken:
-                raise ValueError(f"{name}: a {type(self.inner).__name__} starts without one; leave it out")
+                raise ValueError(f"{name}: a {type(self.inner).__name__} starts without it. Leave it out.")
             for leaf in jax.tree.leaves(unmarked(value)):
                 number = tree.known(leaf)
                 if number is not None and number.dtype.kind in "fiu" and not np.all(np.isfinite(number)):
-                    raise ValueError(f"{name}: expected finite numbers for all members, got {number}; check them")
+                    raise ValueError(f"{name}: expected finite numbers for all members, got {number}.")
         if "kT" in start:
             schedule.numbers("kT", unmarked(start["kT"]), nonnegative=True)
 
@@ -209,32 +203,32 @@ class Ensemble(Dynamics):
         for node in marked(value):
             if node.members != self.members:
                 raise ValueError(
-                    f"{name}: expected values for {self.members} members, got them for {node.members}; give one to each"
+                    f"{name}: expected values for {self.members} members, got {node.members}. Give one per member."
                 )
 
     def _check_state(self, state: Any) -> None:
         if not isinstance(state, State) or state.slot is None or jnp.shape(state.slot) != self.slots.shape:
             raise ValueError(
-                f"state: expected the states of {self.members} members, as ensemble.init(key, position, env) returns "
-                "them; ensemble.adopt(state) makes them from a state of one member, or from a batch of states. A "
-                "record sees one member, but for td.jointly(...)"
+                f"state: expected the states of {self.members} members from ensemble.init(key, position, env). Use "
+                "ensemble.adopt(state) to make them from one state or a batch of states. In a record, use "
+                "td.jointly(...) to see all members."
             )
 
 
 def ensemble(dynamics: Dynamics | Sequence[Dynamics], members: int | None = None) -> Ensemble:
-    """Make one dynamics of many members.
+    """Build one dynamics of many members.
 
     Args:
-        dynamics: the dynamics of all members, or a list with one for each: numbers that differ in them (kT, dt, the
-            parameters of a target) are then those of the members, and what is the same in all is held once.
+        dynamics: the dynamics of all members, or a list with one per member. Those of a list may differ in numbers (kT,
+            dt, the parameters of a target); equal numbers are stored once.
         members: number of members; not needed for a list.
 
     Returns:
-        A dynamics that steps all of them. `init` takes one position for all or `td.per_member(positions)`, and an
-        environment in which everything is shared that is not marked by `td.per_member` or `td.stack`.
+        A dynamics that steps all members. In `init`, position and environment are shared, except for parts marked with
+        `td.per_member` or `td.stack`.
 
     Raises:
-        ValueError: the dynamics of a list differ in more than numbers.
+        ValueError: the dynamics of a list differ in more than numbers, or `members` does not fit.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -247,35 +241,35 @@ def ensemble(dynamics: Dynamics | Sequence[Dynamics], members: int | None = None
     """
     if isinstance(dynamics, Dynamics):
         if members is None:
-            raise ValueError("members: expected their number, since there is one dynamics for all")
+            raise ValueError("members: expected a number, got None. Pass it, or a list of dynamics.")
         count, inner = check.integer("members", members, 1), dynamics
     else:
         inner, count = _common(dynamics), len(dynamics)
         if members is not None and members != count:
-            raise ValueError(f"members: expected {count}, as many as there are dynamics, or nothing; got {members!r}")
+            raise ValueError(f"members: expected {count}, the number of dynamics, got {members!r}. Leave it out.")
     for node in marked(inner):
         if node.members != count:
             raise ValueError(
-                f"members: expected {node.members}, since a part of the dynamics is marked for as "
-                f"many, got {count}; mark it for all"
+                f"members: expected {node.members}, for which a part of the dynamics is marked, got {count}. Mark it "
+                "for all members."
             )
     if isinstance(inner, Ensemble):
-        raise ValueError("dynamics: expected that of one member, got an Ensemble; make one ensemble of all members")
+        raise ValueError("dynamics: expected that of one member, got an Ensemble. Make one ensemble of all members.")
     return Ensemble(inner=inner, slots=jnp.arange(count, dtype=jnp.int32))
 
 
 def _common(dynamics: Any) -> Dynamics:
-    """Return one dynamics in which what differs is marked."""
+    """Return one dynamics in which the numbers that differ are marked."""
     if not isinstance(dynamics, list | tuple) or not dynamics or not all(isinstance(d, Dynamics) for d in dynamics):
-        raise ValueError(f"dynamics: expected a dynamics like td.langevin(...), or a list of them; got {dynamics!r}")
+        raise ValueError(f"dynamics: expected a dynamics like td.langevin(...), or a list of them, got {dynamics!r}.")
     boxed = [tree.traceable(d) for d in dynamics]
     structures = [jax.tree.structure(d) for d in boxed]
     for k, structure in enumerate(structures):
         if structure != structures[0]:
             raise ValueError(
-                f"dynamics: all members need the same functions and operators, and may differ in numbers only; that of "
-                f"member {k} is\n    {structure}\nand that of member 0\n    {structures[0]}\nA function that is "
-                "defined in a loop is another one each time: define it once, with what differs as fields of a td.Struct"
+                f"dynamics: expected members that differ in numbers only, got member {k} with\n    {structure}\nand "
+                f"member 0 with\n    {structures[0]}\nDefine each function once, not in a loop, with the numbers that "
+                "differ as fields of a td.Struct."
             )
     columns = zip(*map(jax.tree.leaves, boxed), strict=True)
     return tree.unbox(jax.tree.unflatten(structures[0], [_column(list(column)) for column in columns]))
@@ -289,6 +283,3 @@ def _column(values: list[Any]) -> Any:
     if len(known) == len(values) and all(x.dtype == known[0].dtype and np.array_equal(x, known[0]) for x in known):
         return first
     return stack(values)
-
-
-__all__ = ["Ensemble", "ensemble"]

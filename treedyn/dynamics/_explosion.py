@@ -1,14 +1,13 @@
-r"""Tell a step that made energy out of nothing, or momenta that are no numbers.
+r"""Detect a step that gains energy from nowhere.
 
-Forces turn potential into kinetic energy, baths bring what their temperature allows, and other operators what they
-account for; so after any step that makes sense, up to small factors,
+Forces turn potential into kinetic energy, a bath brings what its temperature allows, and other operators what they
+account for. So after any sound step, up to small factors,
 
 $$ K_{n+1} \lesssim K_n + |U_{n+1} - U_n| + \sum_i N_i kT_i + \sum_k |W_{k,n+1} - W_{k,n}|. $$
 
-An operator that knows no temperature and keeps no account may bring any energy: then nothing can be told.
-
 Where two particles overlap, or the time step is too long, one kick gives many times as much, and all numbers may stay
-finite for ever after. No scale of energy or length is needed to see it, so it works for any tree.
+finite forever after. The test needs no scale of energy or length, so it works for any tree. It cannot decide if the
+target is a force, or if an operator neither has a temperature nor accounts for its energy.
 """
 
 import jax
@@ -24,26 +23,18 @@ from treedyn.tree import PyTree
 _FACTOR = 100.0
 
 
-def check_momenta(operators: dict[str, Operator], before: State, after: State) -> jax.Array:
-    """Return a status word: whether momenta are finite, and grew by no more than forces and operators can give.
-
-    Args:
-        operators: those of the step, by their names; the ones that couple to a bath have a field `kT`.
-        before: the state before the step, with momenta.
-        after: the state after it.
-    """
+def explosion(operators: dict[str, Operator], before: State, after: State) -> jax.Array:
+    """Return `Status.EXPLODING` if the kinetic energy grew by more than forces and operators can give, else 0."""
+    known = all(operator.accounts or _temperature(operator) is not None for operator in operators.values())
+    if before.energy is None or after.energy is None or not known:
+        return jnp.uint32(0)
     old, new = kinetic(before), kinetic(after)
-    status = word(Status.NONFINITE, ~jnp.isfinite(new))
-    if before.energy is None or after.energy is None:
-        return status  # a target that is a force tells nothing about its energy
-    if not all(operator.accounts or _temperature(operator) is not None for operator in operators.values()):
-        return status
-    # a difference of energies is known to the rounding of the energies only
+    # a difference of energies is only known to the rounding of the energies
     rounding = jnp.finfo(after.energy.dtype).eps * (jnp.abs(before.energy) + jnp.abs(after.energy))
     given = (jnp.abs(after.energy - before.energy) + rounding).astype(new.dtype)
     brought = [_brought(operator, name, before, after) for name, operator in operators.items()]
     most = sum((jnp.asarray(energy).astype(new.dtype) for energy in brought), start=old + given)
-    return status | word(Status.EXPLODING, new > _FACTOR * most)
+    return word(Status.EXPLODING, new > _FACTOR * most)
 
 
 def _temperature(operator: Operator) -> PyTree:

@@ -1,7 +1,7 @@
 """Constant energy."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from treedyn import _check as check
 from treedyn import operators
@@ -9,7 +9,7 @@ from treedyn.dynamics._compose import Splitting, compose
 from treedyn.space import EUCLIDEAN
 from treedyn.tree import PyTree
 
-# Yoshida's triple jump: three symmetric steps of second order whose third-order errors cancel.
+# Yoshida's triple jump: three symmetric steps of second order, whose third-order errors cancel
 _OUTER = 1 / (2 - 2 ** (1 / 3))
 _INNER = 1 - 2 * _OUTER
 
@@ -20,10 +20,10 @@ def nve(
     *,
     mass: PyTree = 1.0,
     space: PyTree = EUCLIDEAN,
-    order: int = 2,
+    order: Literal[2, 4] = 2,
     remove_drift: bool = False,
 ) -> Splitting:
-    r"""Move at constant energy with velocity Verlet, or with Yoshida's method of fourth order.
+    r"""Integrate at constant energy with velocity Verlet, or with Yoshida's method of fourth order.
 
     $\dot x = p/m$, $\dot p = F(x)$, split as B A B: half a kick, a drift, half a kick. Time reversible, symplectic, one
     force evaluation a step (three at order 4).
@@ -34,7 +34,7 @@ def nve(
         mass: mass, positive: a number, schedule or prefix tree.
         space: a space, or a prefix tree of spaces.
         order: 2 or 4.
-        remove_drift: hold the centre of mass, and count degrees of freedom accordingly.
+        remove_drift: hold the center of mass, and count degrees of freedom accordingly.
 
     Returns:
         A dynamics. Its `init` starts at rest unless `momentum` or `kT` is given.
@@ -55,8 +55,7 @@ def nve(
     if check.choice("order", order, {2: "velocity Verlet", 4: "Yoshida"}) == 2:
         sequence = (B, A, B)
     else:
-        half = _OUTER / 2
-        middle = (_OUTER + _INNER) / 2
+        half, middle = _OUTER / 2, (_OUTER + _INNER) / 2
         sequence = ((B, half), (A, _OUTER), (B, middle), (A, _INNER), (B, middle), (A, _OUTER), (B, half))
     hold = operators.hold_center(remove_drift, space)
     return compose(target, (*sequence, *hold), dt, mass=mass, space=space)

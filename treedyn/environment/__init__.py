@@ -1,4 +1,23 @@
-"""What a target needs besides the position: neighbor lists, minibatches, a projectile."""
+"""The environment of a target: neighbor lists, minibatches, a projectile.
+
+The environment `env` is any PyTree. Most of it is plain data. Three kinds of nodes are updated by the library, at any
+place in the tree:
+
+- a `Refreshable` is valid for some positions only (a neighbor list). It has `valid`, `rebuild` under jit, and
+  `allocate` on the host for when it runs out of space;
+- a `Timed` is a function of time: the target sees `at(time)` in its place, at the time of every force;
+- an `Advancing` moves once per step.
+
+The environment passed to `step` is that of the *end* of the step, where the last force of the step is computed. So
+`advance` comes before the step:
+
+    env = environment.advance(env, state)             # from the time of `state` to one step later
+    state = dynamics.step(state, env)
+    env = environment.update(env, state)              # valid for one more step
+
+A node that contains other nodes updates them itself. In an ensemble, values that differ between members are in
+`PerMember` nodes. An `Advancing` node that is shared is advanced once, with the states of all members.
+"""
 
 from treedyn._member import member as member
 from treedyn.environment._environment import advance as advance

@@ -1,4 +1,4 @@
-"""The parts of an environment that are looked after: what holds near a position, what depends on time, what moves."""
+"""The contracts of environment parts: valid near a position, a function of time, or advanced once per step."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -6,20 +6,22 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, UInt32
 
 from treedyn import tree
 from treedyn._member import PerMember, member, stack
+from treedyn._state import State
 from treedyn._struct import Struct
 from treedyn.tree import PyTree
 
 
 class Pace(NamedTuple):
-    """Say how fast a run is.
+    """The speed of a run.
 
     Attributes:
         seconds: seconds per step.
         life: steps between two rebuilds.
-        left: steps that are still to be taken.
+        left: remaining steps.
     """
 
     seconds: float
@@ -28,49 +30,49 @@ class Pace(NamedTuple):
 
 
 class Refreshable(Struct):
-    """Hold something that was made for one position and is good for positions near it.
+    """A part of the environment that is made for one position and valid near it, such as a neighbor list.
 
-    `valid` is asked at every force evaluation, with the position the force is computed at; a step that used an
-    invalid one sets `Status.STALE`, and `run` takes it again with a rebuilt one.
+    `valid` is called at every force evaluation, with the position of the force. A step that used an invalid part sets
+    `Status.STALE`, and `run` takes the step again with a rebuilt part.
 
     Attributes:
-        margin: `update` rebuilds once this fraction of the way to invalidity is used up, so that a loop which calls
-            it after every step never steps onto stale ground. In `(0, 1]`.
+        margin: fraction of the way to invalidity at which `update` rebuilds, in `(0, 1]`. It leaves room for one step,
+            so a loop that calls `update` after every step never uses an invalid part.
     """
 
     margin: ClassVar[float] = 0.75
 
     @property
-    def status(self) -> jax.Array:
-        """Return the status word: what went wrong while this was built."""
+    def status(self) -> UInt32[Array, "..."]:
+        """Return the status word of the last build."""
         return jnp.uint32(0)
 
     @abstractmethod
-    def valid(self, position: PyTree, margin: float = 1.0) -> jax.Array:
-        """Tell whether this still holds at `position`, with at most the fraction `margin` of its room used up."""
+    def valid(self, position: PyTree, margin: float = 1.0) -> Bool[Array, ""]:
+        """Tell whether this is valid at `position`, using at most the fraction `margin` of its range."""
 
     @abstractmethod
     def rebuild(self, position: PyTree) -> Self:
-        """Return one made for `position`, with unchanged shapes: pure and safe under jit."""
+        """Return this part rebuilt for `position`, with the same shapes; works under jit."""
 
     @abstractmethod
     def allocate(self, position: PyTree) -> Self:
-        """Return one made for `position`, with shapes that are large enough: on the host, never under jit."""
+        """Return this part rebuilt for `position`, with sufficiently large shapes; on the host, not under jit."""
 
     def enlarged(self) -> Self:
-        """Return one with more room, where it is known to lack some and not for which position: on the host.
+        """Return this part with larger shapes, on the host; by default unchanged.
 
-        That happens where a step tries positions that are not in its result. By default it stays as it is.
+        It is called when a part overflowed at an unknown position, such as one that a step only tried.
         """
         return self
 
     def allocate_members(self, position: PyTree) -> Self:
-        """Return a batch made for a batch of positions: on the host; `self` is what the members of an ensemble have.
+        """Return the batch of parts of an ensemble (`self`) rebuilt for a batch of positions, on the host.
 
-        By default member by member; where sizes differ, all are made as large as the largest.
+        By default this calls `allocate` for every member; if sizes differ, all get the size of the largest.
 
         Raises:
-            ValueError: they do not come out with the same shapes.
+            ValueError: the shapes of the members still differ.
         """
         marked = PerMember(values=position)
         own, places = ([member(PerMember(values=x), k) for k in range(marked.members)] for x in (self, position))
@@ -80,38 +82,37 @@ class Refreshable(Struct):
             made = [node.allocate(places[largest]).rebuild(x) for node, x in zip(own, places, strict=True)]
         return stack(made).values
 
-    def tuned(self, position: PyTree, pace: "Pace") -> Self:
-        """Return one that is as good at `position` and makes the rest of a run faster: on the host, by default itself.
+    def tuned(self, position: PyTree, pace: Pace) -> Self:
+        """Return an equally valid part that makes the rest of a run faster, on the host; by default unchanged.
 
-        `run` asks once, when it knows its pace.
+        `run` calls it once, when the pace is known.
         """
-        del position, pace
         return self
 
     def update(self, position: PyTree) -> Self:
-        """Return one that holds at `position` and for a step beyond: itself where it does, else rebuilt.
+        """Return a part that is valid at `position` and for one more step: this one, or one rebuilt if necessary.
 
-        Under `vmap` all members of a batch are rebuilt as soon as one of them has to be.
+        Under `vmap`, all members of a batch are rebuilt if one of them has to be.
         """
         holds = for_all(self.valid(position, margin=self.margin))
         return either(holds, self, lambda env, x: env.rebuild(x), position)
 
 
 def either(holds: jax.Array, node: Any, rebuilt: Callable[..., Any], *arguments: PyTree) -> Any:
-    """Return `node` where it holds, else `rebuilt(node, *arguments)`; functions may be in any of them."""
+    """Return `node` if `holds`, else `rebuilt(node, *arguments)`; all of them may contain functions."""
 
-    def anew(node: PyTree, *arguments: PyTree) -> PyTree:
+    def new(node: PyTree, *arguments: PyTree) -> PyTree:
         return tree.traceable(rebuilt(tree.unbox(node), *map(tree.unbox, arguments)))
 
     operands = map(tree.traceable, (node, *arguments))
-    return tree.unbox(jax.lax.cond(holds, lambda node, *_: node, anew, *operands))
+    return tree.unbox(jax.lax.cond(holds, lambda node, *_: node, new, *operands))
 
 
 @jax.custom_batching.custom_vmap
 def for_all(holds: jax.Array) -> jax.Array:
     """Return `holds`; under `vmap`, whether it holds for the whole batch.
 
-    A condition that differs within a batch would be a choice between two results that are both computed, every time.
+    With a condition that differs within a batch, `vmap` would compute both branches every time.
     """
     return holds
 
@@ -125,8 +126,7 @@ def _for_all_of_batch(axis_size: int, in_batched: list[bool], holds: jax.Array) 
 class Timed(Struct):
     """A part of the environment that is a function of time.
 
-    It is evaluated at the time of every force, so a driven system converges with the order of its integrator, whatever
-    forces that computes within a step.
+    It is evaluated at the time of every force, so a driven system converges with the order of its integrator.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -143,15 +143,15 @@ class Timed(Struct):
     """
 
     @abstractmethod
-    def at(self, time: jax.Array) -> Any:
-        """Return what stands here at a time, for targets, records and conditions.
+    def at(self, time: Float[Array, ""]) -> Any:
+        """Return the value that targets, records and conditions see at `time`.
 
-        A part that is `Refreshable`, too, returns itself with other numbers: a list in the box of that time.
+        A part that is also `Refreshable` returns itself with other numbers, such as a list in the box of that time.
         """
 
 
 class Advancing(Struct):
-    """A part of the environment that changes by itself from step to step.
+    """A part of the environment that changes once per step, such as a projectile or a minibatch.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -166,20 +166,5 @@ class Advancing(Struct):
     """
 
     @abstractmethod
-    def advance(self, state: Any) -> Self:
-        """Return what this is at the end of the step that begins at `state`."""
-
-
-def is_timed(x: Any) -> bool:
-    """Tell whether a node of an environment is a function of time."""
-    return isinstance(x, Timed)
-
-
-def is_refreshable(x: Any) -> bool:
-    """Tell whether a node of an environment has to be kept valid."""
-    return isinstance(x, Refreshable)
-
-
-def is_advancing(x: Any) -> bool:
-    """Tell whether a node of an environment moves on its own."""
-    return isinstance(x, Advancing)
+    def advance(self, state: State) -> Self:
+        """Return this part at the end of the step that begins at `state`."""

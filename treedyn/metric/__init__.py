@@ -1,4 +1,12 @@
-"""Kinetic metrics: mass as velocity, kinetic energy, thermal momenta and degrees of freedom."""
+r"""Kinetic metrics: the `Metric` contract, the diagonal metric that `mass=` stands for, and trees of metrics.
+
+A metric acts on one leaf. It defines the velocity of a momentum, $v = M^{-1} p$, its kinetic energy,
+$K = \frac12 p \cdot M^{-1} p$, its thermal distribution, $p \sim N(0, kT M)$, and the number of directions in which
+the leaf can move. Metrics compose by prefix tree: `mass={"a": 2.0, "b": my_metric}`.
+
+The functions of this module act on a whole tree: `metric` has a metric for every leaf, such as `state.metric`, and
+`position`, `momentum`, `noise` and `kT` are the moving part of the position and trees like it.
+"""
 
 from treedyn.metric._metric import Diagonal as Diagonal
 from treedyn.metric._metric import Metric as Metric

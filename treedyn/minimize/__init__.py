@@ -1,4 +1,4 @@
-"""Minimizers, with the same `init` and `step` as every dynamics: a direction, a length, and when to stop."""
+"""Minimizers: dynamics made of a direction and a length, and a condition to stop."""
 
 from treedyn.minimize._conjugate_gradient import ConjugateGradient as ConjugateGradient
 from treedyn.minimize._conjugate_gradient import conjugate_gradient as conjugate_gradient
@@ -6,9 +6,9 @@ from treedyn.minimize._converged import Converged as Converged
 from treedyn.minimize._converged import converged as converged
 from treedyn.minimize._direction import Context as Context
 from treedyn.minimize._direction import Direction as Direction
-from treedyn.minimize._direction import Steepest as Steepest
 from treedyn.minimize._fire import Fire as Fire
 from treedyn.minimize._fire import fire as fire
+from treedyn.minimize._gradient_descent import Steepest as Steepest
 from treedyn.minimize._gradient_descent import gradient_descent as gradient_descent
 from treedyn.minimize._lbfgs import LBFGS as LBFGS
 from treedyn.minimize._lbfgs import lbfgs as lbfgs

@@ -1,8 +1,9 @@
-"""When to stop."""
+"""A condition to stop a minimization."""
 
 import dataclasses
 
 import jax
+from jaxtyping import Bool
 
 from treedyn import _check as check
 from treedyn import tree
@@ -11,21 +12,17 @@ from treedyn._state import State
 
 @dataclasses.dataclass(frozen=True)
 class Converged:
-    """Tell whether no element of the force is larger than a bound.
-
-    Attributes:
-        force: the bound.
-    """
+    """The condition that no element of the force exceeds `force`."""
 
     force: float
 
-    def __call__(self, state: State) -> jax.Array:
-        """Tell it of a state."""
+    def __call__(self, state: State) -> Bool[jax.Array, ""]:
+        """Return whether a state meets it."""
         return tree.max_abs(state.force) < self.force
 
 
 def converged(*, force: float) -> Converged:
-    """Return a condition for `run(..., until=...)`: the largest element of the force is below a bound.
+    """Build a condition for `run(..., until=...)`: the largest element of the force is below a bound.
 
     Args:
         force: the bound, positive; energy per unit of the position.

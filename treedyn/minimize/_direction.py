@@ -1,4 +1,4 @@
-"""Which way to go: the `Direction` contract, and steepest descent."""
+"""The `Direction` contract: which way to go."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -6,34 +6,35 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int32
 
-from treedyn import schedule, tree
+from treedyn import tree
 from treedyn._struct import Struct
 from treedyn.tree import PyTree
 
 
 class Context(Struct):
-    """What a direction may look at besides the force.
+    """The information for a direction besides the force.
 
     Attributes:
         part: moving part of the position.
         step: step counter.
         energy: energy at the position, or `None`.
-        energy_at: the energy as a function of a displacement from the position; `None` where there is none.
+        energy_at: the energy as a function of a displacement from the position, or `None`.
     """
 
     part: PyTree
-    step: jax.Array
-    energy: jax.Array | None = None
+    step: Int32[jax.Array, ""]
+    energy: Float[jax.Array, ""] | None = None
     energy_at: Callable[[PyTree], jax.Array] | None = None
 
 
 class Direction(Struct):
-    """A rule that turns the force at a position into a displacement; a `Length` says how much of it is taken.
+    """A rule that turns the force at a position into a displacement; a `Length` says how much of it to take.
 
     Attributes:
         name: key of its memory in `state.memory`.
-        jumps: whether what it proposes may lead far, as after a search of its own.
+        jumps: whether its displacements may be large, as after a search of its own.
         carries: whether it can carry the vectors in its memory along a manifold.
     """
 
@@ -42,68 +43,38 @@ class Direction(Struct):
     carries: ClassVar[bool] = True
 
     @abstractmethod
-    def init(self, part: PyTree) -> Any:
-        """Return what is to be remembered; `part` is the moving part of the position."""
+    def init(self, part: PyTree) -> PyTree:
+        """Return the initial memory; `part` is the moving part of the position."""
 
     @abstractmethod
-    def propose(self, force: PyTree, memory: Any, context: Context) -> tuple[PyTree, Any]:
-        """Return a displacement, a tree like `force`, and the memory."""
+    def propose(self, force: PyTree, memory: PyTree, context: Context) -> tuple[PyTree, PyTree]:
+        """Return a displacement, a tree like `force`, and the new memory."""
 
-    def carry(self, memory: Any, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> Any:
+    def carry(self, memory: PyTree, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> PyTree:
         """Return the memory after the step.
 
         Args:
-            memory: what `propose` returned.
+            memory: the memory that `propose` returned.
             taken: the displacement that was taken, as a vector at the new position.
             transport: carries a vector from the old position to the new one.
         """
         return memory
 
 
-class Steepest(Direction):
-    """Follow the force, dx = rate F.
-
-    Attributes:
-        rate: length of a step per force, positive: a number, schedule or prefix tree.
-    """
-
-    name: ClassVar[str] = "steepest"
-    rate: PyTree
-
-    def __post_init__(self) -> None:
-        """Check the rate."""
-        object.__setattr__(self, "rate", schedule.numbers("rate", self.rate, positive=True))
-
-    def init(self, part: PyTree) -> None:
-        """Return nothing: there is nothing to remember."""
-        return
-
-    def propose(self, force: PyTree, memory: Any, context: Context) -> tuple[PyTree, Any]:
-        """Return the displacement."""
-        return tree.scale(schedule.of_leaves(self.rate, context.step, force, "rate"), force), memory
-
-
 def first_length(force: PyTree) -> jax.Array:
-    """Return how much of the force to try where nothing is known: all of it, but no more than a displacement of norm 1.
+    """Return the part of the force to try first: all of it, but at most a displacement of norm 1.
 
-    The norm is computed without the squares of large numbers, which overflow where particles overlap.
+    The squares of large forces overflow, as where particles overlap, so the force is scaled before the norm is taken.
     """
     largest = jnp.maximum(tree.max_abs(force), jnp.finfo(tree.dtype(force)).tiny)
     return jnp.minimum(1, 1 / (largest * jnp.maximum(tree.norm(tree.scale(1 / largest, force)), 1)))
 
 
 def check_direction(direction: Any) -> Direction:
-    """Return `direction`.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return `direction`, if it is one."""
     if not isinstance(direction, Direction):
         raise ValueError(
-            f"direction: expected one of treedyn.minimize, like Fire(dt=0.1), got {direction!r}; an optax "
-            "transformation goes through td.from_optax"
+            f"direction: expected one of treedyn.minimize, got {direction!r}. Pass e.g. Fire(dt=0.1), or use "
+            "td.from_optax for an optax transformation."
         )
     return direction
-
-
-__all__ = ["Context", "Direction", "Steepest"]

@@ -1,14 +1,15 @@
-"""FIRE: inertia that is forgotten whenever it points uphill."""
+"""FIRE: inertia that is reset whenever it points uphill."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from treedyn import _check as check
 from treedyn import tree
-from treedyn._struct import Struct, static
+from treedyn._struct import static
 from treedyn.minimize._direction import Context, Direction
 from treedyn.minimize._length import limit
 from treedyn.minimize._minimizer import Minimizer, minimizer
@@ -16,131 +17,100 @@ from treedyn.space import EUCLIDEAN
 from treedyn.tree import PyTree
 
 
-class FireMemory(Struct):
-    """Hold what FIRE remembers.
-
-    Attributes:
-        velocity: velocity, a tree like the force.
-        dt: present time step.
-        alpha: present weight of the force direction in the velocity.
-        downhill: steps since the velocity last pointed uphill.
-    """
-
-    velocity: PyTree
-    dt: jax.Array
-    alpha: jax.Array
-    downhill: jax.Array
-
-
 class Fire(Direction):
-    r"""The fast inertial relaxation engine in its second form, with semi-implicit Euler steps.
+    r"""The fast inertial relaxation engine, version 2.0, with semi-implicit Euler steps.
 
     $v \leftarrow v + dt\,F$, then $v \leftarrow (1-\alpha) v + \alpha |v| F/|F|$, $x \leftarrow x + dt\,v$. As long as
-    $F \cdot v > 0$ the time step grows and $\alpha$ shrinks; once it points uphill, go back half a step and start again
-    from rest.
+    $F \cdot v > 0$ the time step grows and $\alpha$ shrinks. Once the velocity points uphill, the position goes back by
+    half a step and the velocity is reset to zero.
+
+    The memory has the `velocity`, the current `dt` and `alpha`, and the number of steps since the velocity last pointed
+    uphill, `downhill`.
 
     Attributes:
-        dt: time step to start with, positive; the one that molecular dynamics at unit mass would use.
+        dt: initial time step, positive; use that of molecular dynamics at unit mass.
         dt_max: largest time step; 10 dt by default.
         dt_min: smallest time step; 0.02 dt by default.
         max_step: largest change of any element in one step, in units of the position.
         delay: downhill steps before the time step grows.
         grow: factor by which the time step grows.
         shrink: factor by which it shrinks uphill.
-        alpha: weight of the force direction to start with.
+        alpha: initial weight of the force direction in the velocity.
         alpha_shrink: factor by which that weight shrinks downhill.
     """
 
     name: ClassVar[str] = "fire"
-    dt: jax.Array | float
-    dt_max: jax.Array | float | None = None
-    dt_min: jax.Array | float | None = None
-    max_step: jax.Array | float = float("inf")
+    dt: Float[jax.Array, ""] | float
+    dt_max: Float[jax.Array, ""] | float | None = None
+    dt_min: Float[jax.Array, ""] | float | None = None
+    max_step: Float[jax.Array, ""] | float = float("inf")
     delay: int = static(default=20)
-    grow: jax.Array | float = 1.1
-    shrink: jax.Array | float = 0.5
-    alpha: jax.Array | float = 0.25
-    alpha_shrink: jax.Array | float = 0.99
+    grow: Float[jax.Array, ""] | float = 1.1
+    shrink: Float[jax.Array, ""] | float = 0.5
+    alpha: Float[jax.Array, ""] | float = 0.25
+    alpha_shrink: Float[jax.Array, ""] | float = 0.99
 
     def __post_init__(self) -> None:
         """Check the numbers, and set those that follow from dt."""
-        dt = check.number("dt", self.dt, positive=True, finite=True)
-        checked = {
+        dt = check.number("dt", self.dt, positive=True)
+        values = {
             "dt": dt,
-            "dt_max": check.number(
-                "dt_max", 10 * dt if self.dt_max is None else self.dt_max, positive=True, finite=False
-            ),
-            "dt_min": check.number(
-                "dt_min", 0.02 * dt if self.dt_min is None else self.dt_min, positive=True, finite=False
-            ),
-            "max_step": check.number("max_step", self.max_step, positive=True, finite=False),
-            "grow": check.number("grow", self.grow, positive=True, finite=False),
-            "shrink": check.number("shrink", self.shrink, positive=True, finite=False),
-            "alpha": check.number("alpha", self.alpha, nonnegative=True, finite=False),
-            "alpha_shrink": check.number("alpha_shrink", self.alpha_shrink, positive=True, finite=False),
+            "dt_max": 10 * dt if self.dt_max is None else self.dt_max,
+            "dt_min": 0.02 * dt if self.dt_min is None else self.dt_min,
         }
-        for name, value in checked.items():
+        for name in ("dt", "dt_max", "dt_min", "max_step", "grow", "shrink", "alpha_shrink"):
+            value = check.number(name, values.get(name, getattr(self, name)), positive=True, finite=False)
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "alpha", check.number("alpha", self.alpha, nonnegative=True, finite=False))
         check.integer("delay", self.delay, 0)
-        for low, high in (
-            (("dt_min", self.dt_min), ("dt", dt)),
-            (("dt", dt), ("dt_max", self.dt_max)),
-            (("1", 1.0), ("grow", self.grow)),
-            (("shrink", self.shrink), ("1", 1.0)),
-            (("alpha", self.alpha), ("1", 1.0)),
-            (("alpha_shrink", self.alpha_shrink), ("1", 1.0)),
-        ):
-            small, large = tree.known(low[1]), tree.known(high[1])
+        # "1" is no attribute: it stands for 1.0
+        pairs = [("dt_min", "dt"), ("dt", "dt_max"), ("1", "grow")]
+        for low, high in [*pairs, *((name, "1") for name in ("shrink", "alpha", "alpha_shrink"))]:
+            small, large = (tree.known(getattr(self, name, 1.0)) for name in (low, high))
             if small is not None and large is not None and small > large:
-                raise ValueError(f"{low[0]} must be at most {high[0]}, got {low[0]}={small}, {high[0]}={large}")
+                raise ValueError(f"{low} must be at most {high}, got {low}={small}, {high}={large}.")
 
-    def init(self, part: PyTree) -> FireMemory:
+    def init(self, part: PyTree) -> dict[str, Any]:
         """Return the memory at rest."""
         kind = tree.dtype(part)
-        return FireMemory(
-            velocity=tree.zeros_like(part),
-            dt=jnp.asarray(self.dt).astype(kind),
-            alpha=jnp.asarray(self.alpha).astype(kind),
-            downhill=jnp.int32(0),
-        )
+        return {
+            "velocity": tree.zeros_like(part),
+            "dt": jnp.asarray(self.dt).astype(kind),
+            "alpha": jnp.asarray(self.alpha).astype(kind),
+            "downhill": jnp.int32(0),
+        }
 
-    def propose(self, force: PyTree, memory: FireMemory, context: Context) -> tuple[PyTree, FireMemory]:
+    def propose(self, force: PyTree, memory: dict[str, Any], context: Context) -> tuple[PyTree, dict[str, Any]]:
         """Return the displacement and the memory."""
-        v, dt, alpha = memory.velocity, memory.dt, memory.alpha
+        v, dt, alpha = memory["velocity"], memory["dt"], memory["alpha"]
+
+        def like(number: Any) -> jax.Array:
+            return tree.cast(number, dt)
+
         downhill = tree.vdot(force, v) > 0
-        count = jnp.where(downhill, memory.downhill + 1, 0)
+        count = jnp.where(downhill, memory["downhill"] + 1, 0)
         steady = count > self.delay
-        faster = jnp.minimum(dt * self._like(self.grow, dt), self._like(self.dt_max, dt))
-        slower = jnp.maximum(dt * self._like(self.shrink, dt), self._like(self.dt_min, dt))
-        # while the first steps gather speed, uphill is noise: the time step shrinks only after the delay
+        faster = jnp.minimum(dt * like(self.grow), like(self.dt_max))
+        # in the first steps, uphill is noise: the time step shrinks only after the delay
+        slower = jnp.maximum(dt * like(self.shrink), like(self.dt_min))
         slower = jnp.where(context.step < self.delay, dt, slower)
-        back = jnp.where(downhill, 0, -dt / 2)
+        retreat = tree.scale(jnp.where(downhill, 0, -dt / 2), v)
+        alpha = jnp.where(downhill, jnp.where(steady, alpha * like(self.alpha_shrink), alpha), like(self.alpha))
         dt = jnp.where(downhill, jnp.where(steady, faster, dt), slower)
-        alpha = jnp.where(
-            downhill,
-            jnp.where(steady, alpha * self._like(self.alpha_shrink, dt), alpha),
-            self._like(self.alpha, dt),
-        )
-        # uphill: go half a step back, and start again from rest
-        retreat = tree.scale(back, v)
         v = tree.axpy(dt, force, tree.where(downhill, v, tree.zeros_like(v)))
         speed, pull = tree.norm(v), tree.norm(force)
         mixed = tree.axpy(alpha * speed / jnp.where(pull > 0, pull, 1), force, tree.scale(1 - alpha, v))
-        # the limit is one on the speed, so that half a step back is half of the step that was taken
-        max_step = self._like(self.max_step, dt)
+        # the speed is limited as well, so that half a step back is half of the step that was taken
+        max_step = like(self.max_step)
         finite = jnp.isfinite(max_step)  # the quotient of an infinite one has a gradient of NaN
         fastest = jnp.where(finite, jnp.where(finite, max_step, 1) / dt, max_step)
         v = limit(tree.where(downhill, mixed, v), fastest)
         way = limit(tree.add(tree.scale(dt, v), retreat), max_step)
-        return way, FireMemory(velocity=v, dt=dt, alpha=alpha, downhill=count)
+        return way, {"velocity": v, "dt": dt, "alpha": alpha, "downhill": count}
 
-    def carry(self, memory: FireMemory, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> FireMemory:
-        """Return the memory with the velocity carried along."""
-        return memory.replace(velocity=transport(memory.velocity))
-
-    @staticmethod
-    def _like(number: Any, like: jax.Array) -> jax.Array:
-        return tree.cast(number, like)
+    def carry(self, memory: dict[str, Any], taken: PyTree, transport: Callable[[PyTree], PyTree]) -> dict[str, Any]:
+        """Return the memory with the velocity at the new position."""
+        return {**memory, "velocity": transport(memory["velocity"])}
 
 
 def fire(
@@ -148,13 +118,13 @@ def fire(
 ) -> Minimizer:
     """Minimize with the fast inertial relaxation engine (FIRE 2.0).
 
-    Its other numbers are those of `treedyn.minimize.Fire`, which goes through `td.minimizer`.
+    For its other parameters use `td.minimizer` with `treedyn.minimize.Fire`.
 
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step to start with, positive; the one that molecular dynamics at unit mass would use.
+        dt: initial time step, positive; use that of molecular dynamics at unit mass.
         max_step: largest change of any element in one step, in units of the position.
-        space: a space, or a prefix tree of spaces; on a manifold the velocity is carried along.
+        space: a space, or a prefix tree of spaces; the velocity is carried along a manifold.
 
     Returns:
         A dynamics with `init` and `step`.

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from treedyn import _check as check
 from treedyn import _target as target_of
@@ -19,14 +20,14 @@ from treedyn.tree import PyTree
 
 
 class Minimizer(Targeted):
-    """Move downhill, through the same `init` and `step` as every dynamics.
+    """A dynamics that moves downhill.
 
-    All is done in displacements from where the state is: a direction sees forces with respect to them, a line search
-    the energy E(shift(x, d)). So a minimizer takes the same path in whatever coordinates positions are stored.
+    It works with displacements from the position: a direction sees forces with respect to them, a line search the
+    energy E(shift(x, d)). So its path does not depend on the coordinates in which positions are stored.
 
     Attributes:
         direction: which way to go.
-        length: how far.
+        length: how far to go.
     """
 
     converges: ClassVar[bool] = True
@@ -35,17 +36,17 @@ class Minimizer(Targeted):
 
     @property
     def jumps(self) -> bool:  # type: ignore[override]
-        """Tell whether a step may lead anywhere: a search does."""
+        """Return whether a step may lead to any position, as a search does."""
         return self.length.searches or self.direction.jumps
 
     def init(self, key: jax.Array, position: PyTree, env: PyTree = None, *, time: float = 0.0) -> State:
-        """Return the state in which to start.
+        """Return the initial state.
 
         Args:
-            key: random key; kept, so that states of all methods look the same.
+            key: random key; unused, but part of every state.
             position: any PyTree with at least one floating-point leaf.
             env: environment of the target.
-            time: the time at which `Timed` parts of the environment are evaluated; a minimizer stands still in it.
+            time: constant time at which `Timed` parts of the environment are evaluated.
 
         Raises:
             ValueError: an argument does not fit.
@@ -55,18 +56,18 @@ class Minimizer(Targeted):
         if curved and not self.direction.carries:
             raise ValueError(
                 f"space: {type(self.direction).__name__} remembers vectors that it cannot carry along a "
-                f"{type(curved[0]).__name__}; use td.lbfgs, td.conjugate_gradient, td.fire or td.gradient_descent"
+                f"{type(curved[0]).__name__}. Use td.lbfgs, td.conjugate_gradient, td.fire or td.gradient_descent."
             )
         one = jnp.ones((), tree.dtype(state.moving))
         info = Descent(evaluations=jnp.int32(1), length=one, found=jnp.asarray(True))
         return state.replace(memory={self.direction.name: self.direction.init(state.moving)}, info=info)
 
     def draw(self, state: State) -> None:
-        """Return nothing: there is no noise."""
+        """Return the noise of the next step: none."""
         check_state(state, (self.direction.name,))
 
     def apply(self, state: State, env: PyTree, noise: None) -> State:
-        """Return the state one step further down."""
+        """Return the state one step later."""
         part, name = state.moving, self.direction.name
         context = Context(
             part=part,
@@ -83,17 +84,17 @@ class Minimizer(Targeted):
 
         memory = self.direction.carry(memory, transport(taken), transport)
         if self.length.searches:
-            # what led nowhere is forgotten
+            # a failed search resets the memory
             memory = tree.where(info.length > 0, memory, self.direction.init(part))
         return new.replace(memory={name: memory}, info=info)
 
     def reverse(self, state: State) -> State:
-        """Refuse: what goes downhill does not come back.
+        """Raise an error: minimization is irreversible.
 
         Raises:
             ValueError: always.
         """
-        raise ValueError("dynamics: a minimizer cannot be reversed; use one with momenta, like td.nve(...)")
+        raise ValueError("dynamics: a minimizer cannot be reversed. Use one with momenta, like td.nve(...).")
 
     def _line(self, state: State, env: PyTree, way: PyTree) -> Line:
         part = state.moving
@@ -109,14 +110,16 @@ class Minimizer(Targeted):
 
         return Line(start=state, way=way, at=at, slope=slope)
 
-    def _energy(self, state: State, env: PyTree, way: PyTree) -> Any:
-        """Return the energy at a displacement; differentiable, with a list that holds there."""
+    def _energy(self, state: State, env: PyTree, way: PyTree) -> Float[jax.Array, ""]:
+        """Return the energy at a displacement; differentiable, with a valid neighbor list."""
         now = tree.unbox(environment.at(env, state.time))
         target = target_of.resolve(self.target, state.boxed, now)
         moved = tree.merge(space_of.shift(self.space, state.moving, way), state.boxed)
-        # a list that does not hold there is rebuilt; its numbers are not differentiated
+        # the list is rebuilt if it is not valid there, without derivatives
         near = environment.refresh(now, state.replace(boxed=jax.lax.stop_gradient(moved)))
-        return target(moved, near).energy
+        energy = target(moved, near).energy
+        assert energy is not None  # the state has one
+        return energy
 
 
 def minimizer(
@@ -126,16 +129,15 @@ def minimizer(
 
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        direction: which way to go: `Steepest`, `Fire`, `ConjugateGradient`, `LBFGS` of `treedyn.minimize`, or your own.
-        length: how far: `Whole`, `Limited`, `Armijo`, `StrongWolfe`, or your own; by default all that the direction
-            proposes.
+        direction: `Steepest`, `Fire`, `ConjugateGradient` or `LBFGS` of `treedyn.minimize`, or your own.
+        length: `Whole` (the default), `Limited`, `Armijo` or `StrongWolfe`, or your own.
         space: a space, or a prefix tree of spaces.
 
     Returns:
         A dynamics with `init` and `step`.
 
     Raises:
-        ValueError: one of them is something else.
+        ValueError: `direction` or `length` is something else.
 
     Example:
         >>> import jax, treedyn as td

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from treedyn import tree
-from treedyn._struct import Struct, function
+from treedyn._struct import function
 from treedyn.minimize._direction import Context, Direction, check_direction
 from treedyn.minimize._minimizer import Minimizer, minimizer
 from treedyn.space import EUCLIDEAN, Euclidean, as_space, of_leaves
@@ -17,26 +17,13 @@ if TYPE_CHECKING:
     import optax
 
 
-class OptaxMemory(Struct):
-    """What an optax transformation remembers, and the way that it has come.
-
-    Attributes:
-        state: the optimizer's state.
-        way: the sum of all displacements, for leaves that are not Euclidean, `None` for those that are; `None` where
-            all are.
-    """
-
-    state: Any
-    way: PyTree
-
-
 class Optax(Direction):
-    """Use the two functions of an optax transformation as a direction.
+    """The update of an optax transformation.
 
-    Its parameters are the position where that is Euclidean, and elsewhere the sum of all displacements: wrapping a
-    particle into its box must not look like a jump.
-
-    Optax relies on JAX's standard promotion of dtypes, so that is what its code runs under, whatever the user chose.
+    Its parameters are the position of Euclidean leaves, and the sum of all displacements of others: wrapping a particle
+    into its box must not look like a jump. The memory has the `state` of the transformation and those sums, `way`: a
+    tree with `None` for Euclidean leaves, or `None` if all are Euclidean. Optax relies on the standard promotion of
+    dtypes, so its code runs under it.
     """
 
     name: ClassVar[str] = "optax"
@@ -46,19 +33,19 @@ class Optax(Direction):
     update_function: Callable[..., Any] = function()
     space: PyTree
 
-    def init(self, part: PyTree) -> OptaxMemory:
-        """Return the optimizer's state."""
+    def init(self, part: PyTree) -> dict[str, Any]:
+        """Return the initial state of the transformation."""
         spaces = of_leaves(self.space, part)
         way = jax.tree.map(lambda x, s: None if isinstance(s, Euclidean) else jnp.zeros_like(x), part, spaces)
         way = way if jax.tree.leaves(way) else None
         with jax.numpy_dtype_promotion("standard"):
             state = self.init_function(_params(part, way))
-        return OptaxMemory(state=jax.tree.map(tree.strong, state), way=way)
+        return {"state": jax.tree.map(tree.strong, state), "way": way}
 
-    def propose(self, force: PyTree, memory: OptaxMemory, context: Context) -> tuple[PyTree, OptaxMemory]:
-        """Return the optimizer's update and state. Value, gradient and value function are there for line searches."""
+    def propose(self, force: PyTree, memory: dict[str, Any], context: Context) -> tuple[PyTree, dict[str, Any]]:
+        """Return the update and the memory; value, gradient and value function are passed for line searches."""
         gradient = jax.tree.map(jnp.negative, force)
-        params = _params(context.part, memory.way)
+        params = _params(context.part, memory["way"])
 
         def value_fn(there: PyTree) -> jax.Array:
             assert context.energy_at is not None
@@ -68,21 +55,21 @@ class Optax(Direction):
         with jax.numpy_dtype_promotion("standard"):
             try:
                 extra = {} if context.energy is None else known
-                updates, state = self.update_function(gradient, memory.state, params, **extra)
+                updates, state = self.update_function(gradient, memory["state"], params, **extra)
             except TypeError as error:
                 if context.energy is None and any(name in str(error) for name in known):
                     raise ValueError(
-                        "target: this transformation compares energies, but the target is a force; use td.from_energy"
+                        "target: this transformation compares energies, but the target is a force. Use td.from_energy."
                     ) from error
                 raise
-        return jax.tree.map(tree.cast, updates, force), memory.replace(state=jax.tree.map(tree.strong, state))
+        return jax.tree.map(tree.cast, updates, force), {**memory, "state": jax.tree.map(tree.strong, state)}
 
-    def carry(self, memory: OptaxMemory, taken: PyTree, transport: Callable[[PyTree], PyTree]) -> OptaxMemory:
-        """Return the memory with the displacement added to the way."""
-        if memory.way is None:
+    def carry(self, memory: dict[str, Any], taken: PyTree, transport: Callable[[PyTree], PyTree]) -> dict[str, Any]:
+        """Return the memory with the displacement added to `way`."""
+        if memory["way"] is None:
             return memory
-        way = jax.tree.map(lambda w, d: None if w is None else w + d, memory.way, taken, is_leaf=_is_none)
-        return memory.replace(way=way)
+        way = jax.tree.map(lambda w, d: None if w is None else w + d, memory["way"], taken, is_leaf=_is_none)
+        return {**memory, "way": way}
 
 
 def _params(part: PyTree, way: PyTree) -> PyTree:
@@ -93,13 +80,6 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
-class TransformationState(Struct):
-    """What a direction remembers that serves as an optax transformation, and its step counter."""
-
-    memory: Any
-    step: jax.Array
-
-
 def from_optax(
     target: Callable[..., Any], transformation: "optax.GradientTransformation", *, space: PyTree = EUCLIDEAN
 ) -> Minimizer:
@@ -108,13 +88,13 @@ def from_optax(
     Args:
         target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
         transformation: an optax transformation, e.g. `optax.adam(1e-3)`.
-        space: a space, or a prefix tree of spaces; flat ones, since optax does not carry what it remembers along.
+        space: a flat space, or a prefix tree of flat spaces: optax does not carry vectors along a manifold.
 
     Returns:
         A dynamics with `init` and `step`.
 
     Raises:
-        ValueError: `transformation` is no optax transformation.
+        ValueError: `transformation` is not an optax transformation.
 
     Example:
         >>> import jax, optax, treedyn as td
@@ -127,7 +107,7 @@ def from_optax(
 
     if not isinstance(transformation, optax.GradientTransformation):
         raise ValueError(
-            f"transformation: expected an optax transformation like optax.adam(1e-3), got {transformation!r}"
+            f"transformation: expected an optax transformation, got {transformation!r}. Pass e.g. optax.adam(1e-3)."
         )
     full = optax.with_extra_args_support(transformation)
     direction = Optax(init_function=full.init, update_function=full.update, space=as_space(space))
@@ -138,10 +118,10 @@ def as_optax(direction: Direction) -> "optax.GradientTransformation":
     """Use a direction of this library as an optax transformation.
 
     Args:
-        direction: one that needs no more than forces, e.g. `treedyn.minimize.Fire(dt=0.1)`.
+        direction: a direction that needs only forces, e.g. `treedyn.minimize.Fire(dt=0.1)`.
 
     Returns:
-        An optax transformation; `update(gradient, state, params)` takes gradients, as all of them do.
+        An optax transformation.
 
     Example:
         >>> import jax.numpy as jnp, optax, treedyn as td
@@ -156,15 +136,13 @@ def as_optax(direction: Direction) -> "optax.GradientTransformation":
 
     check_direction(direction)
 
-    def init(params: PyTree) -> TransformationState:
-        return TransformationState(memory=direction.init(params), step=jnp.int32(0))
+    def init(params: PyTree) -> dict[str, Any]:
+        return {"memory": direction.init(params), "step": jnp.int32(0)}
 
-    def update(
-        updates: PyTree, state: TransformationState, params: PyTree = None
-    ) -> tuple[PyTree, TransformationState]:
+    def update(updates: PyTree, state: dict[str, Any], params: PyTree = None) -> tuple[PyTree, dict[str, Any]]:
         force = jax.tree.map(jnp.negative, updates)
-        way, memory = direction.propose(force, state.memory, Context(part=params, step=state.step))
+        way, memory = direction.propose(force, state["memory"], Context(part=params, step=state["step"]))
         memory = direction.carry(memory, way, lambda vector: vector)
-        return way, TransformationState(memory=memory, step=state.step + 1)
+        return way, {"memory": memory, "step": state["step"] + 1}
 
     return optax.GradientTransformation(init, update)  # type: ignore[arg-type]

@@ -1,20 +1,21 @@
-r"""Line searches: a length that lowers the energy enough, and one at which the slope is small enough, too.
+r"""Line searches by the Armijo condition and by the strong Wolfe conditions.
 
-With $\varphi(a) = E(\mathrm{shift}(x, a d))$, a length satisfies the condition of Armijo where
-$\varphi(a) \le \varphi(0) + c_1 a \varphi'(0)$, and the strong conditions of Wolfe where also
+With $\varphi(a) = E(\mathrm{shift}(x, a d))$, a length satisfies the Armijo condition where
+$\varphi(a) \le \varphi(0) + c_1 a \varphi'(0)$, and the strong Wolfe conditions where also
 $|\varphi'(a)| \le c_2 |\varphi'(0)|$. Near a minimum, energies differ by less than their rounding while forces are
-still known well; there the first condition is replaced by $\varphi'(a) \le (2 c_1 - 1) \varphi'(0)$, as Hager and Zhang
-do.
+still accurate. There the first condition is replaced by $\varphi'(a) \le (2 c_1 - 1) \varphi'(0)$, following Hager and
+Zhang.
 
 The search keeps two ends: at the lower one the energy is low enough and falls, at the upper one it is too high or
-rises. A length in between, from the cubic through both or by bisection where one of them is not finite, replaces one of
-the ends.
+rises. A length in between replaces one of the ends: the minimum of the cubic through both, or the midpoint if the upper
+end is not finite.
 """
 
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from treedyn import _check as check
 from treedyn import tree
@@ -22,58 +23,54 @@ from treedyn._state import State
 from treedyn._struct import Struct, static
 from treedyn.minimize._length import Descent, Length, Line
 
-_GROW = 4.0  # by how much a length grows at most in one trial, until there is an upper end
-_EDGE = 0.1  # part of the interval next to its ends in which no trial is made
-_ROUNDING = 100  # what an energy that is a long sum is uncertain by, in units of its last bit
+_GROW = 4.0  # largest growth of a trial length while there is no upper end
+_EDGE = 0.1  # part of the interval next to its ends that is not tried
+_ROUNDING = 100  # uncertainty of an energy that is a long sum, in units of its last bit
 
 
 class Armijo(Length):
-    """Take a length that lowers the energy by a part of what the slope promises.
+    """The first length that lowers the energy by a fraction of the slope's prediction.
 
     Attributes:
         max_step: largest change of any element in one step, positive; infinite for no limit.
-        decrease: that part, in (0, 1/2).
-        most: most evaluations of a search.
+        decrease: that fraction, in (0, 1/2).
+        most: largest number of evaluations of a search.
     """
 
     searches: ClassVar[bool] = True
-    max_step: jax.Array | float = float("inf")
-    decrease: jax.Array | float = 1e-4
+    max_step: Float[jax.Array, ""] | float = float("inf")
+    decrease: Float[jax.Array, ""] | float = 1e-4
     most: int = static(default=20)
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check(self)
+        check.number("max_step", self.max_step, positive=True, finite=False)
+        check.number("decrease", self.decrease, positive=True, finite=False)
+        _below("decrease", self.decrease, 0.5)
+        check.integer("most", self.most, 1)
 
     def take(self, line: Line) -> tuple[State, Descent]:
         """Return the first state that is low enough."""
         return search(line, self.max_step, self.decrease, None, self.most)
 
 
-class StrongWolfe(Length):
-    """Take a length that lowers the energy enough, and at which the slope has become small enough.
+class StrongWolfe(Armijo):
+    """The first length that satisfies the Armijo condition, and at which the slope is small enough.
 
     Attributes:
-        max_step: largest change of any element in one step, positive; infinite for no limit.
-        decrease: part of what the slope promises by which the energy is lowered, in (0, 1/2).
-        curvature: part of its first value to which the slope is brought, in (decrease, 1): 0.9 for directions that
-            come with a length of their own, 0.4 for conjugate gradients.
-        most: most evaluations of a search.
+        curvature: fraction of its initial value to which the slope is reduced, in (decrease, 1): 0.9 for directions
+            with a natural length, 0.4 for conjugate gradients. The other attributes are those of `Armijo`.
 
     Reference:
         Nocedal, Wright, Numerical Optimization, Springer (2006), doi:10.1007/978-0-387-40065-5; Hager, Zhang, SIAM J.
         Optim. 16, 170 (2005), doi:10.1137/030601880.
     """
 
-    searches: ClassVar[bool] = True
-    max_step: jax.Array | float = float("inf")
-    decrease: jax.Array | float = 1e-4
-    curvature: jax.Array | float = 0.9
-    most: int = static(default=20)
+    curvature: Float[jax.Array, ""] | float = 0.9
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        _check(self)
+        super().__post_init__()
         check.number("curvature", self.curvature, positive=True, finite=False)
         _below("curvature", self.curvature, 1.0)
         _below("decrease", self.decrease, self.curvature)
@@ -83,17 +80,10 @@ class StrongWolfe(Length):
         return search(line, self.max_step, self.decrease, self.curvature, self.most)
 
 
-def _check(length: Armijo | StrongWolfe) -> None:
-    check.number("max_step", length.max_step, positive=True, finite=False)
-    check.number("decrease", length.decrease, positive=True, finite=False)
-    _below("decrease", length.decrease, 0.5)
-    check.integer("most", length.most, 1)
-
-
 def _below(name: str, value: jax.Array | float, bound: jax.Array | float) -> None:
     small, large = tree.known(value), tree.known(bound)
     if small is not None and large is not None and not small < large:
-        raise ValueError(f"{name}: expected a number below {large}, got {small}")
+        raise ValueError(f"{name}: expected a number below {large}, got {small}.")
 
 
 class _End(Struct):
@@ -105,38 +95,24 @@ class _End(Struct):
 
 
 class _Search(Struct):
-    """What the loop carries.
+    """The carry of the loop."""
 
-    Attributes:
-        trial: the length to try next.
-        low: the lower end.
-        high: the upper end; of infinite length as long as there is none.
-        best: the state at the lower end, or the one that was accepted.
-        length: its length.
-        evaluations: how many there were.
-        found: whether a length was accepted.
-    """
-
-    trial: jax.Array
+    trial: jax.Array  # the length to try next
     low: _End
-    high: _End
-    best: State
-    length: jax.Array
+    high: _End  # of infinite length while there is none
+    best: State  # at the lower end, or accepted
+    length: jax.Array  # of `best`
     evaluations: jax.Array
-    found: jax.Array
+    found: jax.Array  # whether a length was accepted
 
 
 def search(
     line: Line, max_step: jax.Array | float, decrease: jax.Array | float, curvature: jax.Array | float | None, most: int
 ) -> tuple[State, Descent]:
-    """Return a state along a line that satisfies the condition of Armijo, or those of Wolfe for a `curvature`.
-
-    Raises:
-        ValueError: the target is a force, so there are no energies to compare.
-    """
+    """Return a state along a line that satisfies the Armijo condition, or the Wolfe conditions for a `curvature`."""
     longest, start = tree.max_abs(line.way), line.start
     if start.energy is None:
-        raise ValueError("target: a line search compares energies, but the target is a force; use td.from_energy")
+        raise ValueError("target: a line search compares energies, but the target is a force. Use td.from_energy.")
     slope = line.slope(start, jnp.zeros_like(longest))
     kind = tree.widest(start.energy.dtype, slope.dtype)
     zero = _End(length=jnp.zeros((), kind), energy=start.energy.astype(kind), slope=slope.astype(kind))
@@ -193,11 +169,11 @@ def search(
 def _next(low: _End, high: _End, before: _End, furthest: jax.Array, noise: jax.Array) -> jax.Array:
     """Return the length to try next."""
     open_ = jnp.isinf(high.length)
-    # without an upper end: along the straight line through the last two slopes
+    # without an upper end, follow the straight line through the last two slopes
     reach = low.length - before.length
     grown = jnp.clip(_secant(before, low), low.length + reach, low.length + _GROW * reach)
     width = jnp.where(open_, 1, high.length - low.length)
-    # where the energies at both ends are the same but for rounding, only the slopes say something
+    # if the energies at both ends agree to rounding, only the slopes are significant
     inside = jnp.where(jnp.abs(high.energy - low.energy) > noise, _cubic(low, high, width), _secant(low, high))
     finite = jnp.isfinite(high.energy) & jnp.isfinite(high.slope) & jnp.isfinite(inside)
     inside = jnp.where(finite, inside, low.length + width / 2)
@@ -206,17 +182,14 @@ def _next(low: _End, high: _End, before: _End, furthest: jax.Array, noise: jax.A
 
 
 def _secant(first: _End, second: _End) -> jax.Array:
-    """Return where the straight line through both slopes is zero; infinity where they do not rise."""
+    """Return the zero of the straight line through both slopes; infinity if they do not rise."""
     rise = second.slope - first.slope
     zero = second.length - second.slope * (second.length - first.length) / jnp.where(rise > 0, rise, 1)
     return jnp.where(rise > 0, zero, jnp.inf)
 
 
 def _cubic(low: _End, high: _End, width: jax.Array) -> jax.Array:
-    """Return where the cubic with both energies and slopes has its minimum."""
+    """Return the minimum of the cubic with both energies and slopes."""
     d = low.slope + high.slope - 3 * (high.energy - low.energy) / width
     root = jnp.sqrt(jnp.maximum(d * d - low.slope * high.slope, 0))
     return high.length - width * (high.slope + root - d) / (high.slope - low.slope + 2 * root)
-
-
-__all__ = ["Armijo", "StrongWolfe", "search"]

@@ -1,34 +1,30 @@
-"""Random numbers that belong to a place in the tree, not to an order of calls.
-
-Noise is a pure function of (key, step, operator, leaf path, element). Adding an inert leaf, changing the batch, the
-chunk length or the sharding, or restarting from a checkpoint leaves every other random number unchanged.
-"""
+"""Random numbers that depend on the place in the tree, not on the order of calls."""
 
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_map_with_path
+from jaxtyping import ArrayLike, DTypeLike, Int
 
 from treedyn._state import State
 from treedyn._threefry import fold_in, written_out
 from treedyn.tree import PyTree
 
 
-def at_step(key: jax.Array, step: jax.Array, operator: int = 0) -> jax.Array:
+def at_step(key: jax.Array, step: Int[ArrayLike, ""], operator: int = 0) -> jax.Array:
     """Return the key for one operator of one step."""
     return fold_in(fold_in(key, step), operator)
 
 
 def of_step(state: State, place: int = 0) -> jax.Array:
-    """Return the key for the noise of a state's next step, a function of `state.stream`, `state.step` and a place.
+    """Return the key for the noise of the next step, a function of `state.stream`, `state.step` and `place`.
 
     Args:
-        state: the state from which the step is taken.
+        state: the state before the step.
         place: number of the draw within the step; different places have independent noise.
 
     Example:
@@ -43,7 +39,7 @@ def of_step(state: State, place: int = 0) -> jax.Array:
 
 
 def at_path(key: jax.Array, path: str) -> jax.Array:
-    """Return the key for the leaf at `path`; a checksum of the path makes it the same on every machine."""
+    """Return the key for the leaf at `path`; it uses a checksum of the path, which is the same on every machine."""
     return fold_in(key, _number(path))
 
 
@@ -52,7 +48,7 @@ def _number(path: str) -> np.uint32:
 
 
 def draw(sampler: Callable[..., jax.Array], key: jax.Array, tree: PyTree) -> PyTree:
-    """Draw `sampler(key, shape, dtype)` for every leaf of `tree`, each with a key made from its path."""
+    """Draw `sampler(key, shape, dtype)` for every leaf of `tree`, with a key that depends on the path of the leaf."""
     return tree_map_with_path(
         lambda path, leaf: _draw_leaf(sampler, key, _number(keystr(path)), jnp.shape(leaf), jnp.result_type(leaf)), tree
     )
@@ -60,13 +56,13 @@ def draw(sampler: Callable[..., jax.Array], key: jax.Array, tree: PyTree) -> PyT
 
 @partial(jax.jit, static_argnames=("sampler", "shape", "dtype"))
 def _draw_leaf(
-    sampler: Callable[..., jax.Array], key: jax.Array, number: Any, shape: tuple[int, ...], dtype: Any
+    sampler: Callable[..., jax.Array], key: jax.Array, number: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike
 ) -> jax.Array:
     return sampler(written_out(fold_in(key, number)), shape, dtype)
 
 
 def normal(key: jax.Array, tree: PyTree) -> PyTree:
-    """Draw standard normal noise of the structure, shapes and dtypes of `tree`.
+    """Draw standard normal noise with the structure, shapes and dtypes of `tree`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -80,5 +76,5 @@ def normal(key: jax.Array, tree: PyTree) -> PyTree:
 
 
 def uniform(key: jax.Array, tree: PyTree) -> PyTree:
-    """Draw uniform noise in [0, 1) of the structure, shapes and dtypes of `tree`."""
+    """Draw uniform noise in [0, 1) with the structure, shapes and dtypes of `tree`."""
     return draw(jax.random.uniform, key, tree)

@@ -1,4 +1,8 @@
-"""Exact flows of single parts of a dynamics. A method is a sequence of them: see `treedyn.compose`."""
+"""Exact flows of single parts of a dynamics; a method is a sequence of them, see `treedyn.compose`.
+
+`kT`, `gamma`, `tau` and rates are numbers: a constant, a schedule (a function of the step), or a prefix tree of both.
+Leaves whose labels in `groups` are equal share a thermostat; by default there is one for every value in `kT`.
+"""
 
 from treedyn.operators._collide import Collide as Collide
 from treedyn.operators._collide import collide as collide

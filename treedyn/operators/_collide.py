@@ -1,6 +1,6 @@
-"""Andersen's collisions: now and then a momentum is drawn anew."""
+"""Andersen's collisions: momenta are redrawn at random times."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,7 @@ from treedyn.tree import PyTree
 
 
 class Collide(Operator):
-    """Draw the momentum of a point anew at random times, as if it had hit a particle of a heat bath.
-
-    Attributes:
-        kT: temperature: a number, schedule or prefix tree.
-        rate: collisions of one point per time: a number, schedule or prefix tree.
-        space: how every leaf moves; it says how many trailing axes of a leaf make one point.
-    """
+    """Collisions with a heat bath, which redraw the momentum of a point; `space` defines the points of a leaf."""
 
     name: ClassVar[str] = "collide"
     accounts: ClassVar[bool] = False
@@ -39,31 +33,25 @@ class Collide(Operator):
         fresh, hit = jax.random.split(key)
         return random.normal(fresh, state.momentum), random.uniform(hit, shapes)
 
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
-        """Return the state in which every point has collided with probability 1 - exp(-rate h)."""
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
+        """Return the state after collisions of every point with probability 1 - exp(-rate h)."""
         normal, uniform = noise
         momentum = state.momentum
         kT = schedule.of_leaves(self.kT, state.step, momentum, "kT")
         rate = schedule.of_leaves(self.rate, state.step, momentum, "rate")
         time = tree.broadcast(h, momentum, "dt")
         thermal = metric.thermal(state.metric, state.moving, normal, kT)
-        mixed = jax.tree.map(
-            lambda p, fresh, u, r, t: jnp.where(u < -jnp.expm1(-r * t), fresh, p),
-            momentum,
-            thermal,
-            uniform,
-            rate,
-            time,
-        )
+        hit = jax.tree.map(lambda u, r, t: u < -jnp.expm1(-r * t), uniform, rate, time)
+        mixed = jax.tree.map(jnp.where, hit, thermal, momentum)
         return state.replace(momentum=mixed), memory
 
 
 def collide(kT: PyTree, rate: PyTree, space: PyTree) -> Collide:
-    """Return the operator of Andersen's thermostat.
+    """Build the operator of Andersen's thermostat: every point collides at a rate, and then has a new momentum.
 
     Args:
-        kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
-        rate: collisions of one point per time, zero or positive: a number, schedule or prefix tree.
+        kT: temperature in units of energy, zero or positive; a number, schedule or prefix tree.
+        rate: collisions of one point per time, zero or positive; a number, schedule or prefix tree.
         space: a space, or a prefix tree of spaces.
 
     Reference:

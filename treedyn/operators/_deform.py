@@ -1,26 +1,24 @@
-"""S: positions follow a box that changes with time, and momenta oppose it."""
+"""S: positions scale with a box that changes with time, and momenta scale inversely."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import ArrayLike
 
 from treedyn import _check as check
 from treedyn import tree
 from treedyn._state import State
 from treedyn._struct import function
-from treedyn.metric import PointMass, is_metric
+from treedyn.metric import Metric, PointMass
 from treedyn.operators._operator import Operator, common_time
 from treedyn.tree import PyTree
+from treedyn.tree._structure import nodes
 
 
 class Deform(Operator):
-    r"""Scale positions with a length and momenta against it, $\dot x = (\dot L/L)\,x$, $\dot p = -(\dot L/L)\,p$.
-
-    Attributes:
-        length: function of time.
-    """
+    r"""The exact flow of $\dot x = (\dot L/L)\,x$, $\dot p = -(\dot L/L)\,p$ for a given length L(t)."""
 
     name: ClassVar[str] = "deform"
     moves: ClassVar[bool] = True
@@ -28,15 +26,15 @@ class Deform(Operator):
     length: Callable[[jax.Array], Any] = function()
 
     def init(self, state: State) -> None:
-        """Refuse points on a manifold, which has no sides to change, and leaves without one time."""
-        if any(isinstance(m, PointMass) for m in jax.tree.leaves(state.metric, is_leaf=is_metric)):
-            raise ValueError("deform: points on a manifold cannot be scaled; leave them out of the leaves that deform")
+        """Check that no leaf is on a manifold and that all leaves have one time."""
+        if any(isinstance(m, PointMass) for m in nodes(Metric, state.metric)):
+            raise ValueError("deform: points on a manifold cannot be scaled. Use a flat space for all leaves.")
         if state.time is None:
             raise ValueError(
-                "deform: the length is a function of time, but the state has none; use one dt, and a drift"
+                "deform: the length is a function of time, but the state has no time. Use one dt, and a drift."
             )
 
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
         """Return the state with x scaled by L(t + h/2)/L(t - h/2), and p by the inverse."""
         part, time = state.moving, jnp.asarray(state.time)
         half = common_time(h, self.name).astype(time.dtype) / 2
@@ -47,18 +45,19 @@ class Deform(Operator):
 
 
 def deform(length: Callable[[jax.Array], Any]) -> Deform:
-    """Return the operator S, the exact flow of a box whose sides are a given function of time.
+    r"""Build the operator S, the exact flow of a box with sides L(t).
 
-    Placed once in the middle of a symmetric sequence, as in B A S A B, it does the work of the box on what is inside,
-    to second order in dt. The time of the position is that of the drifts around it, so S acts around its middle.
-    Positions are real coordinates that are not wrapped (`td.euclidean()`); an energy reads the box from a `Timed` part
-    of the environment.
+    $\dot x = (\dot L/L)\,x$ and $\dot p = -(\dot L/L)\,p$.
+    Placed once in the middle of a symmetric sequence, as in B A S A B, it performs the work of the box to second order
+    in dt. Positions are unwrapped real coordinates (`td.euclidean()`); an energy reads the box from a `Timed` part of
+    the environment.
 
     Args:
-        length: `length(time)`, positive: a number, `[d]` for sides that change apart, or a prefix tree of those.
+        length: `length(time)` returns a positive length: a number, one number per side `[d]`, or a prefix tree of
+            those.
 
     Raises:
-        ValueError: it is no function.
+        ValueError: `length` is not a function of one argument.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -73,14 +72,11 @@ def deform(length: Callable[[jax.Array], Any]) -> Deform:
     return Deform(length=check.function("length", length, "time"))
 
 
-def _ratio(ratio: Any, leaf: jax.Array) -> jax.Array:
+def _ratio(ratio: ArrayLike, leaf: jax.Array) -> jax.Array:
     ratio = tree.cast(ratio, leaf)
     if ratio.ndim > 1 or (ratio.ndim and ratio.shape != leaf.shape[-1:]):
         raise ValueError(
-            f"length: expected a number or one for each of the coordinates {leaf.shape[-1:]}, got shape {ratio.shape}"
+            f"length: expected one number, or one per coordinate of shape {leaf.shape[-1:]}, got shape {ratio.shape}"
         )
-    ratio = jnp.where(ratio > 0, ratio, jnp.nan)  # a length cannot change its sign
+    ratio = jnp.where(ratio > 0, ratio, jnp.nan)  # a length does not change its sign
     return ratio.reshape((1,) * (leaf.ndim - 1) + ratio.shape) if ratio.ndim else ratio
-
-
-__all__ = ["Deform", "deform"]

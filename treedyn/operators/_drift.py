@@ -1,6 +1,6 @@
 """A: positions move with constant velocity."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from treedyn import space as space_of
 from treedyn import tree
@@ -11,27 +11,23 @@ from treedyn.tree import PyTree
 
 
 class Drift(Operator):
-    """Move positions freely, dx/dt = v(p), in their space: along straight lines where that is flat, else geodesics.
-
-    Attributes:
-        space: how every leaf moves; a space or a prefix tree of spaces.
-    """
+    """The exact flow of dx/dt = v(p): straight lines in flat spaces, geodesics on manifolds."""
 
     name: ClassVar[str] = "drift"
     moves: ClassVar[bool] = True
     clock: ClassVar[bool] = True
     space: PyTree
 
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
-        """Return the state with x moved by h v, and its momentum carried along."""
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
+        """Return the state with x moved by h v, and p transported."""
         part = state.moving
-        way = tree.scale(tree.broadcast(h, part, "dt"), state.velocity)
-        moved = tree.merge(space_of.shift(self.space, part, way), state.boxed)
-        return state.replace(boxed=moved, momentum=space_of.transport(self.space, part, way, state.momentum)), memory
+        by = tree.scale(tree.broadcast(h, part, "dt"), state.velocity)
+        moved = tree.merge(space_of.shift(self.space, part, by), state.boxed)
+        return state.replace(boxed=moved, momentum=space_of.transport(self.space, part, by, state.momentum)), memory
 
 
 def drift(space: PyTree) -> Drift:
-    """Return the operator A, the exact flow of dx/dt = v(p).
+    """Build the operator A, the exact flow of dx/dt = v(p).
 
     Args:
         space: a space, or a prefix tree of spaces.

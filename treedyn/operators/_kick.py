@@ -1,6 +1,6 @@
 """B: momenta change under a constant force."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from treedyn import tree
 from treedyn._state import State
@@ -9,17 +9,17 @@ from treedyn.tree import PyTree
 
 
 class Kick(Operator):
-    """Move momenta under the force at the present position, dp/dt = F(x)."""
+    """The exact flow of dp/dt = F(x) at fixed positions."""
 
     name: ClassVar[str] = "kick"
     needs_force: ClassVar[bool] = True
 
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
         """Return the state with p moved by h F."""
         time = tree.broadcast(h, state.momentum, "dt")
         return state.replace(momentum=tree.axpy(time, state.force, state.momentum)), memory
 
 
 def kick() -> Kick:
-    """Return the operator B, the exact flow of dp/dt = F(x)."""
+    """Build the operator B, the exact flow of dp/dt = F(x)."""
     return Kick()

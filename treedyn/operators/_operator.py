@@ -1,10 +1,11 @@
-"""The contract of an operator: the exact flow of one part of the generator over a time `h`."""
+"""The contract of operators: exact flows of one part of the generator over a time `h`."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from treedyn import metric, tree
 from treedyn._state import State
@@ -13,21 +14,20 @@ from treedyn.tree import PyTree
 
 
 class Operator(Struct):
-    """Move a state along one exactly solvable part of the dynamics.
+    """The exact flow of one part of the dynamics.
 
-    A method is a sequence of operators, see `compose`. Drawing noise (`draw`) is apart from using it (`apply`): given
-    the noise, a step is a deterministic function, which can be differentiated, certified and metropolized.
+    A method is a sequence of operators, see `compose`. Noise is drawn by `draw` and used by `apply`, so given its noise
+    a step is a deterministic function, which can be differentiated, certified and metropolized.
 
     Attributes:
-        name: key of this operator's memory in `state.memory`.
-        needs_force: whether `apply` reads `state.force`, which then is that of the current position.
-        moves: whether `apply` changes the position, so that forces have to be evaluated again.
-        clock: whether the time of the position passes while `apply` moves it. It does in a drift, and does not where a
-            box is scaled.
-        inertial: whether `apply` knows momenta; a dynamics has them where one of its operators does.
-        accounts: whether `energy` accounts for all that `apply` takes from the system or gives to it.
+        name: key of the memory of this operator in `state.memory`.
+        needs_force: whether `apply` reads `state.force`, the force at the current position.
+        moves: whether `apply` changes the position, so that forces must be evaluated again.
+        clock: whether `apply` advances the time of the position, as a drift does and a scaling of the box does not.
+        inertial: whether `apply` uses momenta; a dynamics has momenta if one of its operators does.
+        accounts: whether `energy` includes all the energy that `apply` adds or removes.
 
-    An operator that couples to a bath has a field `kT`; `init` draws momenta at the first one in the sequence.
+    An operator with a heat bath has a field `kT`; `init` of a dynamics draws momenta at the first one in the sequence.
     """
 
     name: ClassVar[str] = "operator"
@@ -37,16 +37,16 @@ class Operator(Struct):
     inertial: ClassVar[bool] = True
     accounts: ClassVar[bool] = True
 
-    def init(self, state: State) -> Any:
-        """Return what this operator has to remember, or `None`."""
+    def init(self, state: State) -> PyTree:
+        """Return the initial memory of this operator, or `None`."""
         return None
 
     def constrain(self, state: State) -> State:
-        """Return the state with momenta that this operator admits: the initial ones are drawn, then constrained."""
+        """Return the state with its momenta projected on those that this operator allows; `init` calls it."""
         return state
 
     def count(self, state: State) -> PyTree:
-        """Return the degrees of freedom of every leaf that are left of `state.dof` under this operator."""
+        """Return `state.dof` without the degrees of freedom that this operator removes, one number for every leaf."""
         return state.dof
 
     def draw(self, key: jax.Array, state: State) -> PyTree:
@@ -54,22 +54,22 @@ class Operator(Struct):
         return None
 
     @abstractmethod
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
-        """Return the state after a time `h` under this operator, and its memory.
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
+        """Return the state after a time `h`, and the new memory.
 
         Args:
-            state: where to start.
-            h: time; a number or a prefix tree of numbers.
-            noise: what `draw` returned.
-            memory: what `init` or the last `apply` returned.
+            state: the state before.
+            h: time step of this operator: a number or a prefix tree of numbers.
+            noise: result of `draw`.
+            memory: result of `init` or of the last `apply`.
         """
 
-    def reverse(self, memory: Any) -> Any:
-        """Return what this operator remembers with time reversed."""
+    def reverse(self, memory: PyTree) -> PyTree:
+        """Return the memory with time reversed."""
         return memory
 
-    def energy(self, state: State, memory: Any) -> jax.Array | float:
-        """Return this operator's part of the conserved quantity."""
+    def energy(self, state: State, memory: PyTree) -> Float[Array, ""] | float:
+        """Return the contribution of this operator to the conserved quantity."""
         return 0.0
 
 
@@ -79,14 +79,10 @@ def kinetic(state: State) -> jax.Array:
 
 
 def common_time(h: PyTree, name: str) -> jax.Array:
-    """Return the one time of an operator that acts on all leaves at once.
-
-    Raises:
-        ValueError: `dt` differs from leaf to leaf.
-    """
+    """Return the time step of an operator that acts on all leaves together, or raise if there are several."""
     if not jax.tree_util.all_leaves([h]) or jnp.ndim(h):
         raise ValueError(
-            f"{name} acts on all leaves together and needs one dt, got the tree {tree.describe(h)}. Give dt as one "
-            "number and scale the masses of single leaves instead: dt/sqrt(m) is what counts."
+            f"{name}: acts on all leaves together and needs one dt, got the tree {tree.describe(h)}. Give dt as one "
+            "number and scale the masses of the leaves instead: only dt/sqrt(m) matters."
         )
     return jnp.asarray(h)

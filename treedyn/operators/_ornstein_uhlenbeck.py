@@ -1,6 +1,6 @@
 """O: friction and noise on the momenta."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,7 @@ from treedyn.tree import PyTree
 
 
 class OrnsteinUhlenbeck(Operator):
-    r"""Couple the momenta to a heat bath, $dp = -\gamma p\,dt + \sqrt{2 \gamma m kT}\,dW$.
-
-    Attributes:
-        kT: temperature in units of energy: a number, schedule or prefix tree.
-        gamma: friction, 1/time: a number, schedule or prefix tree.
-    """
+    r"""The exact flow of $dp = -\gamma p\,dt + \sqrt{2 \gamma m kT}\,dW$."""
 
     name: ClassVar[str] = "ornstein_uhlenbeck"
     accounts: ClassVar[bool] = False
@@ -26,10 +21,9 @@ class OrnsteinUhlenbeck(Operator):
     gamma: PyTree
 
     def draw(self, key: jax.Array, state: State) -> PyTree:
-        """Return standard normal noise, one number per momentum."""
         return random.normal(key, state.momentum)
 
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
         r"""Return the state with $p \to e^{-\gamma h} p + \sqrt{(1 - e^{-2 \gamma h}) m kT}\,\xi$."""
         momentum = state.momentum
         kT = schedule.of_leaves(self.kT, state.step, momentum, "kT")
@@ -43,11 +37,11 @@ class OrnsteinUhlenbeck(Operator):
 
 
 def ornstein_uhlenbeck(kT: PyTree, gamma: PyTree) -> OrnsteinUhlenbeck:
-    """Return the operator O, the exact solution of the Ornstein-Uhlenbeck process of the momenta.
+    r"""Build the operator O, a heat bath with the exact flow of $dp = -\gamma p\,dt + \sqrt{2 \gamma m kT}\,dW$.
 
     Args:
-        kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
-        gamma: friction, 1/time, zero or positive: a number, schedule or prefix tree.
+        kT: temperature in units of energy, zero or positive; a number, schedule or prefix tree.
+        gamma: friction in units of 1/time, zero or positive; a number, schedule or prefix tree.
     """
     return OrnsteinUhlenbeck(
         kT=schedule.numbers("kT", kT, nonnegative=True), gamma=schedule.numbers("gamma", gamma, nonnegative=True)

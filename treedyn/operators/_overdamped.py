@@ -1,4 +1,4 @@
-"""E and L: Brownian motion, where friction leaves no momentum."""
+"""E and L: Brownian motion, the limit of high friction without momenta."""
 
 from typing import ClassVar
 
@@ -17,15 +17,7 @@ from treedyn.tree import PyTree
 
 
 class Overdamped(Operator):
-    r"""Move positions by $dx = \frac{F}{m\gamma}\,dt + \sqrt{\frac{2 kT}{m\gamma}}\,dW$.
-
-    Attributes:
-        kT: temperature: a number, schedule or prefix tree.
-        gamma: friction, 1/time: a number, schedule or prefix tree.
-        space: how every leaf moves.
-        averaged: whether the noise of a step is the mean of two successive draws (Leimkuhler-Matthews) or one draw
-            (Euler-Maruyama).
-    """
+    r"""One step of $dx = \frac{F}{m\gamma}\,dt + \sqrt{\frac{2 kT}{m\gamma}}\,dW$."""
 
     name: ClassVar[str] = "overdamped"
     needs_force: ClassVar[bool] = True
@@ -38,18 +30,17 @@ class Overdamped(Operator):
     averaged: bool = static(default=True)
 
     def init(self, state: State) -> PyTree:
-        """Return the noise of the step before the first."""
+        """Return the noise of the step before the first one."""
         if not self.averaged:
             return None
         drawn = random.normal(random.at_path(state.key, "overdamped"), state.moving)
         return space_of.project(self.space, state.moving, drawn)
 
     def draw(self, key: jax.Array, state: State) -> PyTree:
-        """Return standard normal noise, one number per moving element."""
         return random.normal(key, state.moving)
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
-        """Return the state with x moved by h F/(m gamma) and noise."""
+        """Return the state with x moved by h F/(m gamma) + sqrt(2 h kT/(m gamma)) xi."""
         part = state.moving
         kT = schedule.of_leaves(self.kT, state.step, part, "kT")
         gamma = schedule.of_leaves(self.gamma, state.step, part, "gamma")
@@ -57,25 +48,25 @@ class Overdamped(Operator):
         noise = space_of.project(self.space, part, noise)
         kicks = jax.tree.map(lambda a, b: (a + b) / 2, memory, noise) if self.averaged else noise
 
-        def way(t: jax.Array, m: jax.Array, g: jax.Array, kT: jax.Array, F: jax.Array, xi: jax.Array) -> jax.Array:
+        def moves(t: jax.Array, m: jax.Array, g: jax.Array, kT: jax.Array, F: jax.Array, xi: jax.Array) -> jax.Array:
             mobility = t / (m * g)
-            # two roots, so that the gradient with respect to t, m and g is finite at kT = 0
+            # two square roots, so that the gradient with respect to t, m and g is finite at kT = 0
             return mobility * F + jnp.sqrt(2 * mobility) * jnp.sqrt(kT) * xi
 
         masses = metric.masses(state.metric, "overdamped")
-        moved = jax.tree.map(way, time, masses, gamma, kT, state.force, kicks)
+        moved = jax.tree.map(moves, time, masses, gamma, kT, state.force, kicks)
         state = state.replace(boxed=tree.merge(space_of.shift(self.space, part, moved), state.boxed))
         return state, space_of.transport(self.space, part, moved, noise) if self.averaged else None
 
 
 def overdamped(kT: PyTree, gamma: PyTree, space: PyTree, *, averaged: bool = True) -> Overdamped:
-    """Return one step of Brownian motion as an operator.
+    r"""Build one step of Brownian motion, $dx = \frac{F}{m\gamma}\,dt + \sqrt{\frac{2 kT}{m\gamma}}\,dW$.
 
     Args:
-        kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
-        gamma: friction, 1/time, positive: a number, schedule or prefix tree.
+        kT: temperature in units of energy, zero or positive; a number, schedule or prefix tree.
+        gamma: friction in units of 1/time, positive; a number, schedule or prefix tree.
         space: a space, or a prefix tree of spaces.
-        averaged: average the noise over two steps (Leimkuhler-Matthews), or not (Euler-Maruyama).
+        averaged: use the mean of two successive draws as noise (Leimkuhler-Matthews), or one draw (Euler-Maruyama).
     """
     return Overdamped(
         kT=schedule.numbers("kT", kT, nonnegative=True),

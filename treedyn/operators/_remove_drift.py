@@ -1,6 +1,6 @@
-"""C: the centre of mass is held."""
+"""C: the center of mass is held."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,21 +16,18 @@ from treedyn.tree import PyTree
 
 
 class RemoveDrift(Operator):
-    """Take the velocity of the common centre of mass out of all leaves that live in a translation-invariant space.
+    """The projection on momenta without center-of-mass motion, for all leaves in translation-invariant spaces.
 
-    Leaves whose points have the same number of coordinates share one centre of mass, since they share a box. Each
-    removed direction costs one degree of freedom; a leaf loses the part of it that is its part of the total mass,
-    which is exactly what its kinetic energy loses on average.
-
-    Attributes:
-        space: how every leaf moves; a space or a prefix tree of spaces.
+    Leaves whose points have the same number of coordinates share one center of mass. Every direction of its motion is
+    one degree of freedom. A leaf loses a fraction of it equal to its fraction of the total mass, which is exactly the
+    average loss of its kinetic energy.
     """
 
     name: ClassVar[str] = "remove_drift"
     space: PyTree
 
-    def _dimensions(self, part: PyTree) -> list[int | None]:
-        """Return, for every leaf, the number of coordinates of its points where its drift is to be removed."""
+    def _dimensions(self, part: PyTree) -> list[int]:
+        """Return the number of coordinates of a point for every leaf whose drift is removed, else 0."""
 
         def dimension(space: Space, leaf: jax.Array) -> int:
             return leaf.shape[-1] if space.translation_invariant and leaf.ndim else 0
@@ -38,19 +35,19 @@ class RemoveDrift(Operator):
         found = jax.tree.leaves(tree.prefix_map(dimension, self.space, part, name="space", is_leaf=space_of.is_space))
         if not any(found):
             raise ValueError(
-                "remove_drift: no leaf of the position lives in a translation-invariant space, so there is no centre "
-                "of mass to hold. Give space=, e.g. tp.periodic(box), or leave remove_drift out."
+                "remove_drift: no leaf of the position lives in a translation-invariant space, so there is no center "
+                "of mass to hold. Pass space=, such as tp.periodic(box), or leave remove_drift out."
             )
-        return [d or None for d in found]
+        return found
 
     def _groups(self, state: State) -> list[tuple[list[int], list[jax.Array], jax.Array]]:
-        """Return (leaves, mass per leaf element, total mass) of every common centre of mass."""
+        """Return (leaves, mass of every element, total mass) for every common center of mass."""
         part = state.moving
         dimensions = self._dimensions(part)
         leaves, masses = jax.tree.leaves(part), jax.tree.leaves(metric.masses(state.metric, "remove_drift"))
         kind = tree.dtype(part)
         groups = []
-        for d in sorted({d for d in dimensions if d}):
+        for d in sorted(set(dimensions) - {0}):
             members = [i for i, dimension in enumerate(dimensions) if dimension == d]
             full = [jnp.broadcast_to(masses[i], leaves[i].shape) for i in members]
             total = sum((jnp.sum(m.reshape(-1, d), axis=0).astype(kind) for m in full), start=jnp.zeros(d, kind))
@@ -71,13 +68,13 @@ class RemoveDrift(Operator):
         return state.replace(momentum=jax.tree.unflatten(structure, leaves))
 
     def count(self, state: State) -> PyTree:
-        """Return the degrees of freedom less one for every direction, shared among the leaves by mass."""
+        """Return the degrees of freedom minus one for every direction, shared among the leaves by mass."""
         counts, structure = jax.tree.flatten(state.dof)
         for members, full, total in self._groups(state):
             if (known := tree.known(total)) is not None and not np.all(np.isfinite(known)):
                 raise ValueError(
-                    "remove_drift: a leaf of infinite mass holds the centre of mass where it is, and what moves around "
-                    "it has no momentum to conserve. Leave remove_drift out."
+                    "remove_drift: a leaf of infinite mass fixes the center of mass already, and the total momentum of "
+                    "the other leaves is not conserved. Leave remove_drift out."
                 )
             d = total.shape[0]
             for i, m in zip(members, full, strict=True):
@@ -85,13 +82,12 @@ class RemoveDrift(Operator):
                 counts[i] = counts[i] - share.astype(counts[i].dtype)
         return jax.tree.unflatten(structure, counts)
 
-    def apply(self, state: State, h: PyTree, noise: PyTree, memory: Any) -> tuple[State, Any]:
-        """Return the state with the drift taken out."""
+    def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:
         return self.constrain(state), memory
 
 
 def remove_drift(space: PyTree) -> RemoveDrift:
-    """Return the operator C, which holds the centre of mass and counts degrees of freedom accordingly.
+    """Build the operator C, which holds the center of mass and reduces the degrees of freedom accordingly.
 
     Args:
         space: a space, or a prefix tree of spaces.
@@ -100,30 +96,24 @@ def remove_drift(space: PyTree) -> RemoveDrift:
 
 
 def hold_center(
-    wanted: bool,
-    space: PyTree,
-    *,
-    kT: PyTree = 1.0,
-    gamma: PyTree = 1.0,
-    dt: PyTree = 1.0,
-    groups: PyTree = None,
+    wanted: bool, space: PyTree, *, kT: PyTree = 1.0, gamma: PyTree = 1.0, dt: PyTree = 1.0, groups: PyTree = None
 ) -> tuple[RemoveDrift, ...]:
-    """Return `remove_drift` where it is wanted, to be added to a sequence of operators.
+    """Return operators to append to a sequence: `(remove_drift(space),)` if `wanted`, else an empty tuple.
+
+    `kT`, `gamma`, `dt` and `groups` are those of the sequence.
 
     Raises:
-        ValueError: leaves or particles are thermostatted differently. Holding their common centre of mass would then
-            bias the momenta.
+        ValueError: leaves or particles have different thermostats, so holding their common center of mass would bias
+            the momenta.
     """
     if not check.flag("remove_drift", wanted):
         return ()
     for name, value in (("kT", kT), ("gamma", gamma), ("dt", dt)):
         if not jax.tree_util.all_leaves([value]) or (not callable(value) and jnp.ndim(value)):
             raise ValueError(
-                f"remove_drift: the common centre of mass can be held without bias only where all leaves share one "
-                f"{name}, got {name}={value!r}. Leave remove_drift out, or give one {name}."
+                f"remove_drift: the common center of mass can be held without bias only if all leaves share one "
+                f"{name}, got {name}={value!r}. Leave remove_drift out, or pass one {name}."
             )
     if groups is not None:
-        raise ValueError(
-            "remove_drift: the common centre of mass can be held only under one thermostat; leave groups out"
-        )
+        raise ValueError("remove_drift: needs a single thermostat to hold the center of mass. Leave groups out.")
     return (remove_drift(space),)

@@ -3,10 +3,6 @@
 Trajectory files are in `treedyn.particles.io`, which is imported by itself.
 """
 
-from treedyn.particles.analysis import MeanSquaredDisplacement as MeanSquaredDisplacement
-from treedyn.particles.analysis import MeanSquaredDisplacementResult as MeanSquaredDisplacementResult
-from treedyn.particles.analysis import RadialDistribution as RadialDistribution
-from treedyn.particles.analysis import RadialDistributionResult as RadialDistributionResult
 from treedyn.particles.analysis import mean_squared_displacement as mean_squared_displacement
 from treedyn.particles.analysis import pressure as pressure
 from treedyn.particles.analysis import radial_distribution as radial_distribution
@@ -48,4 +44,5 @@ from treedyn.particles.space import hexagonal as hexagonal
 from treedyn.particles.space import periodic as periodic
 from treedyn.particles.space import sc as sc
 from treedyn.particles.space import triclinic as triclinic
+from treedyn.particles.sums import neighbor_sum as neighbor_sum
 from treedyn.particles.sums import reciprocal as reciprocal

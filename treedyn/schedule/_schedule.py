@@ -1,10 +1,4 @@
-"""Numbers that a user may give as a constant, a schedule, or a prefix tree of both.
-
-`kT`, `dt`, `gamma`, `mass` and their like are all *numbers* in this sense. A schedule is any function of the step
-counter, as in optax. A callable that is a PyTree with leaves of its own may as well be a tree of numbers in the shape
-of a module, one mass for every weight, and that is what it is taken for; `Schedule(function=...)` makes it a schedule
-whose parameters stay leaves.
-"""
+"""Constants, schedules, and prefix trees of both."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +6,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Int
 
+from treedyn import _check as check
 from treedyn import tree
 from treedyn._struct import Struct, function, is_bare_function
 from treedyn.tree import PyTree
+from treedyn.tree._structure import map_nodes
 
 
 class Schedule(Struct):
-    """Wrap a function of the step counter, so that it can stand in a tree of numbers.
+    """A function of the step counter, as a node in a tree of numbers.
+
+    Attributes:
+        function: `function(step)`, returns a number or an array.
 
     Example:
         >>> import jax, treedyn as td
@@ -36,7 +36,7 @@ class Schedule(Struct):
     function: Callable[[jax.Array], Any] = function()
 
 
-def is_schedule(value: Any) -> bool:
+def is_schedule(value: object) -> bool:
     """Tell whether `value` is a schedule."""
     return isinstance(value, Schedule)
 
@@ -44,20 +44,20 @@ def is_schedule(value: Any) -> bool:
 def numbers(
     name: str, value: PyTree, *, positive: bool = False, nonnegative: bool = False, finite: bool = False
 ) -> PyTree:
-    """Check and return a constant, a schedule, or a prefix tree of both.
+    """Check a constant, a schedule, or a prefix tree of both.
 
     Args:
-        name: the name of the argument; for the error message.
-        value: what the user gave: numbers or arrays, functions of the step, or a tree of those.
-        positive: whether every number has to be larger than 0.
-        nonnegative: whether no number may be below 0.
-        finite: whether no number may be infinite.
+        name: name of the argument in error messages.
+        value: numbers or arrays, functions of the step, or a tree of those.
+        positive: require every number to be larger than 0.
+        nonnegative: require every number to be 0 or larger.
+        finite: refuse infinity.
 
     Returns:
-        The same tree, with integers as floats and functions as `Schedule`.
+        The same tree, with integers as floats and functions as `Schedule` nodes.
 
     Raises:
-        ValueError: something is not a number, or has the wrong sign.
+        ValueError: a leaf is not a number, or is out of range.
     """
 
     def convert(leaf: Any) -> Any:
@@ -65,16 +65,21 @@ def numbers(
             return leaf
         if is_bare_function(leaf) and not isinstance(leaf, type):
             return Schedule(function=leaf)
-        if not _is_number(leaf):
+        if not check.is_real(leaf):
             raise ValueError(
-                f"{name}: expected a number, an array, a schedule (a function of the step) or a tree of "
-                f"those; got {leaf!r}"
+                f"{name}: expected a number, an array, a schedule (a function of the step) or a tree of those, "
+                f"got {leaf!r}"
             )
         if isinstance(leaf, int):
             leaf = float(leaf)
         if not isinstance(leaf, float) and not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             leaf = jnp.asarray(leaf).astype(jnp.result_type(float))
-        _check(leaf, name, positive, nonnegative, finite)
+        known = tree.known(leaf) if positive or nonnegative else None
+        if known is not None:
+            good = (known > 0 if positive else known >= 0) & ~(np.isinf(known) & finite)
+            if not np.all(good):
+                wanted = ("positive" if positive else "zero or positive") + finite * " and finite"
+                raise ValueError(f"{name}: must be {wanted}, got {known[~good].flat[0]}. Check its sign and units.")
         return leaf
 
     if value is None:
@@ -82,26 +87,8 @@ def numbers(
     return jax.tree.map(convert, value, is_leaf=lambda x: is_schedule(x) or is_bare_function(x))
 
 
-def _is_number(leaf: Any) -> bool:
-    if not hasattr(leaf, "dtype"):
-        return isinstance(leaf, int | float) and not isinstance(leaf, bool)
-    return jnp.issubdtype(leaf.dtype, jnp.floating) or jnp.issubdtype(leaf.dtype, jnp.integer)
-
-
-def _check(leaf: Any, name: str, positive: bool, nonnegative: bool, finite: bool) -> None:
-    # Only what is known now can be checked now: inside jit, numbers are the caller's responsibility.
-    array = tree.known(leaf)
-    if array is None or not (positive or nonnegative):
-        return
-    good = (array > 0 if positive else array >= 0) & ~(np.isinf(array) & finite)
-    if not np.all(good):
-        wanted = ("positive" if positive else "zero or positive") + finite * " and finite"
-        bad = array[~good].flat[0] if array.ndim else array
-        raise ValueError(f"{name} must be {wanted}, got {bad}: check its sign and units")
-
-
-def at(value: PyTree, step: jax.Array) -> PyTree:
-    """Return the numbers at one step: schedules evaluated, constants as they are.
+def at(value: PyTree, step: Int[ArrayLike, "..."]) -> PyTree:
+    """Return the result of `numbers` at one step: schedules evaluated, constants as they are.
 
     Example:
         >>> from treedyn import schedule
@@ -109,11 +96,15 @@ def at(value: PyTree, step: jax.Array) -> PyTree:
         >>> schedule.at(ramp, 4)
         {'a': 1.0, 'b': 2.0}
     """
-    # a schedule mixes an integer with floats by nature, those of optax do: strict promotion is not for them
+    # schedules, those of Optax included, mix integers and floats, which strict promotion would refuse
     with jax.numpy_dtype_promotion("standard"):
-        return jax.tree.map(lambda x: x.function(step) if is_schedule(x) else x, value, is_leaf=is_schedule)
+        return map_nodes(lambda x: x.function(step), Schedule, value)
 
 
-def of_leaves(value: PyTree, step: jax.Array, part: PyTree, name: str) -> PyTree:
-    """Return the number of every leaf of `part` at one step, in the dtype of the leaf and shaped to broadcast."""
+def of_leaves(value: PyTree, step: Int[Array, ""], part: PyTree, name: str) -> PyTree:
+    """Return the number of every leaf at one step, in the dtype of the leaf and in a shape that broadcasts.
+
+    Raises:
+        ValueError: a tree or a shape does not fit the position.
+    """
     return tree.broadcast(at(value, step), part, name)

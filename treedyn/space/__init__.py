@@ -1,4 +1,16 @@
-"""Spaces: how a leaf moves, how far two values are apart, and how momenta travel."""
+"""The `Space` contract, the Euclidean default, and trees of spaces.
+
+A space acts on one leaf: `shift(position, displacement)` moves it, and `displacement(a, b)` is the vector from `b` to
+`a`. Both are differentiable, and the numbers of a space (a box) are leaves. Spaces compose by prefix tree:
+`{"atoms": periodic(box), "weights": euclidean()}`.
+
+A space is flat if moving by `a` and then by `b` is moving by `a + b`; a vector then means the same everywhere. A
+`Manifold` is not flat. It also defines how vectors are transported, which vectors are tangent, and how many degrees of
+freedom there are.
+
+The functions of this module act on a whole tree, with every leaf in its own space. Their first argument is a space or a
+prefix tree of spaces; the others are the moving part of a position and trees like it.
+"""
 
 from treedyn.space._space import EUCLIDEAN as EUCLIDEAN
 from treedyn.space._space import Euclidean as Euclidean

@@ -1,13 +1,4 @@
-"""How a leaf moves: the `Space` contract, the Euclidean default, and products of spaces by prefix tree.
-
-A space acts on one leaf: `shift(position, displacement)` moves it, `displacement(a, b)` is the vector from `b` to `a`.
-Both are differentiable, and the numbers of a space (a box) are leaves. A tree of spaces whose structure is a prefix of
-that of the position composes them: `{"atoms": periodic(box), "weights": euclidean()}`.
-
-A space is flat where moving by `a` and then by `b` is moving by `a + b`: a vector then means the same everywhere, and
-there is nothing more to say. A `Manifold` is not flat: it also says how a vector travels, what is tangent, and how many
-degrees of freedom there are.
-"""
+"""The `Space` contract, flat spaces, and functions of trees of spaces."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -16,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Real
 
 from treedyn import tree
 from treedyn._struct import Struct, function, is_bare_function
@@ -23,14 +15,14 @@ from treedyn.tree import PyTree
 
 
 class Space(Struct):
-    """Say how one leaf moves.
+    """The space of one leaf: how it moves, and how far two values are apart.
 
     Attributes:
-        point_ndim: how many trailing axes of a leaf make up one point. 0 where every element stands for itself, as
-            with the weights of a network; 1 where the last axis holds the coordinates of a particle.
-        translation_invariant: whether moving all points together changes nothing, so that the motion of the centre of
-            mass may be taken out.
-        flat: whether it is known to be flat; where it is not, `init` of a dynamics checks it.
+        point_ndim: number of trailing axes of a leaf that make up one point: 0 where every element is independent, such
+            as the weights of a network; 1 where the last axis holds the coordinates of a particle.
+        translation_invariant: whether moving all points together changes nothing, so that the motion of the center of
+            mass may be removed.
+        flat: whether the space is known to be flat; otherwise `init` of a dynamics checks it.
     """
 
     point_ndim: ClassVar[int] = 0
@@ -38,80 +30,77 @@ class Space(Struct):
     flat: ClassVar[bool] = False
 
     @abstractmethod
-    def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
+    def shift(self, position: Float[Array, "..."], displacement: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return `position` moved by `displacement`."""
 
     @abstractmethod
-    def displacement(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Return the vector that leads from `b` to `a`."""
+    def displacement(self, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the vector from `b` to `a`."""
 
-    def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Turn the gradient with respect to the stored coordinates into one with respect to a displacement.
+    def pull_back(self, position: Float[Array, "..."], gradient: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Convert a gradient with respect to the stored coordinates to one with respect to a displacement.
 
-        With E(shift(x, d)) as a function of d, this is its gradient at d = 0: what a force is made of, also where the
-        stored coordinates are fractions of a cell or points on a sphere.
+        This is the gradient of E(shift(x, d)) by d at d = 0, which defines the force where the stored coordinates are
+        fractions of a cell or points on a sphere.
         """
         _, transpose = jax.vjp(lambda d: self.shift(position, d), jnp.zeros_like(gradient))
         return transpose(gradient)[0]
 
 
 class Manifold(Space):
-    """A space that is not flat. Points and vectors are stored in coordinates of a space around it.
+    """A space that is not flat, with points and vectors in the coordinates of an embedding space.
 
-    The momentum of a leaf is tangent at its position; it changes as the position moves along a geodesic.
+    The momentum of a leaf is tangent at its position, and is transported as the position moves along a geodesic.
     """
 
     @abstractmethod
-    def transport(self, position: jax.Array, displacement: jax.Array, vector: jax.Array) -> jax.Array:
-        """Return a vector that is tangent at `position`, carried along to `shift(position, displacement)`."""
+    def transport(
+        self, position: Float[Array, "..."], displacement: Float[Array, "..."], vector: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """Return a tangent vector at `position`, transported to `shift(position, displacement)`."""
 
     @abstractmethod
-    def project(self, position: jax.Array, vector: jax.Array) -> jax.Array:
-        """Return the part of `vector` that is tangent at `position`."""
+    def project(self, position: Float[Array, "..."], vector: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the tangent part of `vector` at `position`."""
 
     @abstractmethod
-    def degrees(self, mobile: jax.Array) -> jax.Array:
-        """Return the number of degrees of freedom of a leaf; `mobile` tells for its elements whether they can move."""
+    def degrees(self, mobile: Bool[Array, "..."]) -> Real[ArrayLike, ""]:
+        """Return the number of degrees of freedom of a leaf; `mobile` is true for the elements that can move."""
 
     @abstractmethod
-    def contains(self, position: jax.Array) -> jax.Array:
-        """Tell whether all points of an array are in this space, to rounding: a boolean.
+    def contains(self, position: Float[Array, "..."]) -> Bool[Array, ""]:
+        """Tell whether all points are in this space, to rounding.
 
         Raises:
-            ValueError: the shape does not fit.
+            ValueError: the shape of `position` does not fit.
         """
 
 
 class Euclidean(Space):
-    """Move a leaf by addition."""
+    """The space in which a leaf moves by addition."""
 
     flat: ClassVar[bool] = True
 
     def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Return `gradient`: coordinates and displacements are the same."""
         return gradient
 
     def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
-        """Return `position + displacement`."""
         return position + displacement
 
     def displacement(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Return `a - b`."""
         return a - b
 
 
 class FunctionSpace(Space):
-    """Use a pair of plain functions as a space."""
+    """A space made of two plain functions."""
 
     displacement_function: Callable[..., Any] = function()
     shift_function: Callable[..., Any] = function()
 
     def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
-        """Return what the shift function returns."""
         return self.shift_function(position, displacement)
 
     def displacement(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Return what the displacement function returns."""
         return self.displacement_function(a, b)
 
 
@@ -119,21 +108,24 @@ EUCLIDEAN = Euclidean()
 
 
 def euclidean() -> Euclidean:
-    """Return the space in which a leaf moves by addition: the default everywhere."""
+    """Return the space in which a leaf moves by addition, the default everywhere."""
     return EUCLIDEAN
 
 
-def is_space(value: Any) -> bool:
-    """Tell whether `value` stands for one space: a `Space`, or a pair of functions `(displacement, shift)`."""
+def is_space(value: object) -> bool:
+    """Tell whether `value` is one space: a `Space`, or a pair of functions `(displacement, shift)`."""
     pair = isinstance(value, tuple) and len(value) == 2 and all(is_bare_function(f) for f in value)
     return pair or isinstance(value, Space)
 
 
-def as_space(value: Any) -> PyTree:
-    """Return `value` with every pair of functions `(displacement, shift)` turned into a `Space`.
+def as_space(value: PyTree) -> PyTree:
+    """Return a tree of spaces with every pair of functions `(displacement, shift)` as a `Space`.
+
+    Args:
+        value: a `Space`, a pair of functions, or a tree of those.
 
     Raises:
-        ValueError: something in the tree is not a space.
+        ValueError: a leaf is neither.
 
     Example:
         >>> import treedyn as td, jax.numpy as jnp
@@ -148,7 +140,7 @@ def as_space(value: Any) -> PyTree:
         if is_space(leaf):
             return FunctionSpace(displacement_function=leaf[0], shift_function=leaf[1])
         raise ValueError(
-            f"space: expected a Space, a pair of functions (displacement, shift), or a tree of those; got {leaf!r}. "
+            f"space: expected a Space, a pair of functions (displacement, shift), or a tree of those, got {leaf!r}. "
             "Use td.euclidean() for leaves that move by addition."
         )
 
@@ -157,26 +149,22 @@ def as_space(value: Any) -> PyTree:
 
 
 def of_leaves(space: PyTree, part: PyTree) -> PyTree:
-    """Return the space of every leaf of `part`, as a tree of `part`'s structure whose leaves are spaces."""
+    """Return a tree like `part` with the space of every leaf."""
     return tree.prefix_map(lambda s, _: s, space, part, name="space", is_leaf=is_space)
 
 
-def contains(space: PyTree, part: PyTree) -> jax.Array:
+def contains(space: PyTree, part: PyTree) -> Bool[Array, ""]:
     """Tell whether all points are on their manifolds.
 
-    Args:
-        space: a space, or a prefix tree of spaces.
-        part: moving part of the position.
-
     Raises:
-        ValueError: numbers that are known are elsewhere, a shape does not fit, or the tree of spaces does not.
+        ValueError: points with known coordinates are elsewhere, or a shape or the tree of spaces does not fit.
     """
     everywhere = jnp.asarray(True)
     for own, path, leaf in _placed(space, part):
         if not isinstance(own, Space):
             raise ValueError(
-                f"space: expected a td.Space for position{path}, got {own!r}; a pair (displacement, shift) "
-                "goes through td.as_space"
+                f"space: expected a td.Space for position{path}, got {own!r}. Convert a pair (displacement, shift) "
+                "with td.as_space."
             )
         if isinstance(own, Manifold):
             try:
@@ -185,29 +173,25 @@ def contains(space: PyTree, part: PyTree) -> jax.Array:
                 raise ValueError(f"position{path}: {error}") from error
             if (known := tree.known(inside)) is not None and not known:
                 raise ValueError(
-                    f"position{path}: expected points of {own}, got some that are elsewhere; project them on it, as "
-                    "x / norm(x) does on a sphere"
+                    f"position{path}: expected points of {own}, got some that are elsewhere. Project them on it: on a "
+                    "sphere, use x / norm(x)."
                 )
             everywhere = everywhere & inside
     return everywhere
 
 
 def check_flat(space: PyTree, part: PyTree) -> None:
-    """Refuse spaces that cannot say how a vector travels although they are not flat.
-
-    Args:
-        space: a space, or a prefix tree of spaces.
-        part: moving part of the position.
+    """Check that every space is flat or a `Manifold`.
 
     Raises:
-        ValueError: one is neither flat nor a `Manifold`.
+        ValueError: a space is neither.
     """
     for own, path, leaf in _placed(space, part):
         if not isinstance(own, Manifold) and not own.flat and _is_curved(own, leaf):
             raise ValueError(
                 f"space: that of position{path} is not flat: moving by a and then by b is not moving by a + b, so "
-                "a momentum does not mean the same everywhere. Derive it from td.Manifold, which says how vectors "
-                "travel; td.sphere() is one"
+                "momenta have to be transported. Derive the space from td.Manifold, which defines the transport; "
+                "td.sphere() is an example."
             )
 
 
@@ -219,32 +203,27 @@ def _placed(space: PyTree, part: PyTree) -> list[tuple[Space, str, jax.Array]]:
 def _is_curved(space: Space, leaf: jax.Array) -> bool:
     """Tell whether moving by a and then by b differs from moving by a + b.
 
-    The mixed derivatives of shift(shift(x, s a), t b) and of shift(x, s a + t b) at s = t = 0 have no scale of their
-    own: in a flat space they are equal, and otherwise they differ by the order of themselves. Made-up numbers stand for
-    those that are not known yet.
+    This compares the mixed derivatives of shift(shift(x, s a), t b) and of shift(x, s a + t b) at s = t = 0. In a flat
+    space they are equal; otherwise their difference is as large as they are. Unknown numbers are replaced by random
+    ones.
     """
     if not leaf.size:
         return False
     kind, allowed = leaf.dtype, max(1e-3, 64 * float(jnp.finfo(leaf.dtype).eps))
     random = np.random.default_rng(0)
 
-    def two(x: jax.Array, s: jax.Array, t: jax.Array) -> jax.Array:
-        return space.shift(space.shift(x, s * a), t * b)
-
-    def one(x: jax.Array, s: jax.Array, t: jax.Array) -> jax.Array:
-        return space.shift(x, s * a + t * b)
-
-    def mixed(moved: Callable[..., jax.Array], x: jax.Array) -> np.ndarray:
+    def mixed(moved: Callable[..., jax.Array]) -> np.ndarray:
         zero, unit = jnp.zeros((), kind), jnp.ones((), kind)
 
         def along_b(s: jax.Array) -> jax.Array:
-            return jax.jvp(lambda t: moved(x, s, t), (zero,), (unit,))[1]
+            return jax.jvp(lambda t: moved(s, t), (zero,), (unit,))[1]
 
         return np.asarray(jax.jvp(along_b, (zero,), (unit,))[1], dtype=float)
 
     def differs(x: jax.Array) -> bool:
-        there, straight = mixed(two, x), mixed(one, x)
-        return bool(np.linalg.norm(there - straight) > allowed * (np.linalg.norm(there) + np.linalg.norm(straight)))
+        first = mixed(lambda s, t: space.shift(space.shift(x, s * a), t * b))
+        second = mixed(lambda s, t: space.shift(x, s * a + t * b))
+        return bool(np.linalg.norm(first - second) > allowed * (np.linalg.norm(first) + np.linalg.norm(second)))
 
     with jax.ensure_compile_time_eval():
         own = [tree.made_up(x) if tree.known(x) is None else x for x in (*jax.tree.leaves(space), leaf)]
@@ -254,44 +233,41 @@ def _is_curved(space: Space, leaf: jax.Array) -> bool:
             moved = space.shift(x, a)
             if jnp.shape(moved) != leaf.shape:
                 raise ValueError(f"it returns shape {jnp.shape(moved)} for {leaf.shape}")
-            return differs(x) or differs(moved)  # where a curvature vanishes, it is elsewhere
+            return differs(x) or differs(moved)  # the curvature may vanish at one point
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"space: the shift of a {type(space).__name__} has to return an array like the position and to be "
-                f"differentiable twice, which tells whether it is flat; that failed: {error}"
+                f"space: the shift of a {type(space).__name__} must return an array like the position and be "
+                f"differentiable twice, to tell whether the space is flat. It failed: {error}"
             ) from error
 
 
 def shift(space: PyTree, position: PyTree, displacement: PyTree) -> PyTree:
-    """Move every leaf of `position` in its own space."""
-    return tree.prefix_map(
-        lambda s, x, dx: s.shift(x, dx), space, position, displacement, name="space", is_leaf=is_space
-    )
-
-
-def transport(space: PyTree, position: PyTree, displacement: PyTree, vector: PyTree) -> PyTree:
-    """Carry a tree of vectors along a displacement; in flat leaves nothing changes."""
-
-    def one(s: Space, x: jax.Array, dx: jax.Array, v: jax.Array) -> jax.Array:
-        return s.transport(x, dx, v) if isinstance(s, Manifold) else v
-
-    return tree.prefix_map(one, space, position, displacement, vector, name="space", is_leaf=is_space)
-
-
-def project(space: PyTree, position: PyTree, vector: PyTree) -> PyTree:
-    """Take from a tree of vectors what is tangent; in flat leaves that is all of it."""
-
-    def one(s: Space, x: jax.Array, v: jax.Array) -> jax.Array:
-        return s.project(x, v) if isinstance(s, Manifold) else v
-
-    return tree.prefix_map(one, space, position, vector, name="space", is_leaf=is_space)
+    """Return `position` with every leaf moved by its displacement, in its own space."""
+    return _each(lambda s, x, dx: s.shift(x, dx), space, position, displacement)
 
 
 def displacement(space: PyTree, a: PyTree, b: PyTree) -> PyTree:
-    """Return the vector from `b` to `a`, every leaf in its own space."""
-    return tree.prefix_map(lambda s, a, b: s.displacement(a, b), space, a, b, name="space", is_leaf=is_space)
+    """Return the vectors from `b` to `a`, with every leaf in its own space."""
+    return _each(lambda s, a, b: s.displacement(a, b), space, a, b)
+
+
+def transport(space: PyTree, position: PyTree, displacement: PyTree, vector: PyTree) -> PyTree:
+    """Return vectors at `position`, transported along a displacement; in flat spaces they do not change."""
+    return _each(
+        lambda s, x, dx, v: s.transport(x, dx, v) if isinstance(s, Manifold) else v,
+        *(space, position, displacement, vector),
+    )
+
+
+def project(space: PyTree, position: PyTree, vector: PyTree) -> PyTree:
+    """Return the tangent part of vectors at `position`; in flat spaces they do not change."""
+    return _each(lambda s, x, v: s.project(x, v) if isinstance(s, Manifold) else v, space, position, vector)
 
 
 def pull_back(space: PyTree, position: PyTree, gradient: PyTree) -> PyTree:
-    """Turn a gradient with respect to the position into one with respect to displacements, leaf by leaf."""
-    return tree.prefix_map(lambda s, x, g: s.pull_back(x, g), space, position, gradient, name="space", is_leaf=is_space)
+    """Return a gradient with respect to displacements, from one with respect to stored coordinates."""
+    return _each(lambda s, x, g: s.pull_back(x, g), space, position, gradient)
+
+
+def _each(f: Callable[..., jax.Array], space: PyTree, *trees: PyTree) -> PyTree:
+    return tree.prefix_map(f, space, *trees, name="space", is_leaf=is_space)

@@ -1,19 +1,20 @@
-r"""Spheres, and the rotations of a rigid body, which are one.
+r"""Spheres, and the rotations of rigid bodies as points on a sphere.
 
 A point moves along a great circle. With $\theta = |d|/R$ and the unit vectors $e = d/|d|$ and $n = x/|x|$,
 
 $$ x' = |x| (n \cos\theta + e \sin\theta), \qquad v' = v + (v \cdot e) [(\cos\theta - 1)\, e - \sin\theta\, n]. $$
 
-A unit quaternion q is a point on the unit sphere in four dimensions, and turns by twice the angle that it moves on it,
-so rotations are that sphere with R = 2: lengths are then angles of rotation, velocities angular velocities, forces
-torques, momenta angular momenta, and masses moments of inertia.
+A unit quaternion is a point on the unit sphere in four dimensions. Moving it by an angle rotates the body by twice that
+angle, so rotations are this sphere with R = 2. Lengths are angles of rotation, velocities are angular velocities,
+forces are torques, momenta are angular momenta, and masses are moments of inertia.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Real
 
 from treedyn import _check as check
 from treedyn._struct import static
@@ -21,11 +22,11 @@ from treedyn.space import Manifold
 
 
 class Sphere(Manifold):
-    """Points at one distance from the origin, `[..., d]`.
+    """Points at a fixed distance from the origin, `[..., d]`.
 
     Attributes:
         size: distance of the stored points from the origin.
-        radius: length of an arc per angle between two stored points.
+        radius: arc length per angle between two stored points.
         antipodal: whether x and -x are the same point.
     """
 
@@ -39,25 +40,25 @@ class Sphere(Manifold):
         size, radius = self._numbers(position)
         cosine, sinc = _cosine_and_sinc(_square(displacement / radius))
         moved = position * cosine + (size / radius) * sinc * displacement
-        # so that rounding errors do not add up
+        # normalized, so that rounding errors do not accumulate
         return moved * (size / jnp.sqrt(_square(moved)))
 
     def displacement(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Return the vector, tangent at `b`, that leads to `a` on the shortest way."""
+        """Return the tangent vector at `b` of the shortest path to `a`."""
         size, radius = self._numbers(a)
         cosine = jnp.sum(a * b, axis=-1, keepdims=True)
         sign = jnp.where(self.antipodal & (cosine < 0), -1, 1).astype(a.dtype)
         a, cosine = sign * a, sign * cosine / size**2
-        way = self.project(b, a - b) / size
-        square = _square(way)
+        path = self.project(b, a - b) / size
+        square = _square(path)
         apart = square > 0
         sine = jnp.sqrt(jnp.where(apart, square, 1))
-        found = radius * way * jnp.where(apart, jnp.arctan2(sine, cosine) / sine, 1)
-        # to the opposite point all ways are as short
+        found = radius * path * jnp.where(apart, jnp.arctan2(sine, cosine) / sine, 1)
+        # all paths to the opposite point have the same length
         return jnp.where(~apart & (cosine < 0), jnp.asarray(np.pi, a.dtype) * radius * self._any_tangent(b), found)
 
     def _any_tangent(self, position: jax.Array) -> jax.Array:
-        """Return a unit vector that is tangent: the most tangent axis."""
+        """Return a unit tangent vector, made from the axis closest to the tangent space."""
         axis = jnp.argmin(jnp.abs(position), axis=-1)
         vector = self.project(position, jax.nn.one_hot(axis, position.shape[-1], dtype=position.dtype))
         return vector / jnp.sqrt(_square(vector))
@@ -68,18 +69,18 @@ class Sphere(Manifold):
         return (size / radius) * self.project(position, gradient)
 
     def transport(self, position: jax.Array, displacement: jax.Array, vector: jax.Array) -> jax.Array:
-        """Return `vector` carried along the great circle."""
+        """Return `vector` transported along the great circle."""
         size, radius = self._numbers(position)
         square = _square(displacement / radius)
         _, sinc = _cosine_and_sinc(square)
         _, half = _cosine_and_sinc(square / 4)
         # (cos - 1)/|d|^2 without cancellation
         along = jnp.sum(vector * displacement, axis=-1, keepdims=True) / radius**2
-        carried = vector - along * (displacement * half**2 / 2 + (radius / size) * sinc * position)
-        return self.project(self.shift(position, displacement), carried)
+        moved = vector - along * (displacement * half**2 / 2 + (radius / size) * sinc * position)
+        return self.project(self.shift(position, displacement), moved)
 
     def project(self, position: jax.Array, vector: jax.Array) -> jax.Array:
-        """Return `vector` without its part along the normal."""
+        """Return `vector` without its normal part."""
         return vector - position * (jnp.sum(position * vector, axis=-1, keepdims=True) / _square(position))
 
     def degrees(self, mobile: jax.Array) -> jax.Array:
@@ -87,15 +88,11 @@ class Sphere(Manifold):
         return (mobile.shape[-1] - 1) * jnp.sum(jnp.all(mobile, axis=-1))
 
     def contains(self, position: jax.Array) -> jax.Array:
-        """Tell whether all points are at the right distance from the origin.
-
-        Raises:
-            ValueError: the last axis is missing, too short, or not that of quaternions.
-        """
+        """Tell whether all points are at the distance `size` from the origin."""
         least = 4 if self.antipodal else 2
         if position.ndim == 0 or position.shape[-1] < least or (self.antipodal and position.shape[-1] != least):
             wanted = "unit quaternions [..., 4]" if self.antipodal else "points [..., d] with d >= 2"
-            raise ValueError(f"expected {wanted}, got shape {position.shape}; put the coordinates on the last axis")
+            raise ValueError(f"expected {wanted}, got shape {position.shape}. Put the coordinates on the last axis.")
         size, _ = self._numbers(position)
         allowed = 10 * float(jnp.finfo(position.dtype).eps) ** 0.5
         return jnp.all(jnp.abs(jnp.sqrt(_square(position)) / size - 1) < jnp.asarray(allowed, position.dtype))
@@ -104,20 +101,17 @@ class Sphere(Manifold):
         return jnp.asarray(self.size).astype(like.dtype), jnp.asarray(self.radius).astype(like.dtype)
 
 
-def sphere(radius: Any = 1.0) -> Sphere:
-    """Return the surface of a sphere: a circle for `d = 2`, in any dimension.
+def sphere(radius: Real[ArrayLike, ""] = 1.0) -> Sphere:
+    """Build the surface of a sphere in d dimensions, a circle for `d = 2`.
 
-    Positions are `[..., d]`, at the distance `radius` from the origin; momenta and forces are tangent vectors in the
-    same coordinates, and every point has d - 1 degrees of freedom.
+    Positions are `[..., d]`, at the distance `radius` from the origin. Momenta and forces are tangent vectors in the
+    same coordinates, and every point has d - 1 degrees of freedom. Masses are one number, or one per point.
 
     Args:
-        radius: its radius, positive; length units.
-
-    Returns:
-        A space. Masses are one number, or one per point.
+        radius: radius, positive; units of length.
 
     Raises:
-        ValueError: the radius is not one positive number.
+        ValueError: `radius` is not one positive number.
 
     Example:
         >>> import jax.numpy as jnp, treedyn as td
@@ -125,19 +119,16 @@ def sphere(radius: Any = 1.0) -> Sphere:
         >>> print(jnp.abs(td.sphere().shift(north, east)).round(6))
         [1. 0. 0.]
     """
-    radius = check.number("radius", radius, positive=True)
-    return Sphere(size=radius, radius=radius)
+    size = check.number("radius", radius, positive=True)
+    return Sphere(size=size, radius=size)
 
 
 def rotations() -> Sphere:
-    r"""Return the space of rotations in three dimensions, as unit quaternions `[..., 4]`.
+    r"""Build the space of rotations in three dimensions, as unit quaternions `[..., 4]`.
 
-    A displacement has the length of the angle of rotation, so masses are moments of inertia (one per body: a spherical
-    top), and the angular momentum in the laboratory is the vector part of $p \bar q$. As q and -q are the same
-    rotation, an energy has to be the same for both.
-
-    Returns:
-        A space.
+    The length of a displacement is the angle of rotation, so masses are moments of inertia (one per body: a spherical
+    top), and the angular momentum in the laboratory is the vector part of $p \bar q$. Since q and -q are the same
+    rotation, an energy must be the same for both.
 
     Example:
         >>> import jax.numpy as jnp, treedyn as td
@@ -154,13 +145,10 @@ def _square(vector: jax.Array) -> jax.Array:
 
 
 def _cosine_and_sinc(square: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return cos(t) and sin(t)/t as functions of t^2, with all derivatives right at 0."""
+    """Return cos(t) and sin(t)/t as functions of t^2, with correct derivatives of all orders at 0."""
     small = square < 1e-2
     s = jnp.where(small, square, 0)
     t = jnp.sqrt(jnp.where(small, 1, square))
     cosine = 1 - s / 2 * (1 - s / 12 * (1 - s / 30 * (1 - s / 56 * (1 - s / 90))))
     sinc = 1 - s / 6 * (1 - s / 20 * (1 - s / 42 * (1 - s / 72 * (1 - s / 110))))
     return jnp.where(small, cosine, jnp.cos(t)), jnp.where(small, sinc, jnp.sin(t) / t)
-
-
-__all__ = ["Sphere", "rotations", "sphere"]

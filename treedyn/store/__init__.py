@@ -1,6 +1,6 @@
-"""Files that a run writes while it goes on: tables of numbers, and trajectories of any PyTree.
+"""Files that a run writes: tables of numbers, and trajectories of any PyTree.
 
-Formats that know what a particle is are in `treedyn.particles.io`. Nothing optional is loaded before it is used.
+Formats for particles are in `treedyn.particles.io`. Optional packages are imported when they are used.
 """
 
 from treedyn.store._archive import DamagedFile as DamagedFile

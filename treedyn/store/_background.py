@@ -1,15 +1,16 @@
-"""Write in a thread of its own, so that a run waits for a copy and not for a disk.
+"""Writing in a separate thread, so that a run waits for a copy and not for a disk.
 
-Order is kept. The queue is bounded: where the disk is slower than the run, the run waits, and memory does not grow.
-What goes wrong in the thread is raised at the next call; nothing is written after it, so there is never a gap.
+The order of calls is kept. The queue is bounded: if the disk is slower than the run, the run waits and memory does not
+grow. An error in the thread is raised by the next call, and nothing is written after it, so there is never a gap.
 """
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from treedyn import _check as check
 from treedyn.store._writer import Writer
@@ -17,10 +18,10 @@ from treedyn.tree import PyTree
 
 
 class Background(Writer):
-    """Hand frames to another writer, in one thread.
+    """A writer that passes frames to another writer in one thread.
 
     Attributes:
-        writer: the other writer.
+        writer: The other writer.
     """
 
     def __init__(self, writer: Writer, depth: int) -> None:
@@ -32,26 +33,26 @@ class Background(Writer):
 
     @property
     def last(self) -> int | None:  # type: ignore[override]
-        """Return the step of the last frame that was written, once all are."""
+        """Return the step of the last frame, once all frames are written."""
         if not self.closed:
             self._wait(lambda: None)
         return self.writer.last
 
-    def write(self, steps: np.ndarray, frames: PyTree) -> None:
-        """Take a copy, and return as soon as there is room for it in the queue.
+    def write(self, steps: Int[np.ndarray, " frames"], frames: PyTree) -> None:
+        """Copy frames into the queue; wait while it is full.
 
         Raises:
-            OSError: an earlier write went wrong; or whatever else it was.
+            Exception: An earlier call failed in the thread; its error, such as an OSError.
         """
-        # A copy always: an array from a device may look at memory that the device is about to use again.
+        # always a copy: an array from a device may share memory that the device uses again
         steps, frames = np.array(steps), jax.tree.map(lambda x: np.array(x) if hasattr(x, "dtype") else x, frames)
         self._check()
-        self._room.acquire()  # every job gives its place back, also those that an error has left without work
-        job = self._submit(lambda: self.writer.write(steps, frames))
+        self._room.acquire()  # every job gives its place back, also one that is skipped after an error
+        job = self._pool.submit(self._attempt, lambda: self.writer.write(steps, frames))
         job.add_done_callback(lambda _: self._room.release())
 
     def rewind(self, step: int) -> None:
-        """Rewind the other writer once everything before is written."""
+        """Rewind the other writer after all earlier calls."""
         self._wait(lambda: self.writer.rewind(step))
 
     def flush(self) -> None:
@@ -59,33 +60,26 @@ class Background(Writer):
         self._wait(self.writer.flush)
 
     def close(self) -> None:
-        """Write what is left, close the other writer, end the thread."""
-        if self.closed:
-            return
-        self._end()
-        try:
-            self.writer.close()
-        except Exception as error:
-            self._error = self._error or error
-        self._tell()
+        """Write what is left, close the other writer and end the thread."""
+        self._end(self.writer.close)
 
     def release(self) -> None:
-        """Write what is left and end the thread; the other writer stays open, for whoever opened it."""
-        if not self.closed:
-            self._end()
-            self._tell()
+        """Write what is left and end the thread. The other writer stays open."""
+        self._end(lambda: None)
 
-    def _end(self) -> None:
+    def _end(self, last: Callable[[], None]) -> None:
+        """End the thread, then call `last`; raise an error that was not raised before."""
+        if self.closed:
+            return
         self.closed = True
         self._pool.shutdown(wait=True)
-
-    def _tell(self) -> None:
+        try:
+            last()
+        except Exception as error:
+            self._error = self._error or error
         if self._error is not None and not self._raised:
             self._raised = True
             raise self._error
-
-    def _submit(self, job: Callable[[], None]) -> "Future[None]":
-        return self._pool.submit(self._attempt, job)
 
     def _attempt(self, job: Callable[[], None]) -> None:
         if self._error is None:
@@ -96,29 +90,26 @@ class Background(Writer):
 
     def _wait(self, job: Callable[[], None]) -> None:
         self._check()
-        self._submit(job).result()
+        self._pool.submit(self._attempt, job).result()
         self._check()
 
     def _check(self) -> None:
         if self.closed:
-            raise ValueError("the writer is closed")
+            raise ValueError("the writer is closed; open another one")
         if self._error is not None:
             self._raised = True
             raise self._error
 
 
 def background(writer: Writer, *, depth: int = 4) -> Background:
-    """Let `writer` work in a thread of its own.
+    """Return a writer that passes its frames to `writer` in a separate thread.
 
     Args:
-        writer: any writer; from now on only the one that is returned may be used.
-        depth: how many calls of `write` may be waiting before the next one has to.
-
-    Returns:
-        A writer.
+        writer: Any writer. Use only the returned writer from now on.
+        depth: The largest number of calls of `write` that may be waiting.
 
     Raises:
-        ValueError: `depth` is not positive, or the writer is closed.
+        ValueError: `depth` is not positive, or `writer` is closed.
 
     Example:
         >>> import io, numpy as np
@@ -131,5 +122,5 @@ def background(writer: Writer, *, depth: int = 4) -> Background:
     """
     check.instance("writer", writer, Writer, "a writer like store.CSVWriter(path)")
     if writer.closed:
-        raise ValueError("writer: expected one that is open, got one that was closed")
+        raise ValueError("writer: expected one that is open, got a closed one. Open it again.")
     return Background(writer, check.integer("depth", depth, 1))

@@ -1,58 +1,53 @@
-"""What readers return: frames by number or slice, read from the file when they are asked for."""
+"""The result of readers: frames by number or slice, read from the file on demand."""
 
 import operator
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
-from treedyn.store._closing import Closing
+from treedyn.store._files import Closing
 from treedyn.tree import PyTree
 
 
 class Frames(Closing):
-    """Read frames as they are asked for: `frames[-1]` is one, `frames[100:200:10]` are ten, stacked.
+    """Frames in a file: `frames[-1]` is one, `frames[100:200:10]` are ten, stacked.
 
     Attributes:
-        steps: the step of every frame, `int64[n]`.
+        steps: The step of every frame.
     """
 
-    steps: np.ndarray
+    steps: Int[np.ndarray, " frames"]
     _file: Any = None
 
     @abstractmethod
-    def _read(self, start: int, stop: int) -> PyTree:
-        """Return frames `start` to `stop`, stacked."""
+    def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        """Return the arrays of frames `start` to `stop`, stacked."""
 
-    @abstractmethod
-    def _pick(self, frames: PyTree, which: Any) -> PyTree:
-        """Return the frames at `which` of the first axis."""
+    def _build(self, arrays: dict[str, np.ndarray]) -> PyTree:
+        """Return frames from their arrays."""
+        return arrays
 
     def close(self) -> None:
-        """Let go of the file; frames that were read stay."""
+        """Close the file. Frames that were read stay."""
         if self._file is not None:
             self._file.close()
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    @overload
-    def __getitem__(self, index: int) -> PyTree: ...
-    @overload
-    def __getitem__(self, index: slice) -> PyTree: ...
     def __getitem__(self, index: int | slice) -> PyTree:
         if isinstance(index, slice):
-            wanted = range(len(self))[index]
-            if not wanted:
-                return self._read(0, 0)
-            low, high = min(wanted), max(wanted)
-            return self._pick(self._read(low, high + 1), np.asarray(wanted) - low)
+            wanted = np.arange(len(self))[index]
+            low, high = (int(wanted.min()), int(wanted.max()) + 1) if wanted.size else (0, 0)
+            return self._build({name: x[wanted - low] for name, x in self._read(low, high).items()})
         number = operator.index(index)
         if not -len(self) <= number < len(self):
-            raise IndexError(f"index: there are {len(self)} frames, got {number}")
+            raise IndexError(f"index: expected one of {len(self)} frames, got {number}")
         number %= len(self)
-        return self._pick(self._read(number, number + 1), 0)
+        return self._build({name: x[0] for name, x in self._read(number, number + 1).items()})
 
     def __iter__(self) -> Iterator[PyTree]:
         return (self[number] for number in range(len(self)))

@@ -1,6 +1,6 @@
-"""Tables of numbers as text, a line for every frame: CSV and JSON lines.
+"""Tables of numbers as text, one line per frame: CSV and JSON lines.
 
-A line is complete when it ends; a process that dies leaves at most one that does not, and that one is dropped.
+A line is complete at its line break. A process that dies leaves at most one incomplete line, which is dropped.
 """
 
 import csv
@@ -11,14 +11,15 @@ import os
 from abc import abstractmethod
 from typing import Any, BinaryIO, ClassVar
 
-import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Real
 
 from treedyn import _check as check
 from treedyn.store._growing import GrowingWriter
 from treedyn.tree import PyTree
 
-# the order in which programs of the field print them; whatever else there is comes after, in the order of the alphabet
+# the usual order of thermodynamic output; other columns follow in alphabetical order
 COLUMNS = (
     *("step", "time", "potential", "kinetic", "total", "temperature", "pressure", "volume", "density"),
     *("conserved", "steps/s"),
@@ -26,43 +27,39 @@ COLUMNS = (
 
 
 def columns_of(steps: np.ndarray, frames: PyTree) -> dict[str, np.ndarray]:
-    """Return frames as columns, the steps first.
-
-    Raises:
-        ValueError: the frames are no dict of numbers.
-    """
+    """Return frames, a dict of numbers by name, as columns, the steps first."""
     if not isinstance(frames, dict) or not all(isinstance(name, str) for name in frames):
         raise ValueError(f"frames: expected a dict of numbers by name, got {type(frames).__name__}")
     columns = {"step": steps}
     for name in sorted(frames, key=lambda name: (COLUMNS.index(name) if name in COLUMNS else len(COLUMNS), name)):
         column = np.asarray(frames[name])
-        if column.ndim != 1 or not (column.dtype.kind in "biu" or jax.numpy.issubdtype(column.dtype, np.floating)):
+        if column.ndim != 1 or not (column.dtype.kind in "biu" or jnp.issubdtype(column.dtype, np.floating)):
             raise ValueError(
-                f"frames[{name!r}]: a table holds one real number a frame, got {column.dtype}{list(column.shape)}; "
-                "write arrays with store.ZarrWriter"
+                f"frames[{name!r}]: expected one real number per frame, got {column.dtype}{list(column.shape)}. "
+                "Write arrays with store.ZarrWriter."
             )
         if name == "step":
-            raise ValueError("frames['step']: the table has that column already, from steps")
+            raise ValueError("frames['step']: the table has this column already, from steps. Leave it out.")
         columns[name] = column.astype(np.int64) if column.dtype == bool else column
     return columns
 
 
-class _Lines(GrowingWriter):
-    """Hold what tables of text share."""
+class _TableWriter(GrowingWriter):
+    """A table of text; a subclass formats and parses its lines."""
 
     kind: ClassVar[str] = "table"
     _names: list[str] | None = None
 
     def encode(self, steps: np.ndarray, frames: PyTree) -> bytes:
-        """Return a line for every frame, after the header where they are the first."""
+        """Return a line for every frame, with a header before the first one."""
         columns = columns_of(steps, frames)
         if self.last is not None and list(columns) != self._names:
-            raise ValueError(f"frames: the file has the columns {self._names}, got {list(columns)}; begin a new file")
+            raise ValueError(f"frames: expected the columns {self._names}, got {list(columns)}. Write a new file.")
         self._names = list(columns)
         return self._text(columns).encode()
 
     def read_step(self, file: BinaryIO) -> int | None:
-        """Read a line, after the header where it is the first, and return its step."""
+        """Read a line, with the header before the first one, and return its step."""
         row, names = None, None if self.last is None else self._names
         while row is None:
             line = file.readline()
@@ -78,13 +75,13 @@ class _Lines(GrowingWriter):
     @staticmethod
     @abstractmethod
     def _parse(line: bytes, names: list[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
-        """Return the numbers of a line, if it is no header, and the names of the columns."""
+        """Return the numbers of a line (`None` for a header) and the names of the columns."""
 
 
-class CSVWriter(_Lines):
-    """Write numbers as comma-separated values, with a header.
+class CSVWriter(_TableWriter):
+    """A writer of numbers as comma-separated values, with a header.
 
-    Numbers have as many digits as it takes to read back the same ones.
+    Numbers have as many digits as needed to read back the same bits.
 
     Example:
         >>> import numpy as np, tempfile, pathlib
@@ -116,10 +113,8 @@ class CSVWriter(_Lines):
         return dict(zip(names, map(_number, cells), strict=True)), names
 
 
-class JSONLinesWriter(_Lines):
-    """Write numbers as JSON lines, an object for every frame.
-
-    JSON has no NaN; it is written as null.
+class JSONLinesWriter(_TableWriter):
+    """A writer of numbers as JSON lines, one object per frame. NaN, which JSON does not have, is written as null.
 
     Example:
         >>> import numpy as np, tempfile, pathlib
@@ -144,18 +139,18 @@ class JSONLinesWriter(_Lines):
         return {name: math.nan if x is None else x for name, x in row.items()}, list(row)
 
 
-def read_table(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read a table that `CSVWriter` or `JSONLinesWriter` wrote.
+def read_table(path: str | os.PathLike[str]) -> dict[str, Real[np.ndarray, " frames"]]:
+    """Read a table that `CSVWriter` or `JSONLinesWriter` wrote; the first character shows which one.
 
     Args:
-        path: the file; which of the two it is shows in its first character.
+        path: The file.
 
     Returns:
-        The columns by name, `step` among them; integers where all numbers of a column are. A last line that does not
-        end is left out.
+        The columns by name, with `step` among them. A column of integers has an integer dtype. An incomplete last line
+        is left out.
 
     Raises:
-        ValueError: it is no such table.
+        ValueError: The file is not such a table.
     """
     with open(check.file("path", path), "rb") as file:
         lines = file.readlines()
@@ -183,5 +178,5 @@ def _json(x: Any) -> str:
     number = float(x)
     if math.isnan(number):
         return "null"
-    # beyond the range of a double every parser reads infinity
+    # every parser reads a number beyond the range of a double as infinity
     return str(x) if math.isfinite(number) else ("1e999" if number > 0 else "-1e999")

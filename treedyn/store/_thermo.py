@@ -1,15 +1,16 @@
-"""The numbers that one looks at while a simulation runs: what to record, and a table of them for the terminal."""
+"""Thermodynamic quantities of a run: a function that records them, and a table of them for the terminal."""
 
 import dataclasses
 import math
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, TextIO
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from treedyn import _check as check
 from treedyn import tree
@@ -23,22 +24,21 @@ from treedyn.tree import PyTree
 
 @dataclasses.dataclass(frozen=True)
 class Thermo:
-    """Record energies and temperature: a function for `run(..., record=...)`.
+    """A function for `run(..., record=...)` that returns energies and temperature by name, see `thermo`.
 
     Attributes:
-        dt: length of a step; `None` where time is not to be recorded.
-        more: further columns by name, functions of `state` or `(state, env)`.
+        dt: The time step; `None` leaves out the time.
+        more: Further columns by name, functions of `state` or `(state, env)`.
     """
 
     dt: float | None = None
     more: tuple[tuple[str, Callable[..., Any]], ...] = ()
 
     def __call__(self, state: State, env: PyTree = None) -> dict[str, jax.Array]:
-        """Return the numbers by name; those that the state does not have are left out."""
+        """Return the numbers by name, without those that the state does not have."""
         out = {}
         if self.dt is not None:
-            kind = tree.dtype(state.moving)
-            out["time"] = state.step.astype(kind) * self.dt
+            out["time"] = state.step.astype(tree.dtype(state.moving)) * self.dt
         if state.energy is not None:
             out["potential"] = state.energy
         if state.momentum is not None:
@@ -58,15 +58,15 @@ def thermo(
     pressure: Callable[..., Any] | None = None,
     conserved: Callable[..., Any] | None = None,
 ) -> Thermo:
-    """Say what to record for a table: potential, kinetic and total energy, temperature, and what is given here.
+    """Return a function for `record=` that returns potential, kinetic and total energy and the temperature.
 
     Args:
-        dt: length of a step, for the column `time`.
-        pressure: function of `state` or `(state, env)`.
-        conserved: function of `state` or `(state, env)`; `dynamics.conserved` is one.
+        dt: The time step, for a column `time`.
+        pressure: A function of `state` or `(state, env)`, for a column `pressure`.
+        conserved: A function of `state` or `(state, env)`, such as `dynamics.conserved`, for a column `conserved`.
 
     Returns:
-        A function of `state` or `(state, env)` for `record=`. The temperature is kT, in units of energy.
+        A function of `state` or `(state, env)`. The temperature is kT, in units of energy.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -77,16 +77,14 @@ def thermo(
         >>> sorted(out.records)
         ['conserved', 'kinetic', 'potential', 'temperature', 'time', 'total']
     """
-    more = {"pressure": pressure, "conserved": conserved}
+    more = {name: f for name, f in (("pressure", pressure), ("conserved", conserved)) if f is not None}
     for name, f in more.items():
-        if f is not None:
-            observing(name, f)
-    dt = None if dt is None else check.number("dt", dt, positive=True)
-    return Thermo(dt=dt, more=tuple((name, f) for name, f in more.items() if f is not None))
+        observing(name, f)
+    return Thermo(dt=None if dt is None else check.number("dt", dt, positive=True), more=tuple(more.items()))
 
 
 class ThermoTable(Writer):
-    """Print numbers as a table, in aligned columns with a header now and then.
+    """A writer that prints numbers in aligned columns, with a header from time to time.
 
     Example:
         >>> import sys, numpy as np
@@ -107,16 +105,16 @@ class ThermoTable(Writer):
         header_every: int = 20,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Open a table.
+        """Begin a table.
 
         Args:
-            stream: where to print; by default the standard output at the time of printing.
-            speed: add a column of steps per second.
-            header_every: rows between two headers.
-            clock: returns the time in seconds.
+            stream: Where to print; by default the standard output at the time of printing.
+            speed: Add a column of steps per second.
+            header_every: Rows between two headers.
+            clock: Returns the time in seconds.
         """
         if stream is not None and not callable(getattr(stream, "write", None)):
-            raise ValueError(f"stream: expected something to write text to, like sys.stdout, got {stream!r}")
+            raise ValueError(f"stream: expected a stream of text, got {stream!r}. Pass one like sys.stdout.")
         self._stream, self._speed = stream, check.flag("speed", speed)
         self._header_every = check.integer("header_every", header_every, 1)
         self._clock = check.function("clock", clock, "nothing, that returns seconds", 0)
@@ -125,7 +123,7 @@ class ThermoTable(Writer):
         self._then, self._from = clock(), None
         self.last = None
 
-    def write(self, steps: np.ndarray, frames: PyTree) -> None:
+    def write(self, steps: Int[np.ndarray, " frames"], frames: PyTree) -> None:
         """Print a row for every frame."""
         steps = check_steps(steps, frames, self.last)
         if not steps.size:
@@ -133,57 +131,48 @@ class ThermoTable(Writer):
         columns = columns_of(steps, frames)
         if self._speed:
             columns["steps/s"] = np.full(steps.shape, self._pace(int(steps[-1])))
-        text = []
+        lines = []
         for row in zip(*columns.values(), strict=True):
             if list(columns) != self._names or self._rows % self._header_every == 0:
-                text += self._header(list(columns))
-            text.append("".join(_cell(name, x) for name, x in zip(columns, row, strict=True)))
+                head = "".join(f"{name:>{_width(name)}}" for name in columns)
+                lines += [*([""] if self._rows else []), head, "─" * len(head)]
+                self._names, self._rows = list(columns), 0
+            lines.append("".join(_cell(name, x) for name, x in zip(columns, row, strict=True)))
             self._rows += 1
-        self._print(text)
+        self._print(lines)
         self.last = int(steps[-1])
 
     def rewind(self, step: int) -> None:
-        """Say that the run goes on from `step`: what is printed stays."""
+        """Print that the run resumes at `step`. Rows that were printed stay."""
         if self.last is not None and self.last > step:
             self._print([f"── back to step {step} ──"])
         self.last = self._from = step
         self._then = self._clock()
 
     def flush(self) -> None:
-        """Show everything."""
+        """Flush the stream."""
         self._target().flush()
 
     def close(self) -> None:
-        """Show everything; the stream stays open."""
+        """Flush the stream, which stays open."""
         self.flush()
 
     def _target(self) -> TextIO:
         return sys.stdout if self._stream is None else self._stream
 
     def _print(self, lines: list[str]) -> None:
-        stream = self._target()
-        with _without_bars(stream):
+        stream, tqdm = self._target(), sys.modules.get("tqdm")
+        # progress bars are hidden while rows are printed
+        with nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode(file=stream):
             stream.write("\n".join(lines) + "\n")
             stream.flush()
 
-    def _header(self, names: list[str]) -> list[str]:
-        gap = [""] if self._rows else []
-        self._names, self._rows = names, 0
-        head = "".join(f"{name:>{_width(name)}}" for name in names)
-        return [*gap, head, "─" * len(head)]
-
     def _pace(self, step: int) -> float:
-        """Return steps per second since the last call; NaN at the first, which has nothing to compare with."""
+        """Return the steps per second since the last call, NaN at the first call."""
         now = self._clock()
         steps, seconds = None if self._from is None else step - self._from, now - self._then
         self._from, self._then = step, now
         return math.nan if steps is None or seconds <= 0 else steps / seconds
-
-
-def _without_bars(stream: TextIO) -> AbstractContextManager[None]:
-    """Take progress bars off the terminal while something else is printed there."""
-    tqdm = sys.modules.get("tqdm")
-    return nullcontext() if tqdm is None else tqdm.tqdm.external_write_mode(file=stream)
 
 
 def _width(name: str) -> int:
@@ -191,7 +180,7 @@ def _width(name: str) -> int:
 
 
 def _cell(name: str, x: Any) -> str:
-    """Write a number so that decimal points stand below each other, whatever its size."""
+    """Format a number so that the decimal points of a column are aligned."""
     if isinstance(x, np.integer):
         text = str(x)
     elif math.isnan(x):

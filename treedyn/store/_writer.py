@@ -1,28 +1,31 @@
-"""The contract of everything that takes the records of a run: four verbs.
+"""The contract of writers, which take the records of a run, and what all writers of files share.
 
-A frame is what was recorded at one step; several come at a time, stacked along the first axis. Whatever a writer was
-given before it returned survives the death of the process: it is with the operating system. `flush` makes it survive
-the death of the machine as well.
+A frame is the record of one step. Frames come several at a time, stacked along the first axis. Frames whose `write` has
+returned survive the death of the process, because the operating system has them. `flush` makes them survive the death
+of the machine as well.
 """
 
 import os
 from abc import abstractmethod
-from typing import Any
+from typing import Literal, final
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from treedyn import _check as check
-from treedyn.store._closing import Closing
+from treedyn.store._files import Closing
 from treedyn.tree import PyTree, is_array
+
+Mode = Literal["x", "w", "a"]
 
 
 class Writer(Closing):
-    """Take frames in the order of their steps.
+    """A consumer of frames in the order of their steps.
 
     Attributes:
-        last: the step of the last frame; `None` where there is none.
-        closed: whether it takes no more.
+        last: The step of the last frame, `None` without frames.
+        closed: Whether the writer was closed.
 
     Example:
         >>> import numpy as np
@@ -42,106 +45,139 @@ class Writer(Closing):
     closed: bool = False
 
     @abstractmethod
-    def write(self, steps: np.ndarray, frames: PyTree) -> None:
+    def write(self, steps: Int[np.ndarray, " frames"], frames: PyTree) -> None:
         """Add frames at the end.
 
         Args:
-            steps: their steps, `int64[n]`, increasing, and after the last one that was written.
-            frames: a tree of arrays; the first axis of all of them counts the frames.
+            steps: The steps of the frames, increasing, and after `last`.
+            frames: A tree of arrays whose first axis counts the frames.
 
         Raises:
-            ValueError: they do not fit what is there already.
-            OSError: the disk is full, or gone.
+            ValueError: The frames do not fit those in the file.
+            OSError: The disk is full or not available.
         """
 
     @abstractmethod
     def rewind(self, step: int) -> None:
-        """Drop every frame after `step`: a run that goes on from there will write them again."""
+        """Drop every frame after `step`. A run that resumes there writes them again."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Return once everything that was written would survive a loss of power."""
+        """Return once all frames would survive a loss of power."""
 
     @abstractmethod
     def close(self) -> None:
-        """Flush, and let go of the file; once is enough, twice does no harm."""
+        """Flush and close the file; a second call does nothing."""
 
 
 class FileWriter(Writer):
-    """Take frames to a file; a run that goes on knows them by it.
+    """A writer of one file. It checks what all files have in common and leaves the format to a subclass.
 
     Attributes:
-        path: where the file is, wherever the program goes from here.
+        path: The absolute path of the file, by which a run knows its outputs.
     """
 
-    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
-        """Refuse what stands in the way; a subclass opens the file.
+    def __init__(self, path: str | os.PathLike[str], *, mode: Mode = "x") -> None:
+        """Open a file.
 
         Args:
-            path: where.
-            mode: "x" for a new file, "w" to overwrite one, "a" to continue it.
+            path: The file.
+            mode: "x" for a new file, "w" to overwrite a file, "a" to continue one.
 
         Raises:
-            ValueError: there is no such mode.
-            FileExistsError: the file is there and was to be new.
-            FileNotFoundError: the directory that it is to be in is not there.
+            ValueError: `mode` is unknown, or the file to be continued has another format.
+            FileExistsError: The file exists and `mode` is "x".
+            FileNotFoundError: The directory of the file does not exist.
+            ImportError: The package for the format is not installed.
         """
         check.choice("mode", mode, {"x": "new file", "w": "overwrite", "a": "continue"})
         self.path = check.path("path", path).absolute()
-        folder, there = str(self.path.parent), str(self.path)
         if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"path: there is no directory {folder!r} to put {self.path.name!r} in; make it")
+            folder = str(self.path.parent)
+            raise FileNotFoundError(f"path: there is no directory {folder!r} for {self.path.name!r}. Make it first.")
         if mode == "x" and self.path.exists():
-            raise FileExistsError(f'path: {there!r} is there already; mode="a" continues it, mode="w" overwrites it')
+            raise FileExistsError(
+                f'path: {str(self.path)!r} exists already. mode="a" continues it, mode="w" overwrites it.'
+            )
+        self._open(mode)
 
+    @final
+    def write(self, steps: Int[np.ndarray, " frames"], frames: PyTree) -> None:
+        """Add frames at the end."""
+        self._check_open()
+        steps = check_steps(steps, frames, self.last)
+        self._append(steps, frames)
+        if steps.size:
+            self.last = int(steps[-1])
+
+    @final
+    def rewind(self, step: int) -> None:
+        """Drop every frame after `step`."""
+        self._check_open()
+        if self.last is not None and self.last > step:
+            self._cut(step)
+
+    @final
+    def flush(self) -> None:
+        """Write all frames to the disk."""
+        self._check_open()
+        self._sync()
+
+    @final
     def close(self) -> None:
-        """Put everything on the disk and close the file."""
+        """Write all frames to the disk and close the file."""
         if not self.closed:
             self.closed = True
             self._close()
 
-    @abstractmethod
-    def _close(self) -> None:
-        """Flush, and let go of the file."""
-
     def _check_open(self) -> None:
-        """Refuse what comes after `close`."""
         if self.closed:
             raise ValueError(f'the writer of {self.path} is closed; open another one with mode="a"')
 
+    @abstractmethod
+    def _open(self, mode: Mode) -> None:
+        """Open the file. To continue it, drop what is incomplete at its end and set `last`."""
 
-def check_steps(steps: Any, frames: PyTree, last: int | None) -> np.ndarray:
-    """Return the steps of frames that are to be written, or refuse them.
+    @abstractmethod
+    def _append(self, steps: np.ndarray, frames: PyTree) -> None:
+        """Add frames whose steps were checked."""
 
-    Args:
-        steps: the steps.
-        frames: the frames.
-        last: the step of the last frame that was written.
+    @abstractmethod
+    def _cut(self, step: int) -> None:
+        """Drop the frames after `step`, of which there are some, and set `last`."""
 
-    Raises:
-        ValueError: steps are no integers, do not increase, or are not as many as the frames.
+    @abstractmethod
+    def _sync(self) -> None:
+        """Write all frames to the disk."""
+
+    def _close(self) -> None:
+        """Write all frames to the disk and close the file."""
+        self._sync()
+
+
+def check_steps(steps: object, frames: PyTree, last: int | None) -> np.ndarray:
+    """Return the steps as `int64[n]`: integers that increase from `last`, as many as the frames.
 
     Example:
         >>> check_steps([10, 20], {"x": np.zeros((2, 3))}, last=20)
         Traceback (most recent call last):
-        ValueError: steps: expected increasing steps after 20, ... got 10 first; rewind(9) drops what comes after
+        ValueError: steps: expected increasing steps after 20, ... got 10 first. rewind(9) drops the frames after it.
     """
-    steps = np.asarray(check.array("steps", steps, "integers [n]", (1,)))
-    if steps.dtype.kind not in "iu" and steps.size:
-        raise ValueError(f"steps: expected integers [n], got {steps.dtype}{list(steps.shape)}")
-    steps = steps.astype(np.int64)
-    if steps.size and (np.any(np.diff(steps) <= 0) or steps[0] < 0):
-        raise ValueError(f"steps: expected increasing numbers from zero, got {steps.tolist()}")
-    if steps.size and last is not None and steps[0] <= last:
+    array = np.asarray(check.array("steps", steps, "integers [n]", (1,)))
+    if array.dtype.kind not in "iu" and array.size:
+        raise ValueError(f"steps: expected integers [n], got {array.dtype}{list(array.shape)}. Pass whole numbers.")
+    array = array.astype(np.int64)
+    if array.size and (np.any(np.diff(array) <= 0) or array[0] < 0):
+        raise ValueError(f"steps: expected increasing numbers from zero, got {array.tolist()}")
+    if array.size and last is not None and array[0] <= last:
         raise ValueError(
-            f"steps: expected increasing steps after {last}, the last in the file, got {steps[0]} first; "
-            f"rewind({steps[0] - 1}) drops what comes after"
+            f"steps: expected increasing steps after {last}, the last in the file, got {array[0]} first. "
+            f"rewind({array[0] - 1}) drops the frames after it."
         )
     for path, leaf in jax.tree_util.tree_flatten_with_path(frames)[0]:
-        if is_array(leaf) and np.shape(leaf)[:1] != steps.shape:
-            name = jax.tree_util.keystr(path)
+        if is_array(leaf) and np.shape(leaf)[:1] != array.shape:
             raise ValueError(
-                f"frames{name}: expected one entry of the first axis for each of {steps.size} steps, got shape "
-                f"{np.shape(leaf)}"
+                f"frames{jax.tree_util.keystr(path)}: expected a first axis of length {array.size}, the number of "
+                f"steps, got shape {np.shape(leaf)}"
             )
-    return steps
+    return array

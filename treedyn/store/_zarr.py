@@ -1,7 +1,6 @@
 """Any PyTree in Zarr: every leaf is an array whose first axis grows.
 
-Frames count once their steps are written, and those are written last, so a file always holds complete frames, whatever
-moment its writer died at.
+The steps are written last, so the file holds complete frames even if its writer dies.
 """
 
 import json
@@ -13,23 +12,27 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import keystr
+from jax.tree_util import keystr, tree_flatten_with_path
 
 from treedyn import _check as check
+from treedyn import tree
 from treedyn._extras import require
+from treedyn.store._codec import Description, check_leaf, describe, fill, leaves_of, pack, plain_array, typed, unpack
+from treedyn.store._files import chunks, complete, put, sync
 from treedyn.store._frames import Frames
-from treedyn.store._structure import array_leaves, pack, unpack, with_arrays
-from treedyn.store._writer import FileWriter, check_steps
+from treedyn.store._writer import FileWriter, Mode
 from treedyn.tree import PyTree
 
 _FORMAT = "treedyn-tree"
-_VERSION = 1
+_VERSION = 2
 _CHUNK_BYTES = 2**20
 _STEPS = "steps"
 
 
 class ZarrWriter(FileWriter):
-    """Write frames of any tree: numbers, weights of a network, states.
+    """A writer of frames of any tree, such as numbers, weights of a network or states.
+
+    The path is that of a directory, usually called `something.zarr`.
 
     Example:
         >>> import numpy as np, tempfile, pathlib
@@ -42,258 +45,190 @@ class ZarrWriter(FileWriter):
         [10 20] [1. 1. 1.] (2, 5, 5)
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, mode: str = "x") -> None:
-        """Open a file.
+    _structure: str | None = None
+    _count = 0
 
-        Args:
-            path: a directory, usually called `something.zarr`.
-            mode: "x" for a new one, "w" to overwrite, "a" to continue what is there.
-
-        Raises:
-            FileExistsError: it is there and was to be new, or is something else.
-            ImportError: zarr is not installed.
-        """
+    def _open(self, mode: Mode) -> None:
         self._zarr = require("zarr", "zarr")
-        super().__init__(path, mode)
         if self.path.is_file():
             raise FileExistsError(f"path: expected a directory, but {str(self.path)!r} is a file")
         self._arrays: dict[str, Any] = {}
-        self._structure: Any = None
         self._touched: set[Path] = set()
-        self._count = 0
         if mode == "w":
             _remove(self.path)
-        if _begun(self.path):
-            self._continue()
+        if _is_begun(self.path):
+            group = self._zarr.open_group(str(self.path), mode="r+")
+            self._structure = _structure(group, self.path)
+            names = [leaf["name"] for leaf in _arrays(json.loads(self._structure))]
+            self._arrays = {name: group[name] for name in [*names, _STEPS]}
+            self._keep(complete(group[_STEPS]))
 
-    def write(self, steps: np.ndarray, frames: PyTree) -> None:
-        """Add frames at the end."""
-        self._check_open()
-        steps = check_steps(steps, frames, self.last)
-        leaves = [_storable(path, leaf) for path, leaf in array_leaves(frames)]
-        names = _names(frames)
-        structure = json.dumps(
-            {"tree": pack(frames, lambda k: names[k]), "dtypes": {n: str(x.dtype) for n, x in _zip(names, leaves)}}
-        )
+    def _append(self, steps: np.ndarray, frames: PyTree) -> None:
+        frames = tree.unbox(frames)
+        leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(frames)[0] if tree.is_array(leaf)]
+        for path, leaf in leaves:
+            _check_storable(f"frames{keystr(path)}", leaf)
+        packed, arrays = pack(frames, _describe_frame), {}
+        for name, (_, leaf), about in zip(_names([path for path, _ in leaves]), leaves, _arrays(packed), strict=True):
+            about["name"], arrays[name] = name, plain_array(leaf)
+        arrays[_STEPS] = steps
+        structure = json.dumps(packed)
         if self._structure is None:
-            self._create(names, leaves, structure)
-        self._check(names, leaves, structure)
+            self._create(arrays, structure)
+        if structure != self._structure:
+            raise ValueError(
+                f"frames: the file holds another tree\n    {self._structure}\ngot\n    {structure}\nWrite a new file."
+            )
         before, after = self._count, self._count + len(steps)
-        for name, leaf in _zip(names, leaves):
-            self._put(name, _plain(leaf), before, after)
-        self._put(_STEPS, steps, before, after)
-        self._count, self.last = after, int(steps[-1]) if len(steps) else self.last
+        for name, values in arrays.items():  # the steps last
+            array = self._arrays[name]
+            put(array, values, before, after)
+            folder, rest = self.path / name, ["0"] * (values.ndim - 1)
+            numbers = range(before // array.chunks[0], -(-after // array.chunks[0]))
+            files = [folder.joinpath("c", str(k), *rest) for k in numbers]
+            self._touched |= {folder / "zarr.json", folder, *files, *(file.parent for file in files)}
+        self._count = after
 
-    def rewind(self, step: int) -> None:
-        """Drop every frame after `step`."""
-        self._check_open()
-        if self.last is not None and self.last > step:
-            steps = np.asarray(self._arrays[_STEPS][:])
-            self._keep(steps[: np.searchsorted(steps, step, side="right")])
-
-    def flush(self) -> None:
-        """Put everything on the disk."""
-        self._check_open()
-        self._sync()
+    def _cut(self, step: int) -> None:
+        steps = np.asarray(self._arrays[_STEPS][:])
+        self._keep(steps[: np.searchsorted(steps, step, side="right")])
 
     def _sync(self) -> None:
-        for path in sorted(self._touched):
-            if path.exists():
-                descriptor = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+        for path in sorted(path for path in self._touched if path.exists()):
+            sync(path)
         self._touched.clear()
 
-    def _close(self) -> None:
-        self._sync()
-
-    def _continue(self) -> None:
-        group = self._zarr.open_group(str(self.path), mode="r+")
-        self._structure = _structure(group, self.path)
-        names = list(json.loads(self._structure)["dtypes"])
-        self._arrays = {name: group[name] for name in [*names, _STEPS]}
-        self._keep(_complete(group))
-
     def _keep(self, steps: np.ndarray) -> None:
-        """Keep the frames at `steps`, the first that there are."""
+        """Keep the first frames, which have these steps."""
         self._count, self.last = len(steps), int(steps[-1]) if len(steps) else None
-        # Taken back before the array becomes shorter: where it grows again, there has to be nothing.
+        # erased before the array becomes shorter, because it may grow again
         self._arrays[_STEPS][self._count :] = -1
         for array in (self._arrays[_STEPS], *self._arrays.values()):
             array.resize((self._count, *array.shape[1:]))
 
-    def _create(self, names: list[str], leaves: list[np.ndarray], structure: str) -> None:
+    def _create(self, arrays: dict[str, np.ndarray], structure: str) -> None:
         _remove(self.path)
         group = self._zarr.open_group(str(self.path), mode="w")
-        for name, leaf in [*_zip(names, leaves), (_STEPS, np.zeros(0, np.int64))]:
-            plain = _plain(leaf)
-            size = int(np.prod(plain.shape[1:])) * plain.dtype.itemsize
-            frames = int(np.clip(_CHUNK_BYTES // max(size, 1), 1, 1024))
+        for name, values in arrays.items():
             self._arrays[name] = group.create_array(
                 name,
-                shape=(0, *plain.shape[1:]),
-                dtype=plain.dtype,
-                chunks=(frames, *(max(n, 1) for n in plain.shape[1:])),
+                shape=(0, *values.shape[1:]),
+                dtype=values.dtype,
+                chunks=chunks(values.shape[1:], values.dtype, _CHUNK_BYTES),
                 fill_value=-1 if name == _STEPS else 0,
-                # a chunk that equals the fill value may differ from it in the sign of a zero, and would not be written
+                # otherwise a chunk of negative zeros would equal the fill value and not be written
                 config={"write_empty_chunks": True},
             )
-        # last: what has no structure was never begun
+        # last, because a group without a structure is not yet a file of frames
         group.attrs.update({"format": _FORMAT, "version": _VERSION, "structure": structure})
         self._structure = structure
 
-    def _check(self, names: list[str], leaves: list[np.ndarray], structure: str) -> None:
-        if structure != self._structure:
-            raise ValueError(
-                f"frames: the file holds another tree\n    {self._structure}\ngot\n    {structure}\nbegin a new file"
-            )
-        for name, leaf in _zip(names, leaves):
-            if self._arrays[name].shape[1:] != leaf.shape[1:]:
-                raise ValueError(
-                    f"frames: {name} has shape {self._arrays[name].shape[1:]} in the file, got {leaf.shape[1:]}"
-                )
-
-    def _put(self, name: str, values: np.ndarray, before: int, after: int) -> None:
-        array = self._arrays[name]
-        array.resize((after, *array.shape[1:]))
-        if values.size:
-            array[before:after] = values
-        folder, rest = self.path / name, ["0"] * (values.ndim - 1)
-        chunks = range(before // array.chunks[0], -(-after // array.chunks[0]))
-        files = [folder.joinpath("c", str(k), *rest) for k in chunks]
-        self._touched |= {folder / "zarr.json", folder, *files, *(file.parent for file in files)}
-
 
 class ZarrFrames(Frames):
-    """Read frames of a tree.
+    """Frames of a tree in Zarr.
 
     Attributes:
-        steps: the step of every frame, `int64[n]`.
+        steps: The step of every frame.
     """
 
     def __init__(self, path: str | os.PathLike[str], like: PyTree = None) -> None:
         zarr = require("zarr", "zarr")
         where = check.path("path", path)
-        if not _begun(where):
-            raise ValueError(f"path: {str(where)!r} holds no frames of a tree; give what ZarrWriter wrote")
+        if not _is_begun(where):
+            raise ValueError(f"path: {str(where)!r} holds no frames of a tree. Give a path written by ZarrWriter.")
         self._group = zarr.open_group(str(where), mode="r")
-        about = json.loads(_structure(self._group, where))
-        self._tree, self._dtypes = about["tree"], about["dtypes"]
-        self.steps = _complete(self._group)
-        self._like = like
+        self._packed, self._like = json.loads(_structure(self._group, where)), like
+        self.steps = complete(self._group[_STEPS])
         if like is not None:
-            _check_like(like, self._tree, list(self._dtypes))
+            _ = self[:0]  # checks `like`
 
-    def _read(self, start: int, stop: int) -> Any:
-        arrays = {name: self._group[name] for name in self._dtypes}
+    def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
         return {
-            name: np.asarray(array[start:stop]).view(jnp.dtype(self._dtypes[name])) for name, array in arrays.items()
+            leaf["name"]: typed(np.asarray(self._group[leaf["name"]][start:stop]), leaf["dtype"])
+            for leaf in _arrays(self._packed)
         }
-
-    def _pick(self, frames: Any, which: Any) -> PyTree:
-        return self._build({name: array[which] for name, array in frames.items()})
-
-    def __getitem__(self, index: Any) -> PyTree:
-        out = super().__getitem__(index)
-        # an empty slice is not picked from
-        return self._build(out) if isinstance(index, slice) and not range(len(self))[index] else out
 
     def _build(self, arrays: dict[str, np.ndarray]) -> PyTree:
         if self._like is None:
-            return unpack(self._tree, arrays)
-        return with_arrays(self._like, [arrays[name] for name in self._dtypes])
+            return unpack(self._packed, lambda leaf: arrays[leaf["name"]])
+        return fill("like", self._like, leaves_of(self._packed), lambda leaf: arrays[leaf["name"]], _check_like)
 
 
 def read_zarr(path: str | os.PathLike[str], *, like: PyTree = None) -> ZarrFrames:
     """Read frames that `ZarrWriter` wrote, also while it still writes.
 
     Args:
-        path: the directory.
-        like: a tree of the structure that was written, for one frame; the numbers in it do not matter. Only needed to
-            get back nodes other than dicts, lists and tuples as what they were, instead of as dicts of their fields.
+        path: The directory.
+        like: A tree of the structure of one frame. The values of its numbers do not matter. With it structs, named
+            tuples and modules come back as themselves; otherwise as dicts of their fields.
 
     Returns:
         The frames: `frames[-1]` is the last one, `frames[10:20]` are ten, stacked, and `frames.steps` their steps.
 
     Raises:
-        ValueError: there is no such file, or `like` has another structure.
+        ValueError: There is no such file, or `like` has another structure.
         ImportError: zarr is not installed.
     """
     return ZarrFrames(path, like)
 
 
-def _begun(path: Path) -> bool:
-    """Tell whether there is a tree at `path`: an array was made for every leaf of it."""
+def _is_begun(path: Path) -> bool:
+    """Return whether the Zarr group at `path` holds frames of a tree, with an array for every leaf."""
     about = path / "zarr.json"
-    if not about.is_file():
-        return False
-    return json.loads(about.read_text()).get("attributes", {}).get("format") == _FORMAT
+    return about.is_file() and json.loads(about.read_text()).get("attributes", {}).get("format") == _FORMAT
 
 
 def _remove(path: Path) -> None:
-    """Remove what is at `path` if it is a Zarr group, or nothing."""
+    """Remove `path` if it is a Zarr group or an empty directory."""
     if not path.exists():
         return
     if not path.is_dir() or (any(path.iterdir()) and not (path / "zarr.json").is_file()):
-        raise FileExistsError(f"path: {str(path)!r} is no Zarr group, and is not overwritten")
+        raise FileExistsError(f"path: {str(path)!r} is not a Zarr group and is not overwritten. Use another path.")
     shutil.rmtree(path)
 
 
 def _structure(group: Any, path: Path) -> str:
     version = group.attrs["version"]
-    if version > _VERSION:
-        raise ValueError(f"path: {str(path)!r} has format version {version}, this release reads up to {_VERSION}")
+    if version != _VERSION:
+        raise ValueError(
+            f"path: {str(path)!r} has version {version} of the format, expected {_VERSION}. Use the release of treedyn "
+            "that wrote it."
+        )
     return str(group.attrs["structure"])
 
 
-def _complete(group: Any) -> np.ndarray:
-    """Return the steps of the frames that are complete: those before the first that is still missing."""
-    steps = np.asarray(group[_STEPS][:], np.int64)
-    missing = np.flatnonzero(steps < 0)
-    return steps[: missing[0]] if missing.size else steps
+def _arrays(packed: Any) -> list[Description]:
+    return [leaf for leaf in leaves_of(packed) if "dtype" in leaf]
 
 
-def _storable(path: Any, leaf: Any) -> np.ndarray:
-    name = f"frames{keystr(path)}"
+def _describe_frame(leaf: Any) -> Description:
+    """Return the description of a leaf of one frame, where that of stacked frames is given."""
+    about = describe(leaf)
+    return {"kind": "array", "dtype": about["dtype"], "shape": about["shape"][1:]} if "dtype" in about else about
+
+
+def _check_storable(name: str, leaf: Any) -> None:
     if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.extended):
-        raise ValueError(f"{name}: random keys cannot be written; jax.random.key_data(key) can")
-    array = np.asarray(leaf)
-    if array.ndim == 0:
-        raise ValueError(f"{name}: has no first axis that could count frames")
-    if array.dtype.kind in "OSUMm":
-        raise ValueError(f"{name}: expected numbers, got {array.dtype}")
-    return array
+        raise ValueError(f"{name}: random keys cannot be written. Write jax.random.key_data(key).")
+    if np.ndim(leaf) == 0:
+        raise ValueError(f"{name}: expected an array whose first axis counts the frames, got {leaf!r}")
+    if np.dtype(leaf.dtype).kind in "OSUMm":
+        raise ValueError(f"{name}: expected numbers, got {leaf.dtype}")
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
-    """Return an array as one of the dtypes that every reader of Zarr knows; bfloat16 and its like as their bits."""
-    return array if array.dtype.kind in "biufc" else array.view(np.dtype(f"u{array.dtype.itemsize}"))
+def _check_like(name: str, found: Description, leaf: Any) -> None:
+    wanted = describe(np.zeros(()) if tree.is_array(leaf) else leaf)  # any array fits an array
+    check_leaf("like", name, found, wanted, {"dtype", "shape"})
 
 
-def _names(frames: PyTree) -> list[str]:
-    """Return the names of the leaves: their paths where these can be names of files everywhere, else numbers."""
-    paths = [path for path, _ in array_leaves(frames)]
+def _names(paths: list[Any]) -> list[str]:
+    """Return the names of the arrays: their paths if every file system accepts them, otherwise numbers."""
     parts = [[keystr((entry,), simple=True) for entry in path] for path in paths]
     good = all(
         path and all((part.isascii() and part.isidentifier()) or part.isdecimal() for part in path) for path in parts
     )
     names = ["/".join(path) for path in parts]
-    # some file systems do not tell upper from lower case
+    # some file systems ignore the case of letters
     if good and len({name.lower() for name in names}) == len(names) and not any(p[0].lower() == _STEPS for p in parts):
         return names
     return [f"leaf_{k}" for k in range(len(parts))]
-
-
-def _zip(names: list[str], leaves: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    return list(zip(names, leaves, strict=True))
-
-
-def _check_like(like: PyTree, packed: Any, names: list[str]) -> None:
-    def name(k: int) -> str:
-        return names[k] if k < len(names) else f"leaf {k}"
-
-    found = pack(like, name)
-    if found != packed:
-        raise ValueError(f"like: expected the tree in the file\n    {packed}\ngot\n    {found}")

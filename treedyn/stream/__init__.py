@@ -1,36 +1,20 @@
-"""Reduce a stream of states while it passes, so that nothing has to be stored."""
+"""Reduce a stream of states as it passes, without storing it."""
 
-from treedyn.stream._autocorrelation import Autocorrelation as Autocorrelation
-from treedyn.stream._autocorrelation import AutocorrelationResult as AutocorrelationResult
 from treedyn.stream._autocorrelation import autocorrelation as autocorrelation
 from treedyn.stream._average import Average as Average
-from treedyn.stream._blocking import Blocking as Blocking
-from treedyn.stream._blocking import BlockingResult as BlockingResult
 from treedyn.stream._blocking import blocking as blocking
 from treedyn.stream._count import Count as Count
-from treedyn.stream._covariance import Covariance as Covariance
-from treedyn.stream._covariance import CovarianceResult as CovarianceResult
-from treedyn.stream._covariance import covariance as covariance
-from treedyn.stream._extremes import Extremes as Extremes
-from treedyn.stream._extremes import ExtremesResult as ExtremesResult
 from treedyn.stream._extremes import extremes as extremes
-from treedyn.stream._histogram import Histogram as Histogram
-from treedyn.stream._histogram import HistogramResult as HistogramResult
 from treedyn.stream._histogram import histogram as histogram
-from treedyn.stream._mean import Mean as Mean
-from treedyn.stream._mean import mean as mean
-from treedyn.stream._pooled import Pooled as Pooled
-from treedyn.stream._pooled import pool as pool
-from treedyn.stream._pooled import pooled as pooled
-from treedyn.stream._quantiles import Quantiles as Quantiles
-from treedyn.stream._quantiles import QuantilesResult as QuantilesResult
+from treedyn.stream._moments import covariance as covariance
+from treedyn.stream._moments import mean as mean
+from treedyn.stream._moments import variance as variance
 from treedyn.stream._quantiles import quantiles as quantiles
 from treedyn.stream._reducer import Reducer as Reducer
 from treedyn.stream._reducer import init as init
 from treedyn.stream._reducer import merge as merge
+from treedyn.stream._reducer import pool as pool
+from treedyn.stream._reducer import pooled as pooled
 from treedyn.stream._reducer import result as result
 from treedyn.stream._reducer import sum_dtype as sum_dtype
 from treedyn.stream._reducer import update as update
-from treedyn.stream._variance import Variance as Variance
-from treedyn.stream._variance import VarianceResult as VarianceResult
-from treedyn.stream._variance import variance as variance

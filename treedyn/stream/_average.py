@@ -1,23 +1,23 @@
-r"""A running mean that does not stand still.
+r"""A running mean with twice the digits of its dtype.
 
 The mean of n values follows from that of n - 1 by $m \leftarrow m + (x - m)/n$. In float32, for values near 10^4, the
-step is smaller than the spacing of numbers after a thousand observations, and the mean stops moving. So it is a
-compensated sum.
+step is smaller than the spacing of numbers after a thousand observations, and the mean no longer changes. Therefore
+the mean is a compensated sum.
 """
 
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Float, Inexact
 
 from treedyn._compensated import Compensated
 from treedyn.stream._reducer import check_shape
 
 
 class Average(Compensated):
-    """Hold a running mean in twice the precision of its dtype, elementwise.
-
-    A value that is not finite makes it NaN.
+    """A running mean in twice the precision of its dtype, elementwise. It is NaN after a value that is not finite.
 
     Example:
         >>> import jax.numpy as jnp
@@ -30,30 +30,35 @@ class Average(Compensated):
     """
 
     @classmethod
-    def zero(cls, shape: tuple[int, ...], dtype: Any) -> Self:
+    def zero(cls, shape: tuple[int, ...], dtype: DTypeLike) -> Self:
         """Return the mean of no values."""
         return cls.of(jnp.zeros(shape, dtype))
 
     def toward(self, x: jax.Array, n: jax.Array) -> Self:
-        """Return the mean of n values, `x` being the last of them.
+        """Return the mean of n values.
 
         Args:
-            x: the value, of the shape of the mean.
-            n: how many values there are with this one; real, shaped to broadcast.
+            x: the last of them, in the shape of the mean.
+            n: the number of values, `x` included; real, broadcasts against the mean.
 
         Raises:
-            ValueError: the value has another shape.
+            ValueError: `x` has another shape.
         """
-        x = check_shape(x, self.high.shape).astype(self.dtype)
-        return self.plus(((x - self.high) - self.low) / n.astype(self.dtype))
+        return self.plus(self.distance(check_shape(x, self.high.shape)) / n.astype(self.dtype))
 
-    def joined(self, other: "Average", part: jax.Array) -> Self:
-        """Return the mean of two sets of values, where the fraction `part` of all is in the other."""
+    def joined(self, other: "Average", part: Float[jax.Array, "..."]) -> Self:
+        """Return the mean of two sets of values; `part` is the fraction of all values that is in `other`."""
         return self.plus(self.gap(other) * part.astype(self.dtype))
 
-    def gap(self, other: "Average") -> jax.Array:
+    def gap(self, other: "Average") -> Inexact[jax.Array, "..."]:
         """Return `other - self`."""
         return (other.high - self.high) + (other.low - self.low)
 
+    def distance(self, x: jax.Array) -> Inexact[jax.Array, "..."]:
+        """Return `x - self`."""
+        return (x.astype(self.dtype) - self.high) - self.low
 
-__all__ = ["Average"]
+
+def is_average(x: Any) -> bool:
+    """Return whether `x` is an `Average`, the leaf of a tree of averages."""
+    return isinstance(x, Average)

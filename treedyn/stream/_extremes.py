@@ -5,71 +5,61 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from treedyn import tree
 from treedyn._struct import Struct
 from treedyn._target import observing
-from treedyn.stream._reducer import Reducer, check_shape, real
+from treedyn.stream._reducer import Accumulator, Carry, Reducer, check_shape, real
 from treedyn.tree import PyTree
 
 
 class ExtremesResult(Struct):
-    """Hold what `extremes` returns.
-
-    Attributes:
-        least: the smallest value of every element, a tree like the observable, in its dtype.
-        largest: the largest value of every element.
-    """
+    """The result of `extremes`, documented there."""
 
     least: PyTree
     largest: PyTree
 
 
-class Extremes(Reducer):
-    """Keep the smallest and the largest value of an observable, element by element."""
+class Extremes(Accumulator):
+    """The smallest and the largest value of an observable, element by element."""
 
-    carries: ClassVar[type] = ExtremesResult
+    entries: ClassVar[tuple[str, ...]] = ("least", "largest")
 
-    def init(self, state: PyTree, env: PyTree = None) -> ExtremesResult:
-        """Return the carry of no observations: an empty interval."""
-        shapes = self.shapes(state, env)
+    def _empty(self, shapes: PyTree) -> Carry:
         real(shapes, "an order")
-        top = jax.tree.map(lambda x: jnp.full(x.shape, _largest(x.dtype), x.dtype), shapes)
-        bottom = jax.tree.map(lambda x: jnp.full(x.shape, _least(x.dtype), x.dtype), shapes)
-        return ExtremesResult(least=top, largest=bottom)
 
-    def update(self, carry: ExtremesResult, state: PyTree, env: PyTree = None) -> ExtremesResult:
-        """Return the carry with one more observation."""
-        values = self.observe(state, env)
-        return self.merge(carry, ExtremesResult(least=values, largest=values))
+        def ends(which: int) -> PyTree:
+            return jax.tree.map(lambda x: jnp.full(x.shape, _range(x.dtype)[which], x.dtype), shapes)
 
-    def result(self, carry: ExtremesResult) -> ExtremesResult:
-        """Return smallest and largest values."""
-        return tree.unbox(carry)
+        return {"least": ends(1), "largest": ends(0)}
 
-    def merge(self, a: ExtremesResult, b: ExtremesResult) -> ExtremesResult:
+    def _add(self, carry: Carry, values: PyTree) -> Carry:
+        return self.merge(carry, {"least": values, "largest": values})
+
+    def _summary(self, carry: Carry) -> ExtremesResult:
+        return ExtremesResult(**carry)
+
+    def merge(self, a: Carry, b: Carry) -> Carry:
         """Return the carry of both streams."""
-        return ExtremesResult(
-            least=jax.tree.map(lambda x, y: jnp.minimum(x, check_shape(y, x.shape).astype(x.dtype)), a.least, b.least),
-            largest=jax.tree.map(
-                lambda x, y: jnp.maximum(x, check_shape(y, x.shape).astype(x.dtype)), a.largest, b.largest
-            ),
-        )
+
+        def pick(rule: Callable[..., jax.Array], name: str) -> PyTree:
+            return jax.tree.map(lambda x, y: rule(x, check_shape(y, x.shape).astype(x.dtype)), a[name], b[name])
+
+        return {"least": pick(jnp.minimum, "least"), "largest": pick(jnp.maximum, "largest")}
 
 
-def extremes(of: Callable[..., Any]) -> Extremes:
-    """Make a reducer for the smallest and the largest value of an observable, element by element.
-
-    A NaN makes both NaN. Without observations the smallest value is the largest of the dtype, and the other way round.
+def extremes(of: Callable[..., Any]) -> Reducer:
+    """Build a reducer for the smallest and the largest value of an observable, element by element.
 
     Args:
         of: `of(state)` or `of(state, env)`, returns any PyTree of real numbers; dtypes are kept.
 
     Returns:
-        A reducer; its result is an `ExtremesResult`.
+        A reducer. Its result has the attributes `least` and `largest`, trees like the observable. After a NaN both are
+        NaN. Without observations `least` is the largest value of the dtype, and `largest` the smallest.
 
     Raises:
-        ValueError: `of` is no function; when initialized, the observable is complex.
+        ValueError: `of` is not a function; when initialized, the observable is complex.
 
     Example:
         >>> from treedyn import stream
@@ -83,16 +73,10 @@ def extremes(of: Callable[..., Any]) -> Extremes:
     return Extremes(of=observing("of", of))
 
 
-def _largest(dtype: Any) -> Any:
+def _range(dtype: DTypeLike) -> tuple[Any, Any]:
+    """Return the smallest and the largest value of a dtype."""
     if dtype == jnp.bool_:
-        return True
-    return jnp.inf if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).max
-
-
-def _least(dtype: Any) -> Any:
-    if dtype == jnp.bool_:
-        return False
-    return -jnp.inf if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo(dtype).min
-
-
-__all__ = ["Extremes", "ExtremesResult", "extremes"]
+        return False, True
+    if jnp.issubdtype(dtype, jnp.floating):
+        return -jnp.inf, jnp.inf
+    return jnp.iinfo(dtype).min, jnp.iinfo(dtype).max

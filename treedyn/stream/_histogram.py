@@ -1,4 +1,4 @@
-"""Counts in bins that are given beforehand; what falls outside is counted, too."""
+"""Counts of values in given bins, and outside of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,29 +6,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Float, Real
 
 from treedyn import _check as check
 from treedyn import tree
 from treedyn._struct import Struct, static
 from treedyn._target import observing
 from treedyn.stream._count import Count
-from treedyn.stream._reducer import Reducer, check_shape, real, sum_dtype
+from treedyn.stream._reducer import Accumulator, Reducer, check_shape, real, sum_dtype
 from treedyn.tree import PyTree
 
 
 class HistogramResult(Struct):
-    """Hold what `histogram` returns. Counts are floats: exact up to 2^24 or 2^53, rounded beyond.
+    """The result of `histogram`, documented there."""
 
-    Attributes:
-        edges: edges of the bins, `[B + 1]`.
-        counts: values in every bin, for a leaf of shape `s` `[*s, B]`, or `[B]` where its elements are pooled.
-        density: the same, normalized so that it integrates to the fraction of values within the edges.
-        under: values below the first edge, `[*s]` or `[]`.
-        over: values above the last edge.
-        nan: values that are NaN.
-    """
-
-    edges: jax.Array
+    edges: Float[jax.Array, "bins+1"]
     counts: PyTree
     density: PyTree
     under: PyTree
@@ -36,36 +28,22 @@ class HistogramResult(Struct):
     nan: PyTree
 
 
-class Histogram(Reducer):
-    """Count the values of an observable in bins.
+class Histogram(Accumulator):
+    """Counts of values in bins. The carry is a tree of counts: below, in every bin, above the last edge, and NaN."""
 
-    Attributes:
-        edges: edges of the bins, `[B + 1]`; leaves, so that batches of histograms may differ in them.
-        pool: whether the elements of a leaf are counted together.
-    """
-
-    edges: jax.Array
+    edges: Float[jax.Array, "bins+1"]  # leaves: batches of histograms may differ in them
     pool: bool = static(default=False)
 
-    def init(self, state: PyTree, env: PyTree = None) -> PyTree:
-        """Return the carry of no observations: counts of values below, in every bin, above, and NaN."""
-        shapes = real(self.shapes(state, env), "an order")
-        return jax.tree.map(lambda x: Count.zero((*self._series(x), len(self.edges) + 2)), shapes)
+    def _empty(self, shapes: PyTree) -> PyTree:
+        slots = len(self.edges) + 2
+        return jax.tree.map(
+            lambda x: Count.zero((slots,) if self.pool else (*x.shape, slots)), real(shapes, "an order")
+        )
 
-    def update(self, carry: PyTree, state: PyTree, env: PyTree = None) -> PyTree:
-        """Return the carry with one more observation."""
-        return self._add(carry, self.observe(state, env))
-
-    @jax.jit
     def _add(self, carry: PyTree, values: PyTree) -> PyTree:
         return jax.tree.map(self._of_leaf, values, carry)
 
-    def result(self, carry: PyTree) -> HistogramResult:
-        """Return counts and density."""
-        return tree.unbox(self._result(carry))
-
-    @jax.jit
-    def _result(self, carry: PyTree) -> HistogramResult:
+    def _summary(self, carry: PyTree) -> HistogramResult:
         kind = jnp.result_type(float)
         counts = jax.tree.map(lambda x: x.to(kind), carry, is_leaf=_is_count)
         width = jnp.diff(self.edges).astype(kind)
@@ -87,9 +65,6 @@ class Histogram(Reducer):
         """Return the carry of both streams."""
         return jax.tree.map(lambda x, y: x + y, a, b, is_leaf=_is_count)
 
-    def _series(self, x: Any) -> tuple[int, ...]:
-        return () if self.pool else x.shape
-
     def _of_leaf(self, x: jax.Array, count: Count) -> Count:
         if not self.pool:
             check_shape(x, count.low.shape[:-1])
@@ -105,20 +80,27 @@ class Histogram(Reducer):
         return count + hits.reshape(count.low.shape)
 
 
-def histogram(of: Callable[..., Any], edges: Any, *, pool: bool = False) -> Histogram:
-    """Make a reducer that counts the values of an observable in bins. No value is lost: see `under`, `over`, `nan`.
+def histogram(of: Callable[..., Any], edges: Real[ArrayLike, "bins+1"], *, pool: bool = False) -> Reducer:
+    """Build a reducer that counts the values of an observable in bins. It counts values outside of the bins, too.
 
     Args:
         of: `of(state)` or `of(state, env)`, returns any PyTree of real numbers.
         edges: edges of the bins, increasing, `[B + 1]`; units of the observable. Bins are closed on the left, the last
             one on both sides.
-        pool: count all elements of a leaf together; by default every element has a histogram of its own.
+        pool: count all elements of a leaf together; by default every element has its own histogram.
 
     Returns:
-        A reducer; its result is a `HistogramResult`.
+        A reducer. Its result has the attributes
+
+        - `edges`: edges of the bins, `[B + 1]`;
+        - `counts`: values in every bin, for a leaf of shape `s` `[*s, B]`, or `[B]` if its elements are pooled. Counts
+          are floats, exact up to 2^24 or 2^53;
+        - `density`: the same, normalized: it integrates to the fraction of values within the edges;
+        - `under`, `over`: values below the first and above the last edge, `[*s]` or `[]`;
+        - `nan`: values that are NaN.
 
     Raises:
-        ValueError: `of` is no function, or the edges are not increasing; when initialized, the observable is complex.
+        ValueError: `of` is not a function, or `edges` are not increasing; when initialized, the observable is complex.
 
     Example:
         >>> import jax.numpy as jnp
@@ -129,16 +111,13 @@ def histogram(of: Callable[..., Any], edges: Any, *, pool: bool = False) -> Hist
         >>> print(out.counts, out.over)
         [1. 2.] 1.0
     """
-    wanted = "at least two increasing numbers, such as jnp.linspace(0.0, 1.0, 101)"
+    wanted = "at least two increasing numbers"
     edges = jnp.asarray(check.floats(check.array("edges", edges, wanted, (1,))))
     known = tree.known(edges)
     if len(edges) < 2 or (known is not None and not np.all(np.diff(known) > 0)):
-        raise ValueError(f"edges: expected {wanted}, got {edges}")
+        raise ValueError(f"edges: expected {wanted}, got {edges}. Pass e.g. jnp.linspace(0.0, 1.0, 101).")
     return Histogram(of=observing("of", of), edges=edges, pool=check.flag("pool", pool))
 
 
 def _is_count(x: Any) -> bool:
     return isinstance(x, Count)
-
-
-__all__ = ["Histogram", "HistogramResult", "histogram"]

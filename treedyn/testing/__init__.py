@@ -1,4 +1,4 @@
-"""Helpers for those who write new targets, spaces and dynamics: what every method should be put through."""
+"""Tests for new targets, spaces and dynamics."""
 
 from treedyn.testing._flat import flat_difference as flat_difference
 from treedyn.testing._statistics import sigmas as sigmas

@@ -1,13 +1,13 @@
-"""A dynamics on a tree has to be the one on the vector of all elements."""
+"""Comparison of a dynamics on a tree with the same dynamics on one vector."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from treedyn import _check as check
 from treedyn import tree
+from treedyn._state import State
 from treedyn._target import Target, from_energy, observing
 from treedyn.diagnostics._phase import flatten, unflatten
 from treedyn.dynamics._dynamics import Dynamics
@@ -22,17 +22,17 @@ def flat_difference(
     *,
     steps: int = 3,
 ) -> float:
-    """Return how far a trajectory on a tree is from the one on the vector of its elements, given the same noise.
+    """Return the difference between a trajectory on a tree and one on the vector of its elements, with the same noise.
 
     Args:
-        make: returns the dynamics of a target; everything in it has to be one number for all leaves.
+        make: returns the dynamics of a target, with one number for all leaves in every argument.
         energy: function of the position.
         key: random key.
         position: any PyTree of one floating-point dtype.
-        steps: how many steps to take.
+        steps: number of steps.
 
     Returns:
-        The largest difference between any two elements of the positions; round-off for a method that works on any tree.
+        The largest difference between elements of the positions; of the order of rounding for a correct method.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -57,7 +57,7 @@ def flat_difference(
     start = start.replace(momentum=_like(start.momentum, state.momentum), memory=_like(start.memory, state.memory))
 
     @jax.jit
-    def step(state: Any, other: Any) -> tuple[Any, Any]:
+    def step(state: State, other: State) -> tuple[State, State]:
         noise = whole.draw(state)
         return whole.apply(state, None, noise), flat.apply(other, None, _like(flat.draw(other), noise))
 
@@ -68,5 +68,5 @@ def flat_difference(
 
 
 def _like(flat: PyTree, whole: PyTree) -> PyTree:
-    """Join the leaves of `whole` below every leaf of `flat`."""
+    """Return a tree like `flat`, whose leaves are the joined leaves of the corresponding subtrees of `whole`."""
     return jax.tree.map(lambda x, below: flatten(below).reshape(x.shape).astype(x.dtype), flat, whole)

@@ -1,28 +1,29 @@
-"""Statistical tests that state how far off a mean is, in units of its standard error."""
-
-from typing import Any
+"""Statistical tests in units of the standard error."""
 
 import numpy as np
+from jaxtyping import ArrayLike, Float, Real, Shaped
 
 from treedyn import _check as check
 from treedyn.diagnostics._blocking import samples, standard_error
 
 
-def sigmas(series: Any, expected: Any) -> np.ndarray:
-    """Return by how many standard errors the mean of a series is off.
+def sigmas(
+    series: Shaped[ArrayLike, "samples *shape"], expected: Real[ArrayLike, "..."]
+) -> Float[np.ndarray, "*shape"]:
+    """Return the deviation of the mean of a series from its expected value, in standard errors.
 
-    For a test: `assert abs(sigmas(series, right)) < 5`, and `assert abs(sigmas(series, wrong)) > 5` for the value that
-    a likely mistake would give, so that the test is known to be able to fail.
+    In a test, write `assert abs(sigmas(series, right)) < 5`, and `assert abs(sigmas(series, wrong)) > 5` for the value
+    of a likely mistake, to show that the test can fail.
 
     Args:
-        series: samples along the first axis, independent or successive; `[samples, ...]`.
-        expected: the exact mean, shaped to broadcast against `[...]`.
+        series: independent or successive samples along the first axis, `[samples, ...]`.
+        expected: the exact mean, broadcast against `[...]`.
 
     Returns:
-        (mean - expected) / standard error; `[...]`.
+        (mean - expected) / standard error, `[...]`.
 
     Raises:
-        ValueError: there are too few samples for their correlation time.
+        ValueError: there are too few samples for their correlation time, or the shapes do not fit.
 
     Example:
         >>> import numpy as np

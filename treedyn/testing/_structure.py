@@ -1,4 +1,4 @@
-"""Exact properties of a deterministic method: its order, time reversal, and phase-space volume."""
+"""Exact properties of deterministic methods: order, time reversal, and phase-space volume."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,22 +19,18 @@ from treedyn.tree import PyTree
 
 
 def convergence_order(
-    dynamics_of_dt: Callable[[float], Dynamics],
-    init: Callable[[Dynamics], State],
-    *,
-    time: float,
-    dts: Sequence[float],
+    dynamics_of_dt: Callable[[float], Dynamics], init: Callable[[Dynamics], State], *, time: float, dts: Sequence[float]
 ) -> float:
     r"""Return the order of a deterministic method, the slope of $\log|z_{dt} - z_{dt/2}|$ against $\log dt$.
 
-    $z_{dt}$ is the phase-space point (position and momentum) at one fixed time. Comparing with half the step instead of
-    a reference needs no other method to be right.
+    $z_{dt}$ is the phase-space point (position and momentum) at a fixed time. The comparison with half the step needs
+    no reference method.
 
     Args:
-        dynamics_of_dt: returns the dynamics of a time step.
-        init: returns the state in which a dynamics starts.
-        time: time at which to compare; every step in `dts` has to divide it.
-        dts: time steps, two or more.
+        dynamics_of_dt: returns the dynamics for a time step.
+        init: returns the initial state of a dynamics.
+        time: time of the comparison, a multiple of every step in `dts`.
+        dts: two or more time steps.
 
     Returns:
         The fitted slope, 2 for velocity Verlet.
@@ -60,7 +56,7 @@ def convergence_order(
     counts = [end / dt if dt > 0 else math.nan for dt in lengths]
     if len(set(counts)) < 2 or not all(math.isfinite(n) and abs(n - round(n)) <= 1e-6 for n in counts):
         raise ValueError(
-            f"dts: expected at least two time steps that divide time={time}, got {dts!r}; use two different ones"
+            f"dts: expected at least two time steps that divide time={time}, got {dts!r}. Use two different ones."
         )
     errors = []
     for dt, count in zip(lengths.tolist(), counts, strict=True):
@@ -77,15 +73,15 @@ def convergence_order(
 
 
 def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, steps: int) -> float:
-    """Return how far from its start a trajectory ends that went forward, was reversed, and went back.
+    """Return the distance from its start of a trajectory that goes forward, is reversed, and goes back.
 
-    Time is reversed by `dynamics.reverse`. What remains for a reversible method is round-off.
+    Time is reversed by `dynamics.reverse`. The error of a reversible method is of the order of rounding.
 
     Args:
         dynamics: a deterministic dynamics.
-        state: where to start.
+        state: initial state.
         env: environment of the target.
-        steps: steps in each direction.
+        steps: number of steps in each direction.
 
     Returns:
         The largest difference in any position, momentum or chain variable.
@@ -101,35 +97,32 @@ def reversal_error(dynamics: Dynamics, state: State, env: PyTree = None, *, step
     check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
     if environment.moves(env) or jax.tree.leaves(jax.eval_shape(dynamics.draw, state)):
         raise ValueError(
-            "dynamics: expected one without noise, in an environment that does not change with time, so that reversing "
-            "the momenta is reversing time; use one like td.nve(...)"
+            "dynamics: expected one without noise, in an environment that does not change with time, such as "
+            "td.nve(...). Others cannot be reversed."
         )
     count = jnp.int32(check.integer("steps", steps, 0, 2**31))
     there, env = _steps(dynamics, state, tree.traceable(env), count)
     end, _ = _steps(dynamics, dynamics.reverse(there), env, count)
     if status := combined(end.status):
-        raise ValueError(f"steps: expected all of them to succeed, got status {status!r}; take fewer")
+        raise ValueError(f"steps: expected all of them to succeed, got status {status!r}. Take fewer steps.")
     end = dynamics.reverse(end)
     return float(tree.max_abs(tree.subtract(phase_space.phase(end), phase_space.phase(state))))
 
 
 def log_volume(dynamics: Targeted, state: State, env: PyTree = None) -> float:
-    """Return the logarithm of the factor by which one step changes volume in phase space, log |det J|.
+    """Return log |det J|, the logarithm of the change of phase-space volume in one step.
 
-    J is the Jacobian of the step with respect to positions, momenta and what the operators remember, its noise being
-    held. It is 0 for a symplectic method. On a manifold it is that of the tangent directions: a position moves along a
-    geodesic, and its momentum is carried along.
+    J is the Jacobian of the step with respect to positions, momenta and the memory of the operators, at fixed noise.
+    The result is 0 for a symplectic method. On a manifold, J acts on tangent directions: positions move along
+    geodesics, and momenta are transported.
 
     Args:
         dynamics: any dynamics of one system.
-        state: where to take the step.
+        state: the state before the step.
         env: environment of the target.
 
-    Returns:
-        log |det J|.
-
     Raises:
-        ValueError: it is not finite.
+        ValueError: the result is not finite.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -144,14 +137,14 @@ def log_volume(dynamics: Targeted, state: State, env: PyTree = None) -> float:
     found = float(np.linalg.slogdet(_tangent(end).T @ jacobian @ _tangent(start))[1])
     if not np.isfinite(found):
         raise ValueError(
-            f"dynamics: a step has no finite change of volume at this state, got log |det J| = {found}; look at "
-            "dynamics.step(state, env).status, and whether a step forgets a part of the state"
+            f"dynamics: a step has no finite change of volume at this state, got log |det J| = {found}. Check "
+            "dynamics.step(state, env).status, and whether the step ignores a part of the state."
         )
     return found
 
 
 def _tangent(projection: np.ndarray) -> np.ndarray:
-    """Return an orthonormal basis of the space that a matrix projects on, one vector a column."""
+    """Return an orthonormal basis of the range of a projection, as columns."""
     values, vectors = np.linalg.eigh((projection + projection.T) / 2)
     return vectors[:, values > 0.5]
 
@@ -167,11 +160,11 @@ def _steps(dynamics: Dynamics, state: State, env: PyTree, steps: jax.Array) -> t
 
 @jax.jit
 def _jacobian(dynamics: Targeted, state: State, env: PyTree) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return the Jacobian of a step in displacements of its start, and what is tangent there and at its end."""
+    """Return the Jacobian of a step by displacements of its start, and the tangent projections at start and end."""
     here, noise, space = phase_space.phase(state), dynamics.draw(state), dynamics.space
 
     def moved(away: jax.Array) -> phase_space.Phase:
-        """Return the point of phase space at a displacement, its momentum carried along."""
+        """Return the point of phase space at a displacement, with its momentum transported."""
         by = phase_space.unflatten(away, here)
         momentum = here.momentum
         if momentum is not None:

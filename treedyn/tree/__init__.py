@@ -1,4 +1,13 @@
-"""Arithmetic and structure of PyTrees: everything that an algorithm does to a tree, leaf by leaf."""
+"""Arithmetic and structure of PyTrees, leaf by leaf.
+
+Every algorithm uses two views of the PyTree of a user:
+
+- In the *boxed* tree, arrays are leaves. Whatever JAX cannot trace (functions, strings, Python integers and booleans)
+  is in a `Static` node, so the tree passes through `jit`, `scan` and `vmap`.
+- The *moving* part has the real floating-point leaves, and `None` for everything else.
+
+Momenta, forces, masses and noise have the structure of the moving part.
+"""
 
 from treedyn.tree._arithmetic import add as add
 from treedyn.tree._arithmetic import axpy as axpy

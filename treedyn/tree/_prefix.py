@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jaxtyping import Array, ArrayLike, Real, Shaped
 
 from treedyn.tree._arithmetic import cast
 from treedyn.tree._structure import PyTree, describe
@@ -17,34 +18,32 @@ def prefix_map(
     name: str,
     is_leaf: Callable[[Any], bool] | None = None,
 ) -> PyTree:
-    """Map `f(value, leaf, *rest)` over the leaves of `tree`, `value` being that of the subtree of `prefix` above it.
+    """Return `tree` with `f(value, leaf, *rest)` for every leaf, where `value` is that of `prefix` for its subtree.
 
     Args:
-        f: function of one value of `prefix`, one leaf of `tree` and the leaves of `rest` at the same place.
-        prefix: one value for all, or a tree whose structure is a prefix of that of `tree`.
+        f: function of one value of `prefix`, one leaf of `tree` and the corresponding leaves of `rest`.
+        prefix: one value for all leaves, or a tree whose structure is a prefix of that of `tree`.
         tree: the tree to map over.
-        *rest: trees of the structure of `tree`.
-        name: what the prefix is called by the user; for the error message.
-        is_leaf: what to take for a value of the prefix although it has leaves of its own.
+        *rest: trees like `tree`.
+        name: name of `prefix` in error messages.
+        is_leaf: identifies values of `prefix` that have leaves themselves.
 
     Raises:
         ValueError: the structure of `prefix` does not fit.
     """
+
+    def below(value: Any, part: PyTree, *others: PyTree) -> PyTree:
+        return jax.tree.map(lambda *leaves: f(value, *leaves), part, *others)
+
     try:
-        return jax.tree.map(
-            lambda value, part, *others: jax.tree.map(lambda *leaves: f(value, *leaves), part, *others),
-            prefix,
-            tree,
-            *rest,
-            is_leaf=is_leaf,
-        )
+        return jax.tree.map(below, prefix, tree, *rest, is_leaf=is_leaf)
     except ValueError as error:
         if _fits(prefix, tree, is_leaf):
             raise
         raise ValueError(
             f"{name} does not fit the position: expected one value, or a tree that is a prefix of\n"
             f"    {describe(tree)}\ngot\n    {describe(prefix)}\n"
-            f"Give {name} as a scalar, or as a tree with the same keys as the position."
+            f"Pass {name} as a scalar, or as a tree with the same keys as the position."
         ) from error
 
 
@@ -56,13 +55,13 @@ def _fits(prefix: PyTree, tree: PyTree, is_leaf: Callable[[Any], bool] | None) -
     return True
 
 
-def align(number: Any, leaf: jax.Array, name: str) -> jax.Array:
-    """Shape a number or array so that it multiplies `leaf`, its axes aligned with the *leading* axes of the leaf.
+def align(number: Real[ArrayLike, "..."], leaf: Shaped[Array, "..."], name: str) -> Shaped[Array, "..."]:
+    """Return `number` in the dtype of `leaf`, reshaped to multiply it with aligned *leading* axes.
 
-    A mass of shape `[N]` belongs to the N particles of a position of shape `[N, 3]`, whatever N is.
+    A mass of shape `[N]` belongs to the N particles of a position `[N, 3]`, for any N.
 
     Raises:
-        ValueError: the shape is neither a scalar nor broadcastable to the leading axes of the leaf.
+        ValueError: the shape does not fit the leading axes of the leaf.
     """
     number = cast(number, leaf)
     fits = number.ndim <= leaf.ndim and all(
@@ -77,5 +76,5 @@ def align(number: Any, leaf: jax.Array, name: str) -> jax.Array:
 
 
 def broadcast(prefix: PyTree, tree: PyTree, name: str) -> PyTree:
-    """Give every leaf of `tree` its number from a scalar, a prefix tree or a full tree, in the dtype of the leaf."""
+    """Return the number of every leaf of `tree`, in its dtype, from a scalar, a prefix tree or a full tree."""
     return prefix_map(lambda number, leaf: align(number, leaf, name), prefix, tree, name=name)

@@ -1,28 +1,22 @@
-"""Two views of a user's PyTree: the boxed tree and its moving part.
+"""The structure of trees: boxes, moving parts, and nodes of a kind."""
 
-Two views of a user's PyTree are used everywhere:
-
-- the *boxed* tree: arrays are leaves; whatever JAX cannot trace (functions, strings, Python integers and booleans)
-  sits in a `Static` node, so the tree passes through `jit`, `scan` and `vmap`;
-- the *moving* part: the real floating-point leaves, with `None` wherever something only rides along.
-
-Momenta, forces, masses and noise have the structure of the moving part.
-"""
-
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.tree_util import keystr, tree_flatten_with_path, tree_structure
+from jaxtyping import Array, Shaped
 
 PyTree = Any
+T = TypeVar("T")
 
 
 @jax.tree_util.register_static
 class Static:
-    """Hold a value that rides along in a tree as part of its structure."""
+    """A value that is part of the structure of a tree."""
 
     __slots__ = ("value",)
 
@@ -39,30 +33,24 @@ class Static:
         return f"Static({self.value!r})"
 
 
-def _is_static(x: Any) -> bool:
+def _is_static(x: object) -> bool:
     return isinstance(x, Static)
 
 
-def _is_none(x: Any) -> bool:
-    return x is None
-
-
-def is_array(leaf: Any) -> bool:
-    """Tell whether a leaf is something JAX can trace as an array (a Python float counts: it is a 0-d array)."""
-    # a class of numbers has both as well, and a layer of a network may have a dtype
+def is_array(leaf: object) -> bool:
+    """Tell whether JAX can trace a leaf as an array; a Python float counts as a 0-d array."""
+    # a scalar class like np.float32 has dtype and shape, and a layer of a network may have a dtype
     array = hasattr(leaf, "dtype") and hasattr(leaf, "shape") and not isinstance(leaf, type)
     return array or isinstance(leaf, float | complex)
 
 
 def box(tree: PyTree, name: str = "the tree") -> PyTree:
-    """Return `tree` with Python floats as 0-d arrays and everything that is no array in `Static` nodes.
+    """Return `tree` with Python floats as 0-d arrays and everything except arrays in `Static` nodes.
 
-    Args:
-        tree: any tree.
-        name: what it is called by the user; for the error message.
+    `name` is the name of the tree in error messages.
 
     Raises:
-        ValueError: there is an array in it that JAX has no dtype for, of strings or objects.
+        ValueError: an array has a dtype that JAX does not have, such as strings or objects.
     """
 
     def convert(path: Any, leaf: Any) -> Any:
@@ -72,18 +60,18 @@ def box(tree: PyTree, name: str = "the tree") -> PyTree:
             return Static(leaf)
         if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSUMm":
             raise ValueError(
-                f"{name}{keystr(path)}: expected arrays of numbers or booleans, got one of {leaf.dtype}; keep words "
-                "and objects in tuples or outside of the tree"
+                f"{name}{keystr(path)}: expected arrays of numbers or booleans, got one of {leaf.dtype}. Keep strings "
+                "and objects in tuples or outside of the tree."
             )
         return strong(leaf)
 
     return jax.tree_util.tree_map_with_path(convert, tree, is_leaf=_is_static)
 
 
-def strong(leaf: Any) -> jax.Array:
-    """Return `leaf` as an array whose dtype is its own, not the weak one of a Python number.
+def strong(leaf: Any) -> Shaped[Array, "..."]:
+    """Return `leaf` as an array with a dtype that is not weak.
 
-    A loop or a second call would otherwise find that the state changed its type after the first step.
+    The weak dtype of a Python number would change after the first step, and a loop would refuse the state.
     """
     leaf = jnp.asarray(leaf)
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
@@ -91,10 +79,10 @@ def strong(leaf: Any) -> jax.Array:
 
 
 def traceable(tree: PyTree) -> PyTree:
-    """Return `tree` with everything that JAX cannot trace, and nothing else, in `Static` nodes; `unbox` undoes it.
+    """Return `tree` with everything that `jit` cannot take as an argument in `Static` nodes; `unbox` undoes it.
 
-    Python integers stay what they are to `jit`: numbers that may change. In a position they are structure, see `box`.
-    Booleans are structure in both: they are asked by `if`.
+    Unlike in `box`, Python integers remain leaves, so their values may change without a retrace. Booleans are static,
+    because they are used in `if`.
     """
 
     def convert(leaf: Any) -> Any:
@@ -105,22 +93,22 @@ def traceable(tree: PyTree) -> PyTree:
 
 
 def unbox(tree: PyTree) -> PyTree:
-    """Undo `box`: give back the user's own tree, functions and all."""
-    return jax.tree.map(lambda x: x.value if _is_static(x) else x, tree, is_leaf=_is_static)
+    """Return `tree` with values in place of `Static` nodes; the inverse of `box`."""
+    return map_nodes(lambda x: x.value, Static, tree)
 
 
 def boxed(tree: PyTree) -> bool:
-    """Tell whether anything in `tree` is in a `Static` node."""
-    return any(map(_is_static, jax.tree.leaves(tree, is_leaf=_is_static)))
+    """Tell whether `tree` has `Static` nodes."""
+    return bool(nodes(Static, tree))
 
 
-def is_moving(leaf: Any) -> bool:
-    """Tell whether a leaf is a real floating-point array, the only kind that a dynamics moves."""
+def is_moving(leaf: object) -> bool:
+    """Tell whether a leaf is a real floating-point array; a dynamics moves only those."""
     return is_array(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
 def moving(boxed: PyTree) -> PyTree:
-    """Return the moving part of a boxed tree: its real floating-point leaves, `None` elsewhere."""
+    """Return the moving part of a boxed tree: its real floating-point leaves, and `None` elsewhere."""
     return jax.tree.map(lambda x: x if is_moving(x) else None, boxed, is_leaf=_is_static)
 
 
@@ -130,17 +118,23 @@ def merge(part: PyTree, boxed: PyTree) -> PyTree:
 
 
 def describe(tree: PyTree) -> str:
-    """Write the structure of a tree for an error message."""
+    """Return the structure of a tree as text for an error message."""
     return str(tree_structure(tree)).removeprefix("PyTreeDef(").removesuffix(")")
 
 
+def form(tree: PyTree) -> tuple[Any, list[tuple[tuple[int, ...], str]]]:
+    """Return the structure of a tree, and the shape and dtype of every leaf."""
+    leaves, structure = jax.tree.flatten(traceable(tree))
+    return structure, [(jnp.shape(x), str(jnp.result_type(x))) for x in leaves]
+
+
 def paths(tree: PyTree) -> list[str]:
-    """Return the path of every leaf, as in `['layers'][0].weight`."""
+    """Return the path of every leaf, such as `['layers'][0].weight`."""
     return [keystr(path) for path, _ in tree_flatten_with_path(tree)[0]]
 
 
 def known(x: Any) -> np.ndarray | None:
-    """Return the numbers of `x` where they are known already, so that they can be checked; `None` for a tracer."""
+    """Return the numbers of `x`, or `None` for a tracer, whose numbers are not known yet."""
     if isinstance(x, Tracer):
         return None
     is_key = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.extended)
@@ -148,7 +142,7 @@ def known(x: Any) -> np.ndarray | None:
 
 
 def made_up(tree: PyTree) -> PyTree:
-    """Return `tree` with numbers in general position for all that move: to look at a function, not at a state."""
+    """Return `tree` with random numbers in its moving leaves, to examine a function rather than a state."""
     random = np.random.default_rng(0)
 
     def one(leaf: Any) -> Any:
@@ -156,3 +150,14 @@ def made_up(tree: PyTree) -> PyTree:
         return leaf if kind is None else jnp.asarray(random.uniform(0.5, 1.5, jnp.shape(leaf)), kind)
 
     return jax.tree.map(one, tree)
+
+
+def nodes(kind: type[T] | tuple[type[T], ...], tree: PyTree) -> list[T]:
+    """Return the nodes of a tree that are instances of `kind`, without looking inside of them."""
+    found = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, kind))
+    return [x for x in found if isinstance(x, kind)]
+
+
+def map_nodes(f: Callable[[Any], Any], kind: type | tuple[type, ...], tree: PyTree) -> PyTree:
+    """Return a tree with `f` applied to its nodes that are instances of `kind`."""
+    return jax.tree.map(lambda x: f(x) if isinstance(x, kind) else x, tree, is_leaf=lambda x: isinstance(x, kind))

@@ -1,46 +1,47 @@
-"""Draw particles as little round grains, with soft edges, a light from the upper left and a shadow.
+"""Draw particles as round grains with soft edges, lit from the upper left, with a shadow.
 
-A frame is a sum of stamps: each grain adds its coverage, and its color times its coverage, to the pixels below it. Sums
-do not depend on an order, so a frame is a few `bincount`s: 16,000 grains take about 30 ms. Everything wraps around the
-box as the particles do.
+A frame is a sum of stamps: each grain adds its coverage, and its color times its coverage, to its pixels. Sums need no
+order, so a frame is a few `bincount`s; 16,000 grains take about 30 ms. Everything wraps around the box.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.ndimage
+from jaxtyping import ArrayLike, Real, UInt8
 
 from treedyn import _check as check
 
-Color = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
+Picture: TypeAlias = UInt8[np.ndarray, "height width 3"]
 
 PAPER: Color = (250, 247, 240)
 STEEL: Color = (52, 58, 84)
 
 
 class Ball(NamedTuple):
-    """Describe something large and round that moves among the grains.
+    """A large ball that moves among the grains.
 
     Attributes:
-        position: its middle in every frame, `[frames, 2]`.
-        radius: its radius, in the unit of the box.
-        color: red, green, blue; 0 to 255.
+        position: its center in every frame.
+        radius: its radius, in units of the box.
+        color: red, green and blue, 0 to 255.
     """
 
-    position: np.ndarray
+    position: Real[np.ndarray, "frames 2"]
     radius: float
     color: Color = STEEL
 
 
 class Look(NamedTuple):
-    """Describe how a frame looks.
+    """Size and style of a frame.
 
     Attributes:
         width: pixels from the left to the right side of the box; the height follows from the box.
-        background: red, green, blue; 0 to 255.
-        relief: how much brighter a grain is on the side of the light; 0 draws flat discs.
-        shadow: how dark the shadow of the grains is; 0 draws none.
+        background: red, green and blue, 0 to 255.
+        relief: how much brighter a grain is on the lit side; 0 draws flat discs.
+        shadow: darkness of the shadow of the grains; 0 draws none.
     """
 
     width: int = 720
@@ -50,31 +51,31 @@ class Look(NamedTuple):
 
 
 def render(
-    position: Any,
-    color: Any,
+    position: Real[ArrayLike, "particles 2"],
+    color: Color | Real[ArrayLike, "*particles 3"],
     *,
-    box: Any,
-    radius: Any,
+    box: Real[ArrayLike, "..."],
+    radius: Real[ArrayLike, "..."],
     balls: Sequence[Ball] = (),
     frame: int = 0,
     look: Look | None = None,
-) -> np.ndarray:
+) -> Picture:
     """Draw one frame.
 
     Args:
-        position: where the particles are, x to the right and y upwards, `[N, 2]`.
-        color: red, green, blue, 0 to 255: of every particle, `[N, 3]`, or one for all, `[3]`.
-        box: the sides of the periodic box, a number or `[2]`, in the unit of the positions.
-        radius: of every particle, `[N]`, or one for all.
-        balls: what is drawn above the grains.
-        frame: which of the positions of the balls to take.
+        position: positions of the particles, x to the right and y upwards.
+        color: red, green and blue, 0 to 255, of every particle, `[N, 3]`, or of all, `[3]`.
+        box: sides of the periodic box, a number or `[2]`, in units of the positions.
+        radius: radius of every particle, `[N]`, or of all, in units of the positions.
+        balls: balls that are drawn above the grains.
+        frame: index into the positions of the balls.
         look: size and style.
 
     Returns:
         The picture, `uint8[height, width, 3]`.
 
     Raises:
-        ValueError: the arrays do not fit each other, or a position is not finite.
+        ValueError: the shapes do not fit, or a number is out of range or not finite.
 
     Example:
         >>> import numpy as np
@@ -83,29 +84,26 @@ def render(
         >>> print(picture.shape, picture[20, 20])
         (40, 40, 3) [200  30  30]
     """
-    look = check_look(look)
+    look = _check_look(look)
     sides = check.array("box", box, "one side or two, [2]", (0, 1), positive=True)
     if np.shape(sides) not in ((), (2,)):
-        raise ValueError(f"box: expected one side or two, [2], got shape {np.shape(sides)}")
+        raise ValueError(f"box: expected one side or two, [2], got shape {np.shape(sides)}. Pass a number or [2].")
     sides = np.broadcast_to(np.asarray(sides, np.float64), (2,))
     scale = look.width / sides[0]
     shape = (max(round(scale * sides[1]), 1), look.width)
-    center, radii, colors = _check(position, color, radius, sides, scale)
+    center, radii, colors = _check_grains(position, color, radius, sides, scale)
     light, coverage = _stamps(center, radii, colors, shape, look.relief)
     opacity = np.minimum(coverage, 1)
     ground = 1 - opacity
     if look.shadow:
         ground *= 1 - look.shadow * _shadow(opacity, float(radii.mean()) if len(radii) else 1.0)
-    # where grains overlap, their colors are averaged
+    # colors of overlapping grains are averaged
     share = opacity / np.maximum(coverage, 1e-6)
-    picture = np.stack(
-        [tone * ground + part * share for tone, part in zip(look.background, light, strict=True)], axis=-1
-    )
-    for ball in check_balls(balls):
+    tones = zip(look.background, light, strict=True)
+    picture = np.stack([tone * ground + part * share for tone, part in tones], axis=-1)
+    for ball in _check_balls(balls):
         if not 0 < 2.8 * ball.radius < sides.min():
-            raise ValueError(
-                f"balls: a radius of {ball.radius} does not fit into a box with sides {sides}; use a smaller one"
-            )
+            raise ValueError(f"balls: a radius of {ball.radius} does not fit into the box {sides}. Use a smaller one.")
         path = np.asarray(ball.position, np.float64)
         middle = path[check.integer("frame", frame, 0, len(path))]
         _draw_ball(picture, np.array([middle[0], sides[1] - middle[1]]) * scale, ball.radius * scale, ball.color)
@@ -114,45 +112,49 @@ def render(
 
 
 def frames(
-    positions: Any, color: Any, *, box: Any, radius: Any, balls: Sequence[Ball] = (), look: Look | None = None
-) -> Iterator[np.ndarray]:
-    """Draw one frame after the other.
+    positions: Real[ArrayLike, "frames particles 2"],
+    color: Color | Real[ArrayLike, "*particles 3"],
+    *,
+    box: Real[ArrayLike, "..."],
+    radius: Real[ArrayLike, "..."],
+    balls: Sequence[Ball] = (),
+    look: Look | None = None,
+) -> Iterator[Picture]:
+    """Draw frame after frame.
 
     Args:
-        positions: `[frames, N, 2]`.
-        color: as in `render`.
-        box: as in `render`.
-        radius: as in `render`.
-        balls: as in `render`, with as many positions as there are frames.
-        look: as in `render`.
+        positions: positions of the particles in every frame.
+        color: red, green and blue, 0 to 255, of every particle, `[N, 3]`, or of all, `[3]`.
+        box: sides of the periodic box, a number or `[2]`, in units of the positions.
+        radius: radius of every particle, `[N]`, or of all, in units of the positions.
+        balls: balls that are drawn above the grains, with one position per frame.
+        look: size and style.
 
     Returns:
-        Pictures, `uint8[height, width, 3]`, one after the other.
+        An iterator over pictures, `uint8[height, width, 3]`.
 
     Raises:
-        ValueError: the arrays do not fit each other.
+        ValueError: the shapes do not fit, or a number is out of range or not finite.
     """
-    positions = check.array("positions", positions, "positions [frames, N, 2]", (3,))
-    for ball in check_balls(balls):
-        if len(ball.position) != len(positions):
-            raise ValueError(
-                f"balls: expected one position for each of {len(positions)} frames, got {len(ball.position)}"
-            )
+    paths = np.asarray(check.array("positions", positions, "positions [frames, N, 2]", (3,)))
+    for ball in _check_balls(balls):
+        if len(ball.position) != len(paths):
+            raise ValueError(f"balls: expected one position for each of {len(paths)} frames, got {len(ball.position)}")
     return (
         render(position, color, box=box, radius=radius, balls=balls, frame=frame, look=look)
-        for frame, position in enumerate(np.asarray(positions))
+        for frame, position in enumerate(paths)
     )
 
 
-def check_look(look: Any) -> Look:
-    """Return how a frame looks, by default the usual way.
+def check_color(name: str, color: object) -> None:
+    """Raise a ValueError unless the argument is one color."""
+    wanted = "red, green and blue, each from 0 to 255"
+    if np.shape(parts := check.array(name, color, wanted, (1,), nonnegative=True)) != (3,) or np.max(parts) > 255:
+        raise ValueError(f"{name}: expected {wanted}, got {color!r}")
 
-    Raises:
-        ValueError: it is no `Look`, or something in it is out of range.
-    """
-    if look is None:
-        return Look()
-    check.instance("look", look, Look, "a Look, such as view.Look(width=720)")
+
+def _check_look(look: Look | None) -> Look:
+    look = check.instance("look", Look() if look is None else look, Look, "a Look, such as view.Look(width=720)")
     check.integer("look.width", look.width, 1, 2**15)
     for name in ("relief", "shadow"):
         check.array(f"look.{name}", getattr(look, name), "one number", (0,), nonnegative=True)
@@ -160,25 +162,9 @@ def check_look(look: Any) -> Look:
     return look
 
 
-def check_color(name: str, color: Any) -> None:
-    """Refuse what is not one color.
-
-    Raises:
-        ValueError: it is none.
-    """
-    wanted = "red, green and blue, each from 0 to 255"
-    if np.shape(parts := check.array(name, color, wanted, (1,), nonnegative=True)) != (3,) or np.max(parts) > 255:
-        raise ValueError(f"{name}: expected {wanted}, got {color!r}")
-
-
-def check_balls(balls: Any) -> Sequence[Ball]:
-    """Return balls.
-
-    Raises:
-        ValueError: something in them is no `Ball`, or not where it could be drawn.
-    """
+def _check_balls(balls: Sequence[Ball]) -> Sequence[Ball]:
     if isinstance(balls, Ball) or not isinstance(balls, Sequence):
-        raise ValueError(f"balls: expected a sequence of view.Ball, got {balls!r}")
+        raise ValueError(f"balls: expected a sequence of view.Ball, got {balls!r}. Put a single ball into a list.")
     for k, ball in enumerate(balls):
         check.instance(f"balls[{k}]", ball, Ball, "a view.Ball(position, radius)")
         path = check.array(f"balls[{k}].position", ball.position, "positions [frames, 2]", (2,))
@@ -189,25 +175,26 @@ def check_balls(balls: Any) -> Sequence[Ball]:
     return balls
 
 
-def _check(
-    position: Any, color: Any, radius: Any, sides: np.ndarray, scale: float
+def _check_grains(
+    position: object, color: object, radius: object, sides: np.ndarray, scale: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the centers in pixels, y downwards, and radius and color of every particle."""
-    wanted = "points [N, 2], of which two coordinates were selected"
-    position = np.asarray(check.array("position", position, wanted, (2,)), np.float64)
-    if position.shape[1] != 2:
-        raise ValueError(f"position: expected {wanted}, got shape {list(position.shape)}")
-    color = check.array("color", color, "red, green and blue, [3] or [N, 3]", (1, 2), nonnegative=True)
-    radius = check.array("radius", radius, "one number or one for each, [N]", (0, 1), positive=True)
-    if np.shape(color) not in ((3,), (len(position), 3)):
-        raise ValueError(f"color: expected [3] or [{len(position)}, 3], got {list(np.shape(color))}")
-    if np.size(color) and np.max(color) > 255:
-        raise ValueError(f"color: must be from 0 to 255, got {np.max(color)}")
-    if np.shape(radius) not in ((), (len(position),)):
-        raise ValueError(f"radius: expected a number or [{len(position)}], got {list(np.shape(radius))}")
-    center = np.stack([position[:, 0], sides[1] - position[:, 1]], axis=-1) * scale
-    radii = np.broadcast_to(np.asarray(radius, np.float32) * np.float32(scale), len(position))
-    return center, radii, np.broadcast_to(np.asarray(color, np.float32), (len(position), 3))
+    """Return centers in pixels, y downwards, and radius and color of every particle."""
+    wanted = "points [N, 2]; select two coordinates of others"
+    points = np.asarray(check.array("position", position, wanted, (2,)), np.float64)
+    if points.shape[1] != 2:
+        raise ValueError(f"position: expected {wanted}, got shape {list(points.shape)}")
+    tones = np.asarray(check.array("color", color, "red, green and blue, [3] or [N, 3]", (1, 2), nonnegative=True))
+    sizes = np.asarray(check.array("radius", radius, "one number or one for each, [N]", (0, 1), positive=True))
+    count = len(points)
+    if tones.shape not in ((3,), (count, 3)):
+        raise ValueError(f"color: expected [3] or [{count}, 3], got {list(tones.shape)}")
+    if tones.size and np.max(tones) > 255:
+        raise ValueError(f"color: expected numbers from 0 to 255, got {np.max(tones)}")
+    if sizes.shape not in ((), (count,)):
+        raise ValueError(f"radius: expected a number or [{count}], got {list(sizes.shape)}")
+    center = np.stack([points[:, 0], sides[1] - points[:, 1]], axis=-1) * scale
+    radii = np.broadcast_to(sizes.astype(np.float32) * np.float32(scale), count)
+    return center, radii, np.broadcast_to(tones.astype(np.float32), (count, 3))
 
 
 def _stamps(
@@ -255,11 +242,11 @@ def _draw_ball(picture: np.ndarray, center: np.ndarray, radius: float, color: Co
     dx = (corner[0] + offset + 0.5 - center[0])[None, :]
     dy = (corner[1] + offset + 0.5 - center[1])[:, None]
     window = np.ix_((corner[1] + offset) % height, (corner[0] + offset) % width)
-    # the shadow falls to the lower right and fades out over a third of the radius
+    # the shadow is shifted to the lower right and fades over a third of the radius
     fall = 0.16 * radius
     dark = np.clip((1.12 * radius - np.hypot(dx - fall, dy - fall)) / (0.30 * radius), 0, 1)
     patch = picture[window] * (1 - 0.30 * (dark * dark * (3 - 2 * dark)))[..., None]
-    # a sphere under a light from the upper left: Lambert's law, a highlight, a darker rim
+    # a sphere lit from the upper left: Lambert's law, a highlight, a darker rim
     x, y = dx / radius, dy / radius
     z = np.sqrt(np.clip(1 - x * x - y * y, 0, None))
     lambert = np.clip(-0.50 * x - 0.56 * y + 0.66 * z, 0, 1)

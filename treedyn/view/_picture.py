@@ -1,31 +1,31 @@
-"""Put frames beside each other, write words below them, and save them."""
+"""Put frames side by side, write labels below them, and save them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from treedyn import _check as check
 from treedyn._extras import require
-from treedyn.view._canvas import PAPER, Color, check_color
+from treedyn.view._canvas import PAPER, Color, Picture, check_color
 
 INK: Color = (70, 66, 78)
 
 
-def write_picture(path: str | Path, picture: np.ndarray, *, colors: int | None = None) -> Path:
+def write_picture(path: str | os.PathLike[str], picture: Picture, *, colors: int | None = None) -> Path:
     """Write a picture to a file.
 
     Args:
-        path: where to; the suffix says the format, as in `.png`.
+        path: file name; the suffix, as in `.png`, gives the format.
         picture: `uint8[height, width, 3]`.
-        colors: reduce it to so many colors, at most 256, which makes a PNG several times smaller.
+        colors: number of colors to reduce it to, at most 256, which makes a PNG several times smaller.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: the suffix names no format that Pillow can write.
+        ValueError: Pillow has no format for the suffix, or an argument is not as described.
     """
     pil = require("PIL.Image", "demo")
     path = check.new_file("path", path)
@@ -39,26 +39,22 @@ def write_picture(path: str | Path, picture: np.ndarray, *, colors: int | None =
     return path
 
 
-def check_picture(name: str, picture: Any) -> np.ndarray:
-    """Return a picture.
-
-    Raises:
-        ValueError: it is none.
-    """
-    given: Any = picture if isinstance(picture, np.ndarray) else np.zeros(0)
+def check_picture(name: str, picture: object) -> Picture:
+    """Return a picture, `uint8[height, width, 3]`."""
+    given: np.ndarray = picture if isinstance(picture, np.ndarray) else np.zeros(0)
     if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8 or 0 in given.shape:
         raise ValueError(f"{name}: expected uint8 pictures [height, width, 3], got {check.brief(picture)}")
     return given
 
 
 def side_by_side(
-    pictures: Sequence[np.ndarray], labels: Sequence[str] = (), *, gap: int = 16, background: Color = PAPER
-) -> np.ndarray:
-    """Put pictures of one height beside each other, each with a label below it.
+    pictures: Sequence[Picture], labels: Sequence[str] = (), *, gap: int = 16, background: Color = PAPER
+) -> Picture:
+    """Put pictures of equal height side by side, each with a label below it.
 
     Args:
         pictures: `uint8[height, width, 3]` each.
-        labels: one for each picture, or none at all.
+        labels: one for each picture, or none.
         gap: pixels between them.
         background: the color between and below them.
 
@@ -66,7 +62,7 @@ def side_by_side(
         One picture, `uint8[height, width, 3]`.
 
     Raises:
-        ValueError: the pictures have different heights, or there are not as many labels.
+        ValueError: the pictures have different heights, or the number of labels differs from that of the pictures.
 
     Example:
         >>> import numpy as np
@@ -87,8 +83,7 @@ def side_by_side(
     height = heights.pop()
     strip = max(round(0.075 * height), 24) if labels else 0
     width = sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
-    out = np.empty((height + strip, width, 3), np.uint8)
-    out[:] = background
+    out = np.full((height + strip, width, 3), background, np.uint8)
     left, middles = 0, []
     for picture in pictures:
         out[:height, left : left + picture.shape[1]] = picture

@@ -63,6 +63,7 @@ DRIVERS = [
         chunk=arg(None, "natural counting", "none"),
         reduce=arg(None, "struct", "none", {"function": spring, "tree": {"a": spring}}),
         progress=arg(False, "flag", "text empty_text"),
+        check_energy=arg(True, "flag"),
         on_failure=arg("raise", "mode"),
     ),
     row(
@@ -75,6 +76,7 @@ DRIVERS = [
         checkpoint_every=arg(None, "natural counting", "none"),
         keep=arg(3, "natural counting"),
         resume=arg("auto", "mode", more={"must": "must"}),
+        tag=arg("", "struct", "text empty_text"),
     ),
     row(
         td.trajectory,

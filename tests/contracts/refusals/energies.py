@@ -121,6 +121,24 @@ ROWS = [
         strain=arg(None, "", more={"small": jnp.ones((2, 2)), "text": "one"}),
     ),
     row(
+        tp.neighbor_sum,
+        f=arg(
+            lambda r, own, partner: 1.0,
+            "function",
+            more={
+                "of_nothing": f0,
+                "nothing": lambda r, own, partner: None,
+                "text": lambda r, own, partner: "one",
+                "complex": lambda r, own, partner: 1j,
+            },
+        ),
+        position=arg(CUBE, "points"),
+        neighbors=arg(None, "struct", "none", {"two": [lists(), lists()]}),
+        quantities=arg(None, "", more={"short": CUBE[:3], "number": 1.0, "text": "one", "list": [1.0] * 4}),
+        cutoff=arg(2.5, "number positive finite one constant", more={"long": 5.0}),
+        space=arg(BOX, "space one_space"),
+    ),
+    row(
         tp.virial,
         energy=arg(
             energy(),

@@ -89,7 +89,7 @@ METHODS = [
     row(
         td.langevin,
         **{"target": TARGET, "dt": DT, "kT": THERMAL, "gamma": RATE, "mass": POSITIVE, "space": SPACE},
-        splitting=arg("BAOAB", "mode", more={"lower": "baoab"}),
+        splitting=arg("BAOAB", "mode", more={"lower": "baoab", "without_noise": "BAB"}),
         remove_drift=FLAG,
     ),
     row(

@@ -27,7 +27,7 @@ def followed(of: Any) -> Any:
 
 OF, FLAG = arg(identity, "function arity"), arg(False, "flag")
 OBSERVED = {"strings": lambda x: np.array(["a"]), "objects": lambda x: np.array([THING])}
-REDUCERS = arg(stream.mean(identity), "struct", "none", more={"tree": {"a": identity}, "class": stream.Mean})
+REDUCERS = arg(stream.mean(identity), "struct", "none", more={"tree": {"a": identity}, "class": stream.Reducer})
 CARRY = stream.init(stream.mean(identity), jnp.ones(3))
 CARRIES = arg(
     CARRY,
@@ -73,7 +73,7 @@ ROWS = [
         reducer=arg(
             stream.mean(identity),
             "struct",
-            more={"unmerged": stream.autocorrelation(identity, lags=3), "class": stream.Mean},
+            more={"unmerged": stream.autocorrelation(identity, lags=3), "class": stream.Reducer},
         ),
     ),
     row(observed, called="stream.mean(of).init", of=arg(identity, "", more=OBSERVED)),

@@ -1,4 +1,4 @@
-"""The mean squared displacement, of free flight, of Brownian motion, and against the stored series."""
+"""The mean squared displacement of free flight, of Brownian motion, and of stored paths."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def wrapped(space, paths):
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_free_flight_across_a_periodic_boundary_is_v_t_squared(dimension):
-    # all numbers are multiples of 1/8: there is no rounding, and the result is exact
+    # all numbers are multiples of 1/8, so there is no rounding
     velocity = RNG.integers(-8, 9, size=(7, dimension)) / 8
     paths = velocity[None] * np.arange(50.0)[:, None, None]
     space = tp.periodic(4.0)
@@ -77,7 +77,7 @@ def test_brownian_motion_has_two_d_D_t():
         return jax.lax.scan(one, (state, reducer.init(state)), length=200)[0][1]
 
     out = reducer.result(simulate(state))
-    # in a step of this dynamics acts the mean of two successive random forces: half a step of the first one is missing
+    # a step of this dynamics uses the mean of two successive random forces, so half a step is missing at the start
     exact = 2 * 3 * kT / gamma * dt * np.maximum(np.arange(11) - 0.5, 0)
     # non-overlapping windows of different particles are independent: 3 n 200/k squares of normal numbers
     sigma = exact * np.sqrt(2 / (3 * n * 200 / np.maximum(np.arange(11), 1)))
@@ -85,17 +85,7 @@ def test_brownian_motion_has_two_d_D_t():
     assert not np.any(np.abs(out.value[1:] - 1.2 * exact[1:]) < 5 * sigma[1:])
 
 
-def test_random_walk_has_two_d_D_t():
-    # normal steps of variance 2 D = 1/4 along every axis
-    walk = np.cumsum(RNG.normal(size=(200, 400, 2)) / 2, axis=0)
-    space, lag = tp.periodic(8.0), np.arange(11)
-    out = after(mean_squared_displacement(space, lags=10, select=same), wrapped(space, jnp.asarray(walk)))
-    exact = 2 * lag / 4
-    sigma = exact * np.sqrt(2 / (2 * 400 * 200 / np.maximum(lag, 1)))
-    assert np.all(np.abs(out.value - exact) <= 5 * sigma)
-
-
-def test_float32_loses_nothing_however_far_particles_travel():
+def test_float32_loses_no_digits_over_long_distances():
     # 129/512 a step for 200,000 steps, in a box of 4: unwrapped coordinates near 5e4 would be off by 4e-3
     space = tp.periodic(4.0)
     x = jnp.asarray((np.arange(200_000) * 129 % 2048 / 512)[:, None, None], jnp.float32)
@@ -104,7 +94,7 @@ def test_float32_loses_nothing_however_far_particles_travel():
     np.testing.assert_allclose(out.value, (129 / 512 * np.arange(4)) ** 2, rtol=1e-6)
 
 
-def test_carry_goes_on_bit_by_bit_and_batches_are_their_members():
+def test_a_saved_carry_continues_bit_by_bit_and_batches_equal_their_members():
     space, paths = tp.periodic(5.0), np.cumsum(RNG.normal(size=(2, 40, 4, 3)) * 0.3, axis=1)
     states = wrapped(space, jnp.asarray(paths))
     reducer = mean_squared_displacement(space, lags=6, stride=3, select=same)
@@ -117,16 +107,12 @@ def test_carry_goes_on_bit_by_bit_and_batches_are_their_members():
     np.testing.assert_allclose(batch[1], after(reducer, states[1]).value, rtol=1e-12, atol=1e-14)
 
 
-def test_lags_without_a_pair_are_nan_and_bad_arguments_are_errors():
+def test_lags_without_a_pair_are_nan_and_carries_of_another_shape_are_refused():
     out = after(mean_squared_displacement(tp.free(), lags=3, select=same), jnp.zeros((2, 1, 3)))
     np.testing.assert_array_equal(np.isnan(out.value), [False, False, True, True])
     np.testing.assert_array_equal(out.origins, [2, 1, 0, 0])
-    for change in ({"lags": 0}, {"lags": 2.0}, {"stride": 0}, {"select": 3}, {"space": "box"}):
-        arguments = {"space": tp.free(), "lags": 3} | change
-        with pytest.raises(ValueError, match=f"^{next(iter(change))}: expected"):
-            mean_squared_displacement(**arguments)
     reducer = mean_squared_displacement(tp.free(), lags=3, select=same)
     with pytest.raises(ValueError, match="merge"):
         reducer.merge(None, None)
-    with pytest.raises(ValueError, match="changed its shape"):
+    with pytest.raises(ValueError, match="expected an observable of shape"):
         reducer.update(reducer.init(jnp.zeros((2, 3))), jnp.zeros((3, 3)))

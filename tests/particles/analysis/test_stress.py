@@ -11,7 +11,6 @@ from treedyn.particles.energies._bonds import bond_energy
 from treedyn.particles.energies._pair import pair_energy
 from treedyn.particles.energies._potentials import harmonic, lennard_jones
 from treedyn.particles.energies._truncation import force_shifted, shifted, smooth
-from treedyn.particles.space._lattice import fcc
 from treedyn.particles.space._space import free, periodic, triclinic
 
 BOX = 6.0
@@ -96,41 +95,6 @@ def test_a_sum_of_energies_has_the_sum_of_their_stresses():
     np.testing.assert_allclose(virial(both, POSITION, neighbors), expected, rtol=1e-11)
 
 
-def test_elastic_constants_of_a_crystal_have_cubic_symmetry_and_cauchys_relation():
-    crystal = fcc(5, lattice_constant=1.55)
-    energy = pair_energy(smooth(lennard_jones(), 2.5, 3.0), crystal.space)
-    neighbors = hand_made(crystal.position, np.asarray(crystal.box), 3.0, spare=0)
-    slope = jax.grad(lambda strain: energy(crystal.position, neighbors, strain=strain))
-    second = jax.jit(jax.jacfwd(slope))(jnp.zeros((3, 3)))
-    sigma = stress(energy, crystal.position, neighbors, space=crystal.space)
-    np.testing.assert_allclose(sigma, sigma[0, 0] * np.eye(3), atol=1e-10)
-    # the second derivative with respect to strain, less the stress that it was taken under
-    c = np.asarray(second) / np.prod(crystal.box) - np.einsum("ik,jl->ijkl", np.eye(3), sigma)
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        np.testing.assert_allclose(c[i, i, i, i], c[0, 0, 0, 0], rtol=1e-10)
-        np.testing.assert_allclose(c[i, i, j, j], c[i, j, i, j], rtol=1e-10)
-        np.testing.assert_allclose(c[i, j, i, j], c[0, 1, 0, 1], rtol=1e-10)
-        np.testing.assert_allclose([c[i, i, i, j], c[i, j, i, i]], 0, atol=1e-9)
-    assert c[0, 0, 0, 0] > c[0, 0, 1, 1] > 0
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        ({}, "space, volume: expected one of the two"),
-        ({"space": periodic(BOX), "volume": 1.0}, "space, volume: expected one of the two"),
-        ({"space": free()}, "volume: a free space has none"),
-        ({"space": (lambda a, b: a - b, lambda x, dx: x + dx)}, "space: the volume of a space of plain functions"),
-        ({"volume": 1.0, "momentum": POSITION}, "mass: the kinetic part"),
-        ({"volume": 1.0, "momentum": POSITION[:3], "mass": 1.0}, "momentum: expected one vector per particle"),
-        ({"volume": 1.0, "momentum": POSITION, "mass": jnp.ones(3)}, "mass of shape"),
-    ],
-)
-def test_wrong_input_is_an_error_that_names_it(kwargs, message):
-    with pytest.raises(ValueError, match=message):
-        pressure(ENERGY, POSITION, **kwargs)
-
-
-def test_an_energy_without_strain_is_an_error():
-    with pytest.raises(ValueError, match="energy: must take the keyword strain="):
-        virial(lambda x: jnp.sum(x), POSITION)
+def test_a_box_and_a_volume_together_are_refused():
+    with pytest.raises(ValueError, match="space, volume: expected one of the two"):
+        pressure(ENERGY, POSITION, space=periodic(BOX), volume=1.0)

@@ -3,12 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from tests.particles.lists import scattered
 from treedyn.particles.energies._bonds import bond_energy
-from treedyn.particles.energies._parameters import by_species
-from treedyn.particles.energies._potentials import harmonic, lennard_jones, morse
+from treedyn.particles.energies._potentials import harmonic, morse
 from treedyn.particles.space._space import free, periodic, triclinic
 
 BOX = 6.0
@@ -21,7 +19,7 @@ def distances(position):
     return np.linalg.norm(delta - BOX * np.round(delta / BOX), axis=1)
 
 
-def test_energy_is_the_sum_over_bonds_with_numbers_shared_or_of_their_own():
+def test_energy_is_the_sum_over_bonds_with_shared_or_individual_numbers():
     r = distances(POSITION)
     length = np.array([1.0, 1.1, 1.2, 1.3])
     for u, expected in (
@@ -71,26 +69,7 @@ def test_no_bonds_have_no_energy():
     assert bond_energy(harmonic(), [], free())(POSITION) == 0
 
 
-@pytest.mark.parametrize(
-    ("u", "bonds", "message"),
-    [
-        (harmonic(), [[0, 1, 2]], "bonds: expected two particles per bond"),
-        (harmonic(), [[0.0, 1.0]], "bonds: expected two particles per bond, .*float"),
-        (harmonic(), [[0, -1]], "bonds: particles must be numbered from 0, got -1"),
-        (harmonic(), [[0, 1], [4, 4]], "bonds: bond 1 ties particle 4 to itself"),
-        (harmonic(), [[0, 10]], "bonds: particle 10 does not exist; the position has 10"),
-        (harmonic(jnp.ones(3)), BONDS, r"u: .stiffness has shape \(3,\)"),
-        (lennard_jones(by_species([[1.0]], [0] * 10)), BONDS, "u: tp.by_species and tp.by_particle are for all pairs"),
-        (2.0, BONDS, "u: expected a function"),
-        (lambda r: jnp.ones(2), BONDS, "u: expected a function of one distance"),
-    ],
-)
-def test_wrong_input_is_an_error_that_names_it(u, bonds, message):
-    with pytest.raises(ValueError, match=message):
-        bond_energy(u, bonds, free())(POSITION)
-
-
-def test_a_bond_found_out_of_range_in_compiled_code_gives_nan():
+def test_a_traced_bond_out_of_range_gives_nan():
     energy = bond_energy(harmonic(), [[0, 9]], free())
     compiled = jax.jit(lambda energy, x: energy(x))
     assert jnp.isfinite(compiled(energy, POSITION))

@@ -1,4 +1,4 @@
-"""The energy of all pairs: values, invariances, lists, and every way to ask for something wrong."""
+"""The energy of all pairs: values, invariances, neighbor lists, and refused cutoffs."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ seeds = st.integers(0, 10**6)
 
 
 def close(a, b, factor=1e3):
-    """Assert equality to `factor` units in the last place of the largest number."""
+    """Assert equality to within `factor` units in the last place of the largest number."""
     a, b = np.asarray(a), np.asarray(b)
     np.testing.assert_allclose(a, b, rtol=0, atol=factor * np.finfo(a.dtype).eps * max(1, np.max(np.abs(b), initial=0)))
 
@@ -35,21 +35,14 @@ def test_energy_and_force_are_those_of_the_sum_over_pairs(dimension, listed):
     close(gradient, expected[1])
 
 
-def test_the_one_list_in_the_environment_is_found():
+def test_a_list_is_found_in_a_tree():
     position = scattered(20, 3, BOX)
     neighbors = hand_made(position, BOX, 2.5)
     for env in ({"list": neighbors, "kick": 3.0}, [None, (neighbors,)]):
         assert ENERGY(position, env) == ENERGY(position, neighbors)
 
 
-def test_force_is_minus_the_central_difference_of_the_energy():
-    position, step = scattered(20, 3, BOX), 1e-5
-    force = -jax.grad(ENERGY)(position)
-    energies = jax.jit(jax.vmap(lambda h: ENERGY(position.at[3, 1].add(h))))(jnp.array([step, -step]))
-    np.testing.assert_allclose(force[3, 1], -(energies[0] - energies[1]) / (2 * step), rtol=1e-7)
-
-
-def test_forces_of_a_free_cluster_add_up_to_neither_force_nor_torque():
+def test_net_force_and_torque_of_a_free_cluster_are_zero():
     position = scattered(20, 3, 4.0)
     force = -jax.grad(pair_energy(lennard_jones(), free()))(position)
     scale = float(jnp.max(jnp.abs(force)))
@@ -79,7 +72,7 @@ def test_energy_of_a_cluster_is_invariant_under_rotation_and_reflection(seed):
     close(turned[1], gradient @ turn, factor=1e5)
 
 
-def test_a_function_of_the_user_does_what_the_library_potential_does():
+def test_a_user_function_is_equivalent_to_the_library_potential():
     position = scattered(20, 3, BOX)
     own = pair_energy(lambda r: 4 * ((1 / r) ** 12 - (1 / r) ** 6), periodic(BOX), cutoff=2.5)
     library = pair_energy(cut(lennard_jones(), 2.5), periodic(BOX))
@@ -126,7 +119,7 @@ def test_open_axes_are_not_wrapped():
     close(pair_energy(U, space)(position), U(jnp.asarray(0.3)))
 
 
-def test_two_particles_in_one_place_are_not_overlooked():
+def test_coinciding_particles_interact():
     position = jnp.array([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [3.0, 3.0, 3.0]])
     energy = pair_energy(shifted(lennard_jones(), 2.5), periodic(BOX))
     for env in (None, hand_made(position, BOX, 2.5)):
@@ -137,7 +130,7 @@ def test_two_particles_in_one_place_are_not_overlooked():
 
 
 @pytest.mark.parametrize("u", [U, shifted(lennard_jones(), 2.5), soft_sphere(sigma=2.5)])
-def test_a_position_that_is_nan_does_not_pass_for_one_far_away(u):
+def test_a_nan_position_gives_a_nan_energy(u):
     position = scattered(20, 3, BOX)
     broken = position.at[3, 1].set(jnp.nan)
     assert jnp.isnan(pair_energy(u, periodic(BOX))(broken))
@@ -162,50 +155,32 @@ def test_a_list_without_neighbors_gives_no_energy():
     ("u", "space", "env", "position", "message"),
     [
         (lennard_jones(), periodic(BOX), None, jnp.ones((2, 3)), "cutoff: the space repeats"),
-        (cut(lennard_jones(), 3.1), periodic(BOX), None, jnp.ones((2, 3)), "cutoff: minimum image"),
-        (cut(lennard_jones(), 2.5), periodic([8.0, 4.9]), None, jnp.ones((2, 2)), "cutoff: minimum image"),
-        (U, triclinic([[6.0, 0.0], [5.0, 6.0]]), None, jnp.ones((2, 2)), "cutoff: minimum image"),
-        (U, periodic(BOX), "short", jnp.ones((4, 3)), "cutoff: the potential reaches to 2.5, the neighbor list to 2.2"),
+        (cut(lennard_jones(), 3.1), periodic(BOX), None, jnp.ones((2, 3)), "cutoff: .* box height"),
+        (cut(lennard_jones(), 2.5), periodic([8.0, 4.9]), None, jnp.ones((2, 2)), "cutoff: .* box height"),
+        (U, triclinic([[6.0, 0.0], [5.0, 6.0]]), None, jnp.ones((2, 2)), "cutoff: .* box height"),
+        (U, periodic(BOX), "short", jnp.ones((4, 3)), "cutoff: .* that of the neighbor list, 2.2, got 2.5"),
         (U, periodic(BOX), "good", jnp.ones((5, 3)), "env: the neighbor list was made for 4 particles"),
-        (U, periodic(BOX), "two", jnp.ones((4, 3)), "env: holds 2 neighbor lists"),
-        (U, periodic(BOX), {"beads": 1.0}, jnp.ones((4, 3)), "env: holds no neighbor list"),
-        (U, free(), None, jnp.ones(3), "position: expected one point per particle"),
         (U, free(), None, jnp.ones((2, 4, 3)), "position: .*vmap"),
-        (U, free(), None, jnp.ones((4, 3), int), "position: .*int"),
-        (lambda r: jnp.ones(3) * r, free(), None, jnp.ones((4, 3)), "u: expected a function of one distance"),
-        (lambda r: 1, free(), None, jnp.ones((4, 3)), "u: expected a function of one distance"),
     ],
 )
-def test_wrong_input_is_an_error_that_names_it(u, space, env, position, message):
+def test_cutoffs_lists_and_positions_that_do_not_fit_are_refused(u, space, env, position, message):
     points = scattered(4, 3, BOX)
     lists = {"short": hand_made(points, BOX, 2.2), "good": hand_made(points, BOX, 2.5)}
-    env = lists.get(env, list(lists.values())) if isinstance(env, str) else env
     with pytest.raises(ValueError, match=message):
-        pair_energy(u, space)(position, env)
+        pair_energy(u, space)(position, lists.get(env))
 
 
-def test_wrong_input_is_an_error_when_the_energy_is_made():
-    with pytest.raises(ValueError, match="u: expected a function"):
-        pair_energy(2.5, free())  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="space: an energy of particles lives in one space"):
-        pair_energy(U, {"a": free()})
-    with pytest.raises(ValueError, match="cutoff: must be positive"):
-        pair_energy(lennard_jones(), free(), cutoff=-1.0)
-    with pytest.raises(ValueError, match="strain: expected a matrix"):
-        ENERGY(jnp.ones((2, 3)), strain=jnp.zeros((2, 2)))
-
-
-def test_what_is_known_inside_jit_is_an_error_there_too():
+def test_known_cutoffs_are_refused_inside_jit():
     position = scattered(20, 3, BOX)
     neighbors = hand_made(position, BOX, 2.4)
     for u in (U, soft_sphere(sigma=by_particle([2.5] * 20)), soft_sphere(sigma=by_species([[2.5]], [0] * 20))):
-        with pytest.raises(ValueError, match="cutoff: the potential reaches to"):
+        with pytest.raises(ValueError, match="cutoff: expected at most that of the neighbor list"):
             jax.jit(lambda x, u=u: pair_energy(u, periodic(BOX))(x, neighbors))(position)
-        with pytest.raises(ValueError, match="cutoff: minimum image"):
+        with pytest.raises(ValueError, match=r"cutoff: .* box height"):
             jax.jit(lambda x, u=u: pair_energy(u, periodic(4.9))(x))(position)
 
 
-def test_a_cutoff_found_too_long_in_compiled_code_gives_nan_and_never_a_wrong_number():
+def test_a_traced_cutoff_that_is_too_long_gives_nan():
     position = scattered(8, 3, 4.0)
     compiled = jax.jit(lambda box, x: jax.value_and_grad(pair_energy(U, periodic(box)))(x))
     assert all(np.all(np.isfinite(x)) for x in compiled(5.01, position))

@@ -26,7 +26,7 @@ RNG = np.random.default_rng(0)
 
 
 def agree(energy, u):
-    """Assert that an energy is the sum of `u(i, j, r)`, with all pairs and with a list, and its forces, too."""
+    """Assert that energy and forces are those of the sum of `u(i, j, r)`, with all pairs and with a list."""
     expected = jax.jit(jax.value_and_grad(lambda x: written_out(u, x, BOX)))(POSITION)
     for env in (None, hand_made(POSITION, BOX, 2.8)):
         actual = jax.value_and_grad(energy)(POSITION, env)
@@ -35,7 +35,7 @@ def agree(energy, u):
 
 
 @pytest.mark.parametrize("kinds", [1, 3, 7])
-def test_every_pair_reads_its_own_entry_of_a_table_and_shifts_by_it(kinds):
+def test_every_pair_uses_its_own_entry_of_a_table_and_its_own_shift(kinds):
     species = jnp.asarray(RNG.integers(0, kinds, COUNT))
     epsilon, sigma = (x + x.T for x in jnp.asarray(RNG.uniform(0.4, 0.6, (2, kinds, kinds))))
     u = force_shifted(lennard_jones(by_species(epsilon, species), by_species(sigma, species)), 2.5)
@@ -51,11 +51,11 @@ def test_a_cutoff_may_be_a_table():
     species, cutoff = jnp.arange(COUNT) % 2, jnp.array([[2.8, 1.5], [1.5, 2.2]])
     u = shifted(lennard_jones(), by_species(cutoff, species))
     agree(pair_energy(u, periodic(BOX)), lambda i, j, r: shifted(lennard_jones(), cutoff[species[i], species[j]])(r))
-    with pytest.raises(ValueError, match=r"the potential reaches to 2\.8, the neighbor list to 2\.5"):
+    with pytest.raises(ValueError, match=r"cutoff: .* the neighbor list, 2\.5, got 2\.8"):
         pair_energy(u, periodic(BOX))(POSITION, hand_made(POSITION, BOX, 2.5))
 
 
-def test_numbers_of_particles_are_combined_by_the_rule_given():
+def test_numbers_of_particles_are_combined_by_the_rule():
     depth, width = (jnp.asarray(x) for x in RNG.uniform(0.8, 1.2, (2, COUNT)))
     u = shifted(lennard_jones(by_particle(depth, geometric_mean), by_particle(width, arithmetic_mean)), 2.5)
     agree(
@@ -64,7 +64,7 @@ def test_numbers_of_particles_are_combined_by_the_rule_given():
     )
 
 
-def test_a_rule_of_the_user_sees_two_numbers():
+def test_a_user_rule_is_called_with_two_numbers():
     charge = jnp.asarray(RNG.normal(size=COUNT))
 
     def product(a, b):
@@ -80,30 +80,12 @@ def test_spheres_of_different_size_touch_at_the_mean_of_their_diameters():
     gap = jnp.array([[0.0, 0.0], [1.5, 0.0]])
     assert energy(gap) == 0
     assert energy(0.99 * gap) > 0
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: by_species([[1.0, 2.0]], [0]), "table: expected one number for every pair of species"),
-        (lambda: by_species([[1.0, 2.0], [3.0, 1.0]], [0]), "table: must be symmetric"),
-        (lambda: by_species([[1.0]], [0.0]), "species: expected one integer per particle"),
-        (lambda: by_species([[1.0]], [[0]]), "species: expected one integer per particle"),
-        (lambda: by_species([[1.0]], [0, 1]), "species: expected integers from 0 to 0"),
-        (lambda: by_species([[1.0]], [-1]), "species: expected integers from 0 to 0"),
-        (lambda: by_particle(1.0), "values: expected one number per particle"),
-        (lambda: by_particle([1.0], "arithmetic"), "combine: expected a function"),
-        (lambda: by_particle([1.0, 2.0], lambda a, b: a - b), "combine: must be symmetric"),
-        (lambda: pair_energy(lennard_jones(by_particle([1.0, 2.0])), free())(POSITION), "given for 2 particles, .* 20"),
-    ],
-)
-def test_wrong_parameters_are_errors_that_name_them(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+    with pytest.raises(ValueError, match=r"u: .* 20, .* got 2"):
+        energy(POSITION)
 
 
 @pytest.mark.parametrize("kinds", [2, 7])
-def test_a_species_found_out_of_range_in_compiled_code_gives_nan(kinds):
+def test_a_traced_species_out_of_range_gives_nan(kinds):
     def energy(species):
         u = lennard_jones(BySpecies(table=jnp.ones((kinds, kinds)), species=species))
         return pair_energy(u, free())(POSITION)

@@ -32,17 +32,7 @@ def test_values_are_those_of_the_formulas(epsilon, sigma, r):
         np.testing.assert_allclose(soft_sphere(epsilon, sigma, alpha)(x), expected, rtol=1e-10, atol=1e-13)
 
 
-def test_minima_are_where_they_should_be():
-    bottom = 2.0 * 2 ** (1 / 6)
-    for u, r, depth in (
-        (lennard_jones(1.5, 2.0), bottom, 1.5),
-        (morse(1.5, 3.0, 2.0), 2.0, 1.5),
-        (harmonic(), 1.0, 0.0),
-    ):
-        np.testing.assert_allclose([u(r), slope(u, r)], [-depth, 0], atol=1e-14)
-
-
-def test_a_soft_sphere_ends_where_it_touches_with_finite_derivatives_of_any_kind_beyond():
+def test_a_soft_sphere_is_zero_with_finite_derivatives_beyond_contact():
     u = soft_sphere(2.0, 1.5, 2.5)
     assert cutoff_of(u) == 1.5
     for r in (1.5, 1.6, 5.0):
@@ -51,7 +41,7 @@ def test_a_soft_sphere_ends_where_it_touches_with_finite_derivatives_of_any_kind
         assert all(x == 0 for x in jax.tree.leaves(gradient))
 
 
-def test_an_integer_exponent_is_structure_and_a_float_is_a_leaf():
+def test_an_integer_exponent_is_static_and_a_float_is_a_leaf():
     assert jax.tree.leaves(soft_sphere(2.0, 1.5, 3)) == [2.0, 1.5]
     assert jax.tree.leaves(soft_sphere(2.0, 1.5, 3.0)) == [2.0, 1.5, 3.0]
 
@@ -65,7 +55,7 @@ def test_a_truncated_potential_is_zero_from_its_cutoff_on(wrap):
 
 
 @wrappers
-def test_what_lies_beyond_the_cutoff_is_never_asked_for(wrap):
+def test_a_potential_is_not_evaluated_beyond_its_cutoff(wrap):
     u = wrap(lambda r: jnp.sqrt(2.5001 - r), 2.5)
     values, gradients = jax.vmap(jax.value_and_grad(u))(jnp.linspace(0.5, 5.0, 40))
     assert jnp.all(jnp.isfinite(values))
@@ -92,7 +82,7 @@ def test_energy_and_force_are_continuous_at_the_cutoff_where_promised(wrap, jump
 
 
 @given(r=st.floats(0.8, 2.49))
-def test_forces_change_as_each_truncation_says(r):
+def test_forces_of_every_truncation(r):
     u, end = lennard_jones(), slope(lennard_jones(), 2.5)
     np.testing.assert_allclose(slope(cut(u, 2.5), r), slope(u, r))
     np.testing.assert_allclose(slope(shifted(u, 2.5), r), slope(u, r))
@@ -119,29 +109,8 @@ def test_the_cutoff_of_a_parameter_is_its_largest_number():
     assert cutoff_of(shifted(lennard_jones(), by_species([[2.5, 3.0], [3.0, 2.0]], [0, 1]))) == 3.0
     assert cutoff_of(soft_sphere(sigma=by_particle([1.0, 1.4, 1.2]))) == 1.4
     assert cutoff_of(lambda r: r) == np.inf
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: cut(lennard_jones(), 0.0), "cutoff: must be positive"),
-        (lambda: shifted(lennard_jones(), jnp.array(-1.0)), "cutoff: must be positive"),
-        (lambda: shifted(lennard_jones(), by_species([[1.0, 0.0], [0.0, 1.0]], [0])), "cutoff: must be positive"),
-        (lambda: force_shifted(lennard_jones(), lennard_jones()), "cutoff: expected a number"),
-        (lambda: cut(1.0, 2.5), "u: expected a function"),
-        (lambda: smooth(lennard_jones(), 2.5, 2.5), "onset: must be at least 0 and below the cutoff"),
-        (lambda: smooth(lennard_jones(), 3.0, 2.5), "onset: must be at least 0 and below the cutoff"),
-        (lambda: smooth(lennard_jones(), -0.1, 2.5), "onset: must be at least 0 and below the cutoff"),
-        (lambda: lennard_jones(epsilon="deep"), "epsilon: expected a number"),
-        (lambda: lennard_jones(sigma=None), "sigma: expected a number"),
-        (lambda: soft_sphere(sigma=0.0), "sigma: must be positive"),
-        (lambda: soft_sphere(alpha=-2), "alpha: must be positive"),
-        (lambda: lennard_jones(True), "epsilon: expected a number"),
-    ],
-)
-def test_wrong_numbers_are_errors_that_name_them(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+    with pytest.raises(ValueError, match="cutoff: must be positive"):
+        shifted(lennard_jones(), by_species([[1.0, 0.0], [0.0, 1.0]], [0]))
 
 
 def test_numbers_of_a_potential_are_leaves_that_vmap_and_grad_see():

@@ -1,4 +1,4 @@
-"""Numbers that others published: NIST, LAMMPS, and the Lennard-Jones crystals at zero temperature."""
+"""Published numbers: NIST, LAMMPS, and the Lennard-Jones crystals at zero temperature."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def environment(make, distance, reach):
 
 
 def site_energy(make, distance, reach=24.0):
-    """Return the energy per particle as a function of strain, the density, and what is beyond the sum."""
+    """Return the energy per particle as a function of strain, the density, and the tail beyond the sum."""
     position, density = environment(make, distance, reach)
     bonds = np.stack([np.zeros(len(position) - 1, int), np.arange(1, len(position))], axis=1)
     energy = bond_energy(lennard_jones(), bonds, free())
@@ -103,5 +103,5 @@ def test_elastic_constants_of_the_crystal_are_second_derivatives_with_respect_to
     energy, density, _ = site_energy(fcc, 1.090173)
     second = density * jax.jit(jax.jacfwd(jax.grad(energy)))(jnp.zeros((3, 3)))
     c11, c12, c44 = (second[i, j, k, m] for i, j, k, m in ((0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 1)))
-    # what lies beyond the sum is of relative size 1e-4
+    # the part beyond the sum has a relative size of 1e-4
     np.testing.assert_allclose([c11, c12, c44], [105.182, 60.187, 60.187], rtol=1e-4)

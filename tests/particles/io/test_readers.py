@@ -1,4 +1,4 @@
-"""Other programs read what is written: ASE and MDAnalysis, as they come."""
+"""ASE and MDAnalysis read the files, and files of ASE are read."""
 
 import warnings
 
@@ -18,14 +18,14 @@ SPECIES = ["Ar", "Kr", "H", "Cu", "Ar", "O", "He"]
 @pytest.fixture(scope="module")
 def mda():
     with warnings.catch_warnings():
-        # on import MDAnalysis warns of its own use of what will be removed from Python, NumPy and Biopython
+        # MDAnalysis uses deprecated functions of Python, NumPy and Biopython
         warnings.simplefilter("ignore", DeprecationWarning)
         return pytest.importorskip("MDAnalysis")
 
 
 def universe(mda, topology, trajectory, **options):
     with warnings.catch_warnings():
-        # no masses for these types, no attributes in this file, no unit of time
+        # about missing masses, attributes and units
         warnings.filterwarnings("ignore", category=UserWarning, module="MDAnalysis")
         warnings.simplefilter("ignore", DeprecationWarning)
         return mda.Universe(str(topology), str(trajectory), **options)
@@ -77,7 +77,7 @@ def test_extended_xyz_of_ase_is_read(tmp_path):
 
 
 def test_plain_xyz_is_read(tmp_path):
-    (tmp_path / "t.xyz").write_text("2\nwater, or what is left of it\nO 0 0 0\nH 0 0 1\n")
+    (tmp_path / "t.xyz").write_text("2\nwater without a hydrogen\nO 0 0 0\nH 0 0 1\n")
     found = io.read(tmp_path / "t.xyz")
     assert found.symbols == ["O", "H"] and found[0]["position"].tolist() == [[0, 0, 0], [0, 0, 1]]
 
@@ -120,14 +120,14 @@ def test_mdanalysis_reads_gsd(mda, name, tmp_path):
     data = write(tmp_path / "t.gsd", name)
     found = universe(mda, tmp_path / "t.gsd", tmp_path / "t.gsd")
     assert found.atoms.types.tolist() == SPECIES
-    lower = np.linalg.cholesky(cell(name) @ cell(name).T)  # the cell as HOOMD turns it
+    lower = np.linalg.cholesky(cell(name) @ cell(name).T)  # the cell in the orientation of HOOMD
     for k, step in enumerate(found.trajectory):
         assert step.data["step"] == STEPS[k]
-        # MDAnalysis takes the arc cosines of the tilts for angles and the diagonal for lengths; that much is ours
+        # MDAnalysis takes the diagonal for lengths and the arc cosines of the tilts for angles
         np.testing.assert_allclose(step.dimensions[:3], np.diag(lower), rtol=1e-5)
         tilts = [lower[1, 0] / lower[1, 1], lower[2, 0] / lower[2, 2], lower[2, 1] / lower[2, 2]]
         np.testing.assert_allclose(np.cos(np.radians(step.dimensions[3:])), tilts, atol=1e-5)
-        # the box was turned, so what has to agree are distances
+        # distances, because the box was rotated
         here, there = step.positions.astype(float), np.asarray(data["position"][k])
         found_r = np.asarray(tp.triclinic(lower).distance(here[:, None], here[None]))
         np.testing.assert_allclose(found_r, SPACES[name].distance(there[:, None], there[None]), atol=3e-5)
@@ -135,13 +135,13 @@ def test_mdanalysis_reads_gsd(mda, name, tmp_path):
 
 
 def parameters(matrix):
-    """Return lengths of the lattice vectors and the angles between them, as crystallographers count them."""
+    """Return the lengths of the lattice vectors and the angles between them, in the order of crystallography."""
     lengths = np.linalg.norm(matrix, axis=1)
     unit = matrix / lengths[:, None]
     return lengths, np.degrees(np.arccos([unit[1] @ unit[2], unit[0] @ unit[2], unit[0] @ unit[1]]))
 
 
-def test_hoomd_box_of_gsd_is_the_cell_it_was_made_of(tmp_path):
+def test_box_of_gsd_is_the_cell(tmp_path):
     hoomd = pytest.importorskip("gsd.hoomd")
     data = write(tmp_path / "t.gsd", "triclinic")
     with hoomd.open(str(tmp_path / "t.gsd")) as file:
@@ -159,14 +159,20 @@ def test_hoomd_box_of_gsd_is_the_cell_it_was_made_of(tmp_path):
 
 def test_gsd_refuses_open_axes_and_left_handed_cells(tmp_path):
     for name in ("free", "slab", "mixed"):
-        with pytest.raises(ValueError, match="every axis repeats"):
+        with pytest.raises(ValueError, match="every axis"):
             write(tmp_path / f"{name}.gsd", name)
     left = tp.triclinic(CELL[[1, 0, 2]])
     with pytest.raises(ValueError, match="right-handed"), io.GSDWriter(tmp_path / "left.gsd", space=left) as out:
         out.write(STEPS, frames())
 
 
-def test_h5md_is_readable_while_it_grows_and_has_the_layout_of_the_standard(tmp_path):
+def test_velocities_of_gsd_that_begin_at_zero_come_back(tmp_path):
+    velocity = frames()["velocity"] * np.array([0.0, 1.0, 0.0])[:, None, None]
+    write(tmp_path / "t.gsd", "cubic", velocity=velocity)
+    np.testing.assert_array_equal(io.read(tmp_path / "t.gsd")[:]["velocity"], velocity)
+
+
+def test_h5md_is_readable_while_it_grows_and_has_the_standard_layout(tmp_path):
     h5py = pytest.importorskip("h5py")
     with io.H5MDWriter(tmp_path / "t.h5", space=SPACES["slab"]) as out:
         out.write(STEPS, frames("slab"))
@@ -182,7 +188,7 @@ def test_h5md_is_readable_while_it_grows_and_has_the_layout_of_the_standard(tmp_
         assert file["observables/energy/step"] == file["particles/all/position/step"]  # one dataset, not a copy
 
 
-def test_xyz_refuses_what_a_line_cannot_hold(tmp_path):
+def test_xyz_refuses_arrays_that_a_line_cannot_hold(tmp_path):
     for bad in ({"matrix": np.zeros((1, 2, 4))}, {"a b": np.zeros(1)}, {"z": np.zeros(1, complex)}):
         with pytest.raises(ValueError, match="frames"), io.XYZWriter(tmp_path / "t.xyz", mode="w") as out:
             out.write(np.array([0]), {"position": np.zeros((1, 5, 3))} | bad)
@@ -190,7 +196,7 @@ def test_xyz_refuses_what_a_line_cannot_hold(tmp_path):
         out.write(np.array([0]), np.zeros((1, 5, 1)))
 
 
-def test_a_torn_frame_of_xyz_is_dropped(tmp_path):
+def test_an_incomplete_frame_of_xyz_is_dropped(tmp_path):
     path = tmp_path / "t.xyz"
     write(path, "cubic")
     whole = path.read_bytes()
@@ -200,7 +206,7 @@ def test_a_torn_frame_of_xyz_is_dropped(tmp_path):
             left = [int(step) for step in STEPS if out.last is None or step > out.last]
             assert left and left != STEPS.tolist()
             data = {name: x[len(STEPS) - len(left) :] for name, x in frames().items()}
-            with pytest.raises(ValueError, match="begin a new file"):
+            with pytest.raises(ValueError, match="new file"):
                 out.write(np.array(left), data | {"extra": np.zeros((len(left), 7))})
             out.write(np.array(left), data)
         assert len(io.read(path)) == 3

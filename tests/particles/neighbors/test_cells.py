@@ -1,4 +1,4 @@
-"""Cells: pairs within reach sit in adjacent cells, each seen once and in the right image."""
+"""Cells: pairs within reach are in adjacent cells, once and in the right image."""
 
 from itertools import product
 
@@ -15,7 +15,7 @@ EPS = float(np.finfo(float).eps)
 
 
 def lattice(rng, heights, skew):
-    """A cell with given distances between opposite faces."""
+    """Return a cell with given distances between opposite faces."""
     normals = np.eye(len(heights)) + skew * rng.uniform(-1, 1, (len(heights),) * 2)
     return np.linalg.inv((normals / np.linalg.norm(normals, axis=1)[:, None] / np.array(heights)[:, None]).T)
 
@@ -27,9 +27,7 @@ def lattice(rng, heights, skew):
     axes=st.tuples(*[st.booleans()] * 3),
     dimension=st.sampled_from([1, 2, 3]),
 )
-def test_pairs_within_reach_are_in_adjacent_cells_and_in_the_image_that_the_cells_tell(
-    seed, skew, ratios, axes, dimension
-):
+def test_pairs_within_reach_are_in_adjacent_cells_and_in_the_image_of_the_cells(seed, skew, ratios, axes, dimension):
     rng = np.random.default_rng(seed)
     cell = lattice(rng, ratios[:dimension], skew)
     space = triclinic(cell, axes=axes[:dimension])
@@ -39,7 +37,7 @@ def test_pairs_within_reach_are_in_adjacent_cells_and_in_the_image_that_the_cell
     place, adjacent, images = np.asarray(place), np.asarray(grid.adjacent), np.asarray(grid.images)
     for around in adjacent.T:
         real = around[around < grid.size]
-        assert len(set(real)) == len(real), "a cell is met twice"
+        assert len(set(real)) == len(real), "a cell is adjacent twice"
     fraction = x @ np.linalg.inv(cell)
     fraction = fraction - np.floor(fraction) * np.array(axes[:dimension])
     shifts = np.array(list(product(*((-1, 0, 1) if axis else (0,) for axis in axes[:dimension]))))
@@ -64,7 +62,7 @@ def test_an_open_axis_may_have_two_cells():
     x = jnp.linspace(0.0, 2.5, 30)[:, None]
     grid = make_grid(free(), x, 1.0)
     assert grid.counts == (2,)
-    assert sorted(map(sorted, np.asarray(grid.adjacent).T.tolist())) == [[0, 1, 2], [0, 1, 2]]  # 2 stands for none
+    assert sorted(map(sorted, np.asarray(grid.adjacent).T.tolist())) == [[0, 1, 2], [0, 1, 2]]  # 2 means no cell
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -89,7 +87,7 @@ def test_points_that_left_an_open_grid_belong_to_its_border():
     assert 0 <= int(place[-1]) <= last
 
 
-def test_a_grid_knows_when_the_box_has_become_too_small_for_it():
+def test_a_box_that_became_too_small_for_its_grid_is_noticed():
     x = jnp.asarray(np.random.default_rng(0).uniform(0, 4.1, (300, 3)))
     grid = make_grid(periodic(4.1), x, 1.0)
     assert grid.counts == (4, 4, 4)

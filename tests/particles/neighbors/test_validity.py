@@ -1,4 +1,4 @@
-"""A neighbor list knows when it no longer holds: motion, strain, overflow, a box too small, NaN."""
+"""Validity of a neighbor list under motion, strain, overflow, a shrinking box, and NaN."""
 
 import functools
 from itertools import product
@@ -20,7 +20,7 @@ SPACE = periodic(np.array([SIDE, SIDE]))
 
 @functools.cache
 def fluid():
-    """Points in a plane, all within [1, 5]: a shift leaves them inside, so that no arithmetic is lost in wrapping."""
+    """Points in a plane within [1, 5], so that a shift leaves them inside the box and wrapping rounds nothing."""
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 5, (60, 2)))
     return neighbor_list(SPACE, CUTOFF, skin=SKIN, headroom=2.0).allocate(x)
 
@@ -30,21 +30,15 @@ def pull(distance, particle=17):
     return fluid().reference.at[particle].add(distance / np.sqrt(2))
 
 
-def test_a_list_holds_until_someone_has_moved_by_half_the_skin():
+@pytest.mark.parametrize("margin", [0.3, 0.75, 1.0])
+def test_a_list_is_valid_until_a_particle_has_moved_by_half_the_usable_skin(margin):
     lists, eps = fluid(), 1e-12
-    assert bool(lists.valid(lists.reference))
-    assert bool(lists.valid(pull(SKIN / 2 - eps)))
-    assert not bool(lists.valid(pull(SKIN / 2 + eps)))
-
-
-@pytest.mark.parametrize("margin", [0.3, 0.75])
-def test_the_margin_is_the_part_of_the_skin_that_may_be_used_up(margin):
-    lists, eps = fluid(), 1e-12
+    assert bool(lists.valid(lists.reference, margin=margin))
     assert bool(lists.valid(pull(margin * SKIN / 2 - eps), margin=margin))
     assert not bool(lists.valid(pull(margin * SKIN / 2 + eps), margin=margin))
 
 
-def test_a_jump_by_a_period_is_no_motion():
+def test_a_jump_by_a_period_is_not_motion():
     lists = fluid()
     assert bool(lists.valid(lists.reference + SIDE * jnp.asarray([[1.0, -2.0]])))
 
@@ -68,7 +62,7 @@ def test_nan_is_never_valid_and_sets_a_bit():
     assert not bool(rebuilt.valid(broken))
 
 
-def test_a_crowd_that_does_not_fit_sets_overflow_until_the_list_is_allocated_again():
+def test_too_many_neighbors_set_overflow_until_the_list_is_allocated_again():
     lists = fluid()
     crowd = 3 + 0.05 * lists.reference
     full = lists.rebuild(crowd)
@@ -93,7 +87,7 @@ def test_a_box_that_shrinks_under_its_list_is_caught():
     for scale, held in ((1.0, True), (factor, True), (1 - 1.1 * SKIN / (CUTOFF + SKIN), False)):
         space = periodic(np.array([SIDE, SIDE]) * scale)
         assert bool(lists.valid(lists.reference * scale, space=space)) == held
-    # the box alone: far from the origin everyone has moved with respect to it
+    # only the box shrank, so particles far from the origin have moved relative to it
     assert not bool(lists.valid(lists.reference, space=periodic(np.array([SIDE, SIDE]) * factor)))
 
 
@@ -132,10 +126,10 @@ def strained():
     shear=st.sampled_from([0.0, 0.3]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_whatever_the_strain_no_pair_within_the_cutoff_is_missing_from_a_list_that_holds(part, used, shear, seed):
+def test_a_valid_list_misses_no_pair_within_the_cutoff_under_any_strain(part, used, shear, seed):
     lists, cell, x = strained()
     rng = np.random.default_rng(seed)
-    # compression eats a part of the skin, and particles that go for each other the rest, up to the limit and beyond
+    # compression uses a part of the skin and approaching particles the rest, up to the limit and beyond
     strain = shear * rng.uniform(-1, 1, (2, 2)) - np.eye(2)
     deform = np.eye(2) + used * part * SKIN / (CUTOFF + SKIN) * strain / np.linalg.norm(strain, 2)
     cell, carried = cell @ deform, x @ deform
@@ -147,7 +141,7 @@ def test_whatever_the_strain_no_pair_within_the_cutoff_is_missing_from_a_list_th
     toward = delta.reshape(len(x), -1, 2)[np.arange(len(x)), nearest]
     moved = carried - used * (1 - part) * SKIN / 2 * toward / np.linalg.norm(toward, axis=1)[:, None]
     held = bool(lists.valid(jnp.asarray(moved), space=triclinic(cell)))
-    assert held or used > 0.9 or shear, "a list was given up early"
+    assert held or used > 0.9 or shear, "a list was invalid too early"
     delta += (moved - carried)[:, None, None] - (moved - carried)[None, :, None]
     if held:
         assert listed[np.min(np.linalg.norm(delta, axis=-1), axis=-1) <= CUTOFF].all()

@@ -1,4 +1,4 @@
-"""Boxes: minimum image, wrapping, fractional coordinates, open axes, and cutoffs that do not fit."""
+"""Boxes: minimum image, wrapping, fractional coordinates, open axes, and cutoffs that are too long."""
 
 import itertools
 
@@ -26,7 +26,7 @@ spaces = pytest.mark.parametrize("name", SPACES)
 
 
 def cell(d):
-    """Return a cell turned at random, with edges that are far from orthogonal."""
+    """Return a randomly oriented cell whose edges are far from orthogonal."""
     rng = np.random.default_rng(d)
     turn, _ = np.linalg.qr(rng.normal(size=(d, d)))
     return (5.0 * np.eye(d) + np.tril(rng.uniform(-2, 2, (d, d)), -1)) @ turn
@@ -38,7 +38,7 @@ def stored(space, position):
 
 
 def nearest_image(space, a, b, d):
-    """Return the shortest of the vectors from the images of b to a, by trying them."""
+    """Return the shortest vector from any image of b to a."""
     if space.cell(d) is None:
         return a - b
     reach = [range(-4, 5) if repeats else [0] for repeats in space.periodic_axes(d)]
@@ -61,7 +61,7 @@ def test_displacement_is_that_of_the_nearest_image_within_half_the_smallest_heig
     near = np.linalg.norm(expected, axis=1) < limit * (1 - 1e-12)
     actual = np.asarray(space.displacement(stored(space, jnp.asarray(a)), stored(space, jnp.asarray(b))))
     np.testing.assert_allclose(actual[near], expected[near], atol=1e-12)
-    # further away it is never too short to be true: nothing beyond the cutoff is taken for something within
+    # a pair beyond the limit never appears within it
     assert np.all(np.linalg.norm(actual[~near], axis=1) >= limit * (1 - 1e-9))
 
 
@@ -80,7 +80,7 @@ def test_shift_moves_by_the_displacement_and_stays_in_the_cell(name, seed):
 
 
 @spaces
-def test_distance_has_a_gradient_and_none_where_points_coincide(name):
+def test_the_gradient_of_the_distance_is_zero_where_points_coincide(name):
     space = SPACES[name](3)
     a, b = (stored(space, jnp.asarray(x)) for x in ([1.0, 1.2, 0.7], [1.5, 0.9, 1.1]))
     np.testing.assert_allclose(space.distance(a, b), np.sqrt(0.25 + 0.09 + 0.16), rtol=1e-12)
@@ -103,14 +103,6 @@ def test_the_dtype_of_the_points_is_kept(name, kind):
     a, b = jnp.ones((4, 3), kind) / 3, jnp.zeros((4, 3), kind)
     out = space.shift(a, b), space.displacement(a, b), space.distance(a, b), space.fractional(a), space.pull_back(a, b)
     assert all(x.dtype == kind for x in out)
-
-
-@spaces
-def test_components_are_those_of_the_vectors(name):
-    space, rng = SPACES[name](3), np.random.default_rng(1)
-    a, b = jnp.asarray(rng.uniform(0, 1, (2, 7, 3)))
-    actual = jnp.stack(separation(space, unstack(a), unstack(b)), axis=-1)
-    np.testing.assert_array_equal(actual, space.displacement(a, b))
 
 
 def test_components_in_a_space_of_plain_functions_are_those_of_one_pair_at_a_time():
@@ -139,7 +131,7 @@ def test_heights_and_volume_are_those_of_the_cell():
     np.testing.assert_allclose(triclinic(edges, axes=[True, False, True]).heights(3)[1], np.inf)
     np.testing.assert_allclose(periodic([2.0, 3.0]).volume(2), 6)
     np.testing.assert_allclose(periodic(2.0, axes=[True, False]).heights(2), [2, np.inf])
-    with pytest.raises(ValueError, match="volume: a free space has none"):
+    with pytest.raises(ValueError, match="volume: free space has no volume"):
         free().volume(3)
 
 
@@ -148,6 +140,11 @@ def test_a_box_is_a_leaf_for_vmap_and_grad():
     wide = jax.vmap(lambda box: periodic(box).displacement(a, b))(jnp.array([5.0, 6.0, 20.0]))
     np.testing.assert_allclose(wide[:, 0], [-1, -2, 4])
     np.testing.assert_allclose(jax.grad(lambda box: periodic(box).displacement(a, b)[0])(5.0), -1)
+
+
+def test_points_of_another_dimension_than_the_axes_are_refused():
+    with pytest.raises(ValueError, match="axes: expected one boolean per coordinate, 2, got 1"):
+        periodic(1.0, axes=[True]).displacement(jnp.ones(2), jnp.ones(2))
 
 
 @pytest.mark.parametrize(
@@ -162,9 +159,9 @@ def test_a_box_is_a_leaf_for_vmap_and_grad():
 )
 def test_a_cutoff_beyond_half_the_smallest_height_is_an_error_or_seen_in_compiled_code(space, limit):
     assert check_cutoff(space, limit, 2)
-    with pytest.raises(ValueError, match="cutoff: minimum image allows at most half of the smallest box height"):
+    with pytest.raises(ValueError, match=r"cutoff: .* half of the smallest box height"):
         check_cutoff(space, limit * 1.001, 2)
-    with pytest.raises(ValueError, match="cutoff: minimum image"):
+    with pytest.raises(ValueError, match=r"cutoff: .* half of the smallest box height"):
         jax.jit(lambda x: check_cutoff(space, limit * 1.001, 2))(0.0)
     known_late = jax.jit(lambda space, cutoff: check_cutoff(space, cutoff, 2))
     assert known_late(space, limit * 0.999)
@@ -174,24 +171,5 @@ def test_a_cutoff_beyond_half_the_smallest_height_is_an_error_or_seen_in_compile
 @pytest.mark.parametrize(
     "space", [free(), periodic(5.0, axes=[False, False]), (lambda a, b: a - b, lambda x, dx: x + dx)]
 )
-def test_without_images_any_cutoff_will_do(space):
+def test_without_images_any_cutoff_is_allowed(space):
     assert check_cutoff(as_space(space), np.inf, 2)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: periodic(0.0), "box: expected a side length .* positive"),
-        (lambda: periodic([1.0, np.inf]), "box: expected a side length .* positive and finite"),
-        (lambda: periodic(np.eye(3)), "box: .* tp.triclinic"),
-        (lambda: periodic([1.0, 2.0], axes=[True]), "axes: expected 2 booleans"),
-        (lambda: periodic(1.0, axes=[1, 0]), "axes: expected one boolean per axis"),
-        (lambda: periodic(1.0, axes=[True]).displacement(jnp.ones(2), jnp.ones(2)), "axes: 1 axes were declared"),
-        (lambda: triclinic([1.0, 2.0]), "cell: expected a square matrix"),
-        (lambda: triclinic([[1.0, 2.0], [2.0, 4.0]]), "cell: the lattice vectors must span a volume"),
-        (lambda: triclinic(np.eye(2), axes=[True]), "axes: expected 2 booleans"),
-    ],
-)
-def test_wrong_boxes_are_errors_that_name_them(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()

@@ -1,4 +1,4 @@
-"""The sum over partners, where it is cut into blocks of particles and tiles of partners."""
+"""The sum over partners in blocks of particles and tiles of partners."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def of_pairs(own, partner, shared, is_pair):
 
 
 @pytest.mark.parametrize("count", [2, 9, 520, 701, 1025])
-def test_every_particle_meets_every_other_one_once(count):
+def test_every_particle_is_summed_with_every_other_once(count):
     x = jnp.arange(1.0, count + 1)
     sums = jax.jit(lambda x: kernel.sum_over_partners(product, of_pairs, x, None))(x)
     np.testing.assert_array_equal(sums, x * (jnp.sum(x) - x))
@@ -56,7 +56,7 @@ def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, hei
     np.testing.assert_array_equal(kernel.sum_over_partners(product, of_pairs, x, listed, once=once), expected)
 
 
-def test_a_sum_is_the_same_in_every_bit_however_many_slots_a_list_has():
+def test_a_sum_has_the_same_bits_for_any_number_of_slots():
     crystal = hexagonal((9, 7), lattice_constant=1.0)
     position = crystal.position + 0.1 * jax.random.normal(jax.random.key(0), crystal.position.shape)
     energy = pair_energy(shifted(lennard_jones(), 2.2), periodic(crystal.box))
@@ -92,7 +92,7 @@ def test_a_large_crystal_has_its_energy_zero_force_and_derivatives_in_blocks(mon
 
 @pytest.mark.parametrize("kind", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("wide", [jnp.float32, jnp.float64])
-def test_the_dtype_is_that_of_the_position_whatever_the_parameters_are(kind, wide):
+def test_the_dtype_is_that_of_the_position_for_any_dtype_of_parameters(kind, wide):
     x = jnp.array([[0.0, 0.0, 0.0], [1.1, 0.0, 0.0], [0.0, 1.2, 0.0]], kind)
     u = shifted(lennard_jones(jnp.asarray(1.0, wide), 1.0), jnp.asarray(2.5, wide))
     space = periodic(jnp.full(3, 8.0, wide))

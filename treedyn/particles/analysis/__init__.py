@@ -1,12 +1,6 @@
-"""What to measure on particles: structure, displacement, stress."""
+"""Analysis of particles: structure, displacement, stress."""
 
-from treedyn.particles.analysis._mean_squared_displacement import MeanSquaredDisplacement as MeanSquaredDisplacement
-from treedyn.particles.analysis._mean_squared_displacement import (
-    MeanSquaredDisplacementResult as MeanSquaredDisplacementResult,
-)
 from treedyn.particles.analysis._mean_squared_displacement import mean_squared_displacement as mean_squared_displacement
-from treedyn.particles.analysis._radial import RadialDistribution as RadialDistribution
-from treedyn.particles.analysis._radial import RadialDistributionResult as RadialDistributionResult
 from treedyn.particles.analysis._radial import radial_distribution as radial_distribution
 from treedyn.particles.analysis._stress import pressure as pressure
 from treedyn.particles.analysis._stress import stress as stress

@@ -16,29 +16,31 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
 
 from treedyn import _check as check
 from treedyn import _target as target
 from treedyn import tree
-from treedyn.particles.energies._pair import check_position, check_space
-from treedyn.particles.space._space import ParticleSpace
+from treedyn.particles.space._space import ParticleSpace, SpaceLike, check_space
+from treedyn.particles.sums._arguments import check_position
 from treedyn.tree import PyTree
 
 Energy = Callable[..., jax.Array]
+Vectors = Float[Array, "particles dimensions"]
+Tensor = Float[Array, "dimensions dimensions"]
+Mass = Real[ArrayLike, ""] | Real[ArrayLike, "particles"]
 
 
-def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array:
-    r"""Return the virial tensor $W = -\partial U / \partial \epsilon$.
+def virial(energy: Energy, position: Vectors, env: PyTree = None) -> Tensor:
+    r"""Return the virial tensor $W = -\partial U / \partial \epsilon$, an energy.
 
-    For pairs it is $-\sum_{i<j} u'(r_{ij})\, r_{ij} \otimes r_{ij} / |r_{ij}|$, and its trace $-\sum r\,u'(r)$.
+    For pairs it is $-\sum_{i<j} u'(r_{ij})\, r_{ij} \otimes r_{ij} / |r_{ij}|$, with the trace $-\sum r\,u'(r)$.
 
     Args:
         energy: `energy(position, env, strain=...)` or `energy(position, strain=...)`, returns a scalar.
-        position: `[N, d]`.
+        position: one point per particle; length.
         env: passed on to the energy.
-
-    Returns:
-        `[d, d]`; energy units.
 
     Raises:
         ValueError: the energy takes no strain.
@@ -54,8 +56,8 @@ def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array
     check.instance("energy", energy, Callable, "a function of (position, env)")  # type: ignore[arg-type]
     if not _takes_strain(energy):
         raise ValueError(
-            "energy: must take the keyword strain= and use it for every displacement, as those of the library do; a "
-            "sum of them passes it on: lambda position, env=None, *, strain=None: a(position, env, strain=strain) + ..."
+            "energy: must take the keyword strain= and use it for every displacement, as the energies of the library "
+            "do. A sum passes it on: lambda position, env=None, *, strain=None: a(position, env, strain=strain) + ..."
         )
     target.observing("energy", functools.partial(energy, strain=None), "position")
     zero = jnp.zeros((position.shape[-1],) * 2, position.dtype)
@@ -63,7 +65,7 @@ def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array
     def strained(strain: jax.Array) -> jax.Array:
         value = target.call(functools.partial(energy, strain=strain), position, env)
         if jnp.shape(value):
-            raise ValueError(f"energy: expected a function that returns one number, got one of {check.brief(value)}")
+            raise ValueError(f"energy: expected a function that returns one number, got one of {check.brief(value)}.")
         return value
 
     return -jax.grad(strained)(zero)
@@ -71,30 +73,30 @@ def virial(energy: Energy, position: jax.Array, env: PyTree = None) -> jax.Array
 
 def stress(
     energy: Energy,
-    position: jax.Array,
+    position: Vectors,
     env: PyTree = None,
     *,
-    space: Any = None,
-    volume: jax.Array | float | None = None,
-    momentum: jax.Array | None = None,
-    mass: jax.Array | float | None = None,
-) -> jax.Array:
+    space: SpaceLike | None = None,
+    volume: Real[ArrayLike, ""] | None = None,
+    momentum: Vectors | None = None,
+    mass: Mass | None = None,
+) -> Tensor:
     r"""Return the stress tensor $\sigma = -(\sum_i p_i \otimes p_i / m_i + W) / V$, positive under tension.
 
     Args:
         energy: `energy(position, env, strain=...)` or `energy(position, strain=...)`, returns a scalar.
-        position: `[N, d]`.
+        position: one point per particle; length.
         env: passed on to the energy.
         space: the box, for its volume.
-        volume: the volume, where the space has none.
-        momentum: `[N, d]`, for the kinetic part; without it the stress is that of the configuration.
-        mass: one number or `[N]`; goes with the momentum.
+        volume: the volume, if the space has none.
+        momentum: one vector per particle, for the kinetic part; without it the stress is configurational.
+        mass: one number or one per particle; required with a momentum.
 
     Returns:
-        `[d, d]`; energy/volume.
+        The tensor; energy/volume.
 
     Raises:
-        ValueError: not exactly one of space and volume, a momentum without a mass, or an energy without strain.
+        ValueError: not exactly one of space and volume is given, the mass is missing, or the energy takes no strain.
 
     Example:
         >>> import jax.numpy as jnp
@@ -114,30 +116,30 @@ def stress(
 
 def pressure(
     energy: Energy,
-    position: jax.Array,
+    position: Vectors,
     env: PyTree = None,
     *,
-    space: Any = None,
-    volume: jax.Array | float | None = None,
-    momentum: jax.Array | None = None,
-    mass: jax.Array | float | None = None,
-) -> jax.Array:
+    space: SpaceLike | None = None,
+    volume: Real[ArrayLike, ""] | None = None,
+    momentum: Vectors | None = None,
+    mass: Mass | None = None,
+) -> Float[Array, ""]:
     r"""Return the pressure $P = -\mathrm{tr}\,\sigma / d$, positive under compression.
 
     Args:
         energy: `energy(position, env, strain=...)` or `energy(position, strain=...)`, returns a scalar.
-        position: `[N, d]`.
+        position: one point per particle; length.
         env: passed on to the energy.
         space: the box, for its volume.
-        volume: the volume, where the space has none.
-        momentum: `[N, d]`, for the kinetic part; without it the pressure is that of the configuration.
-        mass: one number or `[N]`; goes with the momentum.
+        volume: the volume, if the space has none.
+        momentum: one vector per particle, for the kinetic part; without it the pressure is configurational.
+        mass: one number or one per particle; required with a momentum.
 
     Returns:
         A scalar; energy/volume.
 
     Raises:
-        ValueError: not exactly one of space and volume, a momentum without a mass, or an energy without strain.
+        ValueError: not exactly one of space and volume is given, the mass is missing, or the energy takes no strain.
 
     Example:
         >>> import jax.numpy as jnp
@@ -156,22 +158,23 @@ def _takes_strain(energy: Energy) -> bool:
     return any(p.name == "strain" or p.kind is p.VAR_KEYWORD for p in named)
 
 
-def _kinetic(momentum: Any, mass: Any, position: jax.Array) -> jax.Array:
-    momentum = jnp.asarray(check.array("momentum", momentum, f"one vector per particle, shape {position.shape}", (2,)))
+def _kinetic(momentum: Vectors, mass: Mass | None, position: jax.Array) -> jax.Array:
+    wanted = f"one vector per particle, shape {position.shape}"
+    momentum = jnp.asarray(check.array("momentum", momentum, wanted, (2,)))
     if mass is None:
-        raise ValueError("mass: the kinetic part of a stress needs the mass that belongs to the momentum")
+        raise ValueError("mass: the kinetic part of a stress needs a mass. Pass mass=... with the momentum.")
     if momentum.shape != position.shape:
-        raise ValueError(f"momentum: expected one vector per particle, shape {position.shape}, got {momentum.shape}")
-    mass = check.array("mass", mass, "one number or one per particle [N]", (0, 1), positive=True, finite=False)
-    return momentum.T @ (momentum / tree.align(mass, momentum, "mass"))
+        raise ValueError(f"momentum: expected {wanted}, got {momentum.shape}.")
+    masses = check.array("mass", mass, "one number or one per particle [N]", (0, 1), positive=True, finite=False)
+    return momentum.T @ (momentum / tree.align(masses, momentum, "mass"))
 
 
-def _volume(space: Any, volume: Any, position: jax.Array) -> jax.Array:
+def _volume(space: Any, volume: ArrayLike | None, position: jax.Array) -> jax.Array:
     if (space is None) == (volume is None):
-        raise ValueError("space, volume: expected one of the two, the box or its volume")
+        raise ValueError("space, volume: expected one of the two. Pass the box or its volume.")
     if volume is None:
-        space = check_space(space)
-        if not isinstance(space, ParticleSpace):
-            raise ValueError("space: the volume of a space of plain functions is not known; pass volume=...")
-        volume = space.volume(position.shape[-1])
+        box = check_space(space)
+        if not isinstance(box, ParticleSpace):
+            raise ValueError("space: the volume of a space of plain functions is not known. Pass volume=...")
+        volume = box.volume(position.shape[-1])
     return tree.cast(check.number("volume", volume, positive=True), position)

@@ -1,71 +1,70 @@
 """Parameters of a pair potential that differ from pair to pair.
 
-A number inside a potential may be replaced by one of these nodes. The pair kernel puts the number of each pair in its
-place before it calls the potential, so a potential, and every truncation around it, is still written for one pair.
+Any number in a potential may be replaced by such a parameter. The pair kernel substitutes the number of each pair
+before it calls the potential, so a potential and its truncations are always written for one pair.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Real
 
 from treedyn import _check as check
 from treedyn import tree
 from treedyn._struct import Struct, function
 
-# A number of a potential: a float, an array, or a `Parameter`, which has become a number when the potential is called.
+# A number of a potential: a float, an array, or a `Parameter`, which is a number when the potential is called.
 Number = Any
 
-# Up to this many species, choosing among columns is faster than gathering from the table (measured).
+# up to this many species, selecting among columns is faster than gathering from the table (measured)
 _FEW = 4
 
 _POTENTIAL = "expected a function of one distance that returns one real number"
 
 
 class Parameter(Struct):
-    """Give a number to every pair of particles."""
+    """A number for every pair of particles."""
 
     @abstractmethod
     def of_particles(self) -> jax.Array:
-        """Return what the number of a pair is made from, one entry per particle, `[N]`."""
+        """Return the entry of every particle from which the numbers of its pairs are computed, `[N]`."""
 
     @abstractmethod
     def of_pairs(self, own: jax.Array, partner: jax.Array) -> jax.Array:
-        """Return the numbers of pairs, from the entries of both particles; the arrays broadcast."""
+        """Return the numbers of pairs from the entries of both particles; the arrays broadcast."""
 
     @abstractmethod
     def maximum(self) -> jax.Array | float:
-        """Return a bound that no pair exceeds: the cutoff that a neighbor list needs."""
+        """Return an upper bound of the numbers of all pairs: the cutoff that a neighbor list needs."""
 
     @abstractmethod
     def good(self) -> jax.Array:
-        """Tell whether the numbers make sense, for those that were not known when this was made."""
+        """Return whether numbers that were traced when this was made are valid."""
 
 
 class BySpecies(Parameter):
-    """Look up the number of a pair in a table of species.
+    """A table with a number for every pair of species.
 
     Attributes:
-        table: symmetric, `[S, S]`; a leaf.
-        species: index into the table for every particle, `int[N]`.
+        table: symmetric; a leaf.
+        species: index into the table for every particle.
     """
 
-    table: jax.Array
-    species: jax.Array
+    table: Float[Array, "species species"]
+    species: Int[Array, "particles"]
 
     def of_particles(self) -> jax.Array:
-        """Return the species."""
         return jnp.asarray(self.species)
 
     def of_pairs(self, own: jax.Array, partner: jax.Array) -> jax.Array:
-        """Return the table entries of pairs."""
         table = jnp.asarray(self.table)
         if table.shape[0] > _FEW:
             return table.ravel().at[own * table.shape[0] + partner].get(mode="clip")
-        # Choosing among a few columns is cheaper than gathering from the table, and so is its transpose.
         columns = [column.at[own].get(mode="clip") for column in table.T]
         number = jnp.broadcast_to(columns[0], jnp.broadcast_shapes(own.shape, partner.shape))
         for species, column in enumerate(columns[1:], start=1):
@@ -73,52 +72,46 @@ class BySpecies(Parameter):
         return number
 
     def maximum(self) -> jax.Array | float:
-        """Return the largest entry of the table."""
         return _largest(self.table)
 
     def good(self) -> jax.Array:
-        """Tell whether every species is in the table."""
         species = jnp.asarray(self.species)
         return jnp.all((species >= 0) & (species < jnp.shape(self.table)[0]))
 
 
 class ByParticle(Parameter):
-    """Combine the numbers of two particles into that of the pair.
+    """A number per particle, and a rule that combines two of them.
 
     Attributes:
-        values: one number per particle, `[N]`; a leaf.
+        values: one number per particle; a leaf.
         combine: symmetric function of two numbers.
     """
 
-    values: jax.Array
+    values: Float[Array, "particles"]
     combine: Callable[[Any, Any], Any] = function()
 
     def of_particles(self) -> jax.Array:
-        """Return the values."""
         return jnp.asarray(self.values)
 
     def of_pairs(self, own: jax.Array, partner: jax.Array) -> jax.Array:
-        """Return the combined numbers of pairs."""
         return elementwise(self.combine, own, partner)
 
     def maximum(self) -> jax.Array | float:
-        """Return the largest value: a mean of two numbers does not exceed it."""
         return _largest(self.values)
 
     def good(self) -> jax.Array:
-        """Return `True`."""
         return jnp.asarray(True)
 
 
-def by_species(table: Any, species: Any) -> BySpecies:
-    """Make a parameter that depends on the species of both particles.
+def by_species(
+    table: Real[ArrayLike, "species species"] | Sequence[Sequence[float]],
+    species: Int[ArrayLike, "particles"] | Sequence[int],
+) -> BySpecies:
+    """Make a parameter of a potential that depends on the species of both particles.
 
     Args:
-        table: the number of every pair of species, symmetric, `[S, S]`; in the unit of the parameter it replaces.
-        species: species of every particle, integers in `[0, S)`, `[N]`.
-
-    Returns:
-        A parameter to put in the place of a number of a potential.
+        table: the number of every pair of species, a symmetric matrix; in the unit of the parameter.
+        species: species of every particle, integers from 0.
 
     Raises:
         ValueError: the table is not square or not symmetric, or a species is not in it.
@@ -129,85 +122,84 @@ def by_species(table: Any, species: Any) -> BySpecies:
         >>> u = tp.lennard_jones(epsilon=tp.by_species([[1.0, 1.5], [1.5, 0.5]], species))
         >>> energy = tp.pair_energy(u, tp.free())
     """
-    table = check.floats(check.array("table", table, "one number for every pair of species, shape [S, S]", (2,)))
-    species = check.array("species", species, "one integer per particle, [N]", (1,))
-    shape = np.shape(table)
+    numbers = check.floats(check.array("table", table, "one number for every pair of species, shape [S, S]", (2,)))
+    kinds = check.array("species", species, "one integer per particle, [N]", (1,))
+    shape = np.shape(numbers)
     if shape[0] != shape[1]:
-        raise ValueError(f"table: expected one number for every pair of species, shape [S, S], got shape {shape}")
-    if not jnp.issubdtype(species.dtype, jnp.integer):
-        raise ValueError(f"species: expected one integer per particle, [N], got {species.dtype}")
-    if (known := tree.known(table)) is not None and not np.array_equal(known, known.T, equal_nan=True):
-        raise ValueError(f"table: must be symmetric, for a pair has no first particle; got\n{known}")
-    known = tree.known(species)
+        raise ValueError(f"table: expected one number for every pair of species, shape [S, S], got shape {shape}.")
+    if not jnp.issubdtype(kinds.dtype, jnp.integer):
+        raise ValueError(f"species: expected one integer per particle, [N], got {kinds.dtype}.")
+    if (known := tree.known(numbers)) is not None and not np.array_equal(known, known.T, equal_nan=True):
+        raise ValueError(f"table: must be symmetric, because pairs are not ordered, got\n{known}")
+    known = tree.known(kinds)
     if known is not None and known.size and (known.min() < 0 or known.max() >= shape[0]):
         raise ValueError(
-            f"species: expected integers from 0 to {shape[0] - 1} for a table of {shape[0]} species, got "
-            f"some from {known.min()} to {known.max()}"
+            f"species: expected integers from 0 to {shape[0] - 1} for a table of {shape[0]} species, got integers from "
+            f"{known.min()} to {known.max()}."
         )
-    return BySpecies(table=table, species=jnp.asarray(species, dtype=jnp.int32))
+    return BySpecies(table=numbers, species=jnp.asarray(kinds, dtype=jnp.int32))
 
 
-def arithmetic_mean(a: Any, b: Any) -> Any:
-    """Return `(a + b) / 2`: Lorentz's rule for diameters."""
+def arithmetic_mean(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return `(a + b) / 2`: the Lorentz rule for diameters."""
     return (a + b) / 2
 
 
-def geometric_mean(a: Any, b: Any) -> Any:
-    """Return `sqrt(a b)`: Berthelot's rule for energies."""
+def geometric_mean(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return `sqrt(a b)`: the Berthelot rule for energies."""
     return jnp.sqrt(a * b)
 
 
-def by_particle(values: Any, combine: Callable[[Any, Any], Any] = arithmetic_mean) -> ByParticle:
-    """Make a parameter that every pair computes from the numbers of its two particles.
+def by_particle(
+    values: Real[ArrayLike, "particles"] | Sequence[float], combine: Callable[[Any, Any], Any] = arithmetic_mean
+) -> ByParticle:
+    """Make a parameter of a potential that is computed from the numbers of both particles.
 
     Args:
-        values: one number per particle, `[N]`; in the unit of the parameter it replaces.
-        combine: function of two numbers that returns that of the pair: `tp.arithmetic_mean` (Lorentz),
-            `tp.geometric_mean` (Berthelot), or any symmetric function. Where the parameter is a range (a cutoff, the
-            diameter of a soft sphere) it must be a mean: never more than the larger of the two.
-
-    Returns:
-        A parameter to put in the place of a number of a potential.
+        values: one number per particle; in the unit of the parameter.
+        combine: function of two numbers that returns the number of the pair: `tp.arithmetic_mean` (Lorentz),
+            `tp.geometric_mean` (Berthelot), or any symmetric function. For a range (a cutoff, the diameter of a soft
+            sphere) it must not return more than the larger of the two.
 
     Raises:
-        ValueError: the values are not `[N]`, or `combine` is seen to be asymmetric.
+        ValueError: the values are not `[N]`, or `combine` is not symmetric.
 
     Example:
         >>> from treedyn import particles as tp
         >>> diameter = tp.by_particle([1.0, 1.4, 1.2], tp.arithmetic_mean)
         >>> energy = tp.pair_energy(tp.soft_sphere(sigma=diameter), tp.periodic(8.0))
     """
-    values = check.floats(check.array("values", values, "one number per particle, shape [N]", (1,)))
+    numbers = check.floats(check.array("values", values, "one number per particle, shape [N]", (1,)))
     check.function("combine", combine, "two numbers, e.g. tp.arithmetic_mean", 2)
-    if tree.known(values) is not None and values.shape[0] > 1:
+    if tree.known(numbers) is not None and numbers.shape[0] > 1:
         with jax.ensure_compile_time_eval():
-            other = jnp.roll(values, 1)
-            one, two = (np.asarray(elementwise(combine, *pair)) for pair in ((values, other), (other, values)))
-        if one.dtype.kind != "f" or one.shape != values.shape:
-            raise ValueError(f"combine: expected a function that returns one number, got one that returns {one.dtype}")
+            other = jnp.roll(numbers, 1)
+            one, two = (np.asarray(elementwise(combine, *pair)) for pair in ((numbers, other), (other, numbers)))
+        if one.dtype.kind != "f" or one.shape != numbers.shape:
+            raise ValueError(f"combine: expected a function that returns one number, got one that returns {one.dtype}.")
         if not np.allclose(one, two, rtol=1e-4, atol=0, equal_nan=True):
-            raise ValueError("combine: must be symmetric, f(a, b) = f(b, a), for a pair has no first particle")
-    return ByParticle(values=values, combine=combine)
+            raise ValueError("combine: must be symmetric, f(a, b) = f(b, a), because pairs are not ordered.")
+    return ByParticle(values=numbers, combine=combine)
 
 
 def potential(u: Any) -> Callable[[Any], Any]:
-    """Return a potential; an error where it cannot be called."""
+    """Return a potential; refuse anything that is not a function of one distance."""
     return check.function("u", u, "one distance, or a potential like tp.lennard_jones()")
 
 
 def evaluate(u: Any, distance: jax.Array) -> jax.Array:
-    """Return the energy of one pair from a boxed potential; an error where that is not one real number."""
+    """Return the energy of one pair from a boxed potential; refuse anything but one real number."""
     energy = tree.unbox(u)(distance)
     is_array = isinstance(energy, jax.Array | np.ndarray | np.generic)
     if jnp.shape(energy) if is_array else not isinstance(energy, float):
-        raise ValueError(f"u: {_POTENTIAL}, got one that returns {check.brief(energy)}")
+        raise ValueError(f"u: {_POTENTIAL}, got one that returns {check.brief(energy)}.")
     if is_array and not jnp.issubdtype(energy.dtype, jnp.floating):
-        raise ValueError(f"u: {_POTENTIAL}, got one that returns {energy.dtype}")
+        raise ValueError(f"u: {_POTENTIAL}, got one that returns {energy.dtype}.")
     return jnp.asarray(energy).astype(distance.dtype)
 
 
 def is_parameter(x: Any) -> bool:
-    """Tell whether `x` is a node that stands for one number per pair."""
+    """Return whether `x` has one number per pair."""
     return isinstance(x, Parameter)
 
 
@@ -217,33 +209,23 @@ def parameters(u: Any) -> list[Parameter]:
 
 
 def with_numbers(u: Any, numbers: list[Any]) -> Any:
-    """Return the potential of one pair: its pair parameters replaced, in tree order, by `numbers`."""
+    """Return the potential of one pair, with its pair parameters replaced by `numbers` in tree order."""
     replacement = iter(numbers)
     return jax.tree.map(lambda x: next(replacement) if is_parameter(x) else x, u, is_leaf=is_parameter)
 
 
 def elementwise(f: Callable[..., Any], *arrays: Any) -> Any:
-    """Map a function of numbers over arrays that broadcast against each other."""
+    """Map a function of numbers over arrays that broadcast."""
     shape = np.broadcast_shapes(*(jnp.shape(x) for x in arrays))
     for _ in shape:
         f = jax.vmap(f)
     return f(*(jnp.broadcast_to(x, shape) for x in arrays))
 
 
-def parameter(name: str, value: Any, *, positive: bool = False, finite: bool = True) -> Any:
-    """Check a number that a user put into a potential.
+def parameter(name: str, value: Number, *, positive: bool = False, finite: bool = True) -> Number:
+    """Return a number of a potential, integers as floats; refuse what is not a number or out of range.
 
-    Args:
-        name: what it is called.
-        value: a real number, a 0-d or larger array (for `vmap`, or one number per bond), or a pair parameter.
-        positive: whether it must be larger than 0.
-        finite: whether it must be finite.
-
-    Returns:
-        The same, integers as floats.
-
-    Raises:
-        ValueError: it is no number, or not positive where it must be.
+    Arrays are accepted for `vmap`, and for one number per bond.
     """
     if is_parameter(value):
         known = [tree.known(leaf) for leaf in jax.tree.leaves(value) if jnp.issubdtype(_dtype(leaf), jnp.floating)]
@@ -252,7 +234,7 @@ def parameter(name: str, value: Any, *, positive: bool = False, finite: bool = T
         value = check.floats(check.array(name, value, wanted, finite=finite))
         known = [tree.known(value)]
     if positive and not all(np.all(x > 0) for x in known if x is not None):
-        raise ValueError(f"{name}: must be positive, got {value}")
+        raise ValueError(f"{name}: must be positive, got {value}.")
     return value
 
 

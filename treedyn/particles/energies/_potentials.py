@@ -1,10 +1,8 @@
-"""Potentials of one pair: each a struct whose numbers are leaves, called with one distance.
+"""Potentials of one pair: structs whose numbers are leaves, called with one distance.
 
-They have no cutoff of their own, unless they end by themselves; `tp.cut` and its like truncate them. A function `u(r)`
-of your own serves just as well.
+They have no cutoff, except for potentials of finite range; `tp.cut` and similar wrappers truncate them. A user's
+function `u(r)` works equally well. Every number may be `tp.by_species(...)` or `tp.by_particle(...)`.
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +14,7 @@ from treedyn.tree import Static
 
 
 class LennardJones(Struct):
-    """Attract at a distance and repel up close.
+    """The Lennard-Jones potential.
 
     Attributes:
         epsilon: depth of the well.
@@ -27,19 +25,18 @@ class LennardJones(Struct):
     sigma: Number
 
     def __call__(self, r: jax.Array) -> jax.Array:
-        """Return the energy at one distance."""
         square = (self.sigma * reciprocal(r)) ** 2
         sixth = square * square * square
         return 4 * self.epsilon * (sixth * sixth - sixth)
 
 
 class SoftSphere(Struct):
-    """Repel with a finite force where two spheres overlap.
+    """The soft-sphere potential, a finite repulsion of overlapping spheres.
 
     Attributes:
         epsilon: energy scale.
         sigma: distance at which the spheres touch; it is the cutoff.
-        alpha: exponent; a Python integer is kept as part of the structure, for it makes a cheaper power.
+        alpha: exponent; a Python integer is static, because it makes a cheaper power.
     """
 
     epsilon: Number
@@ -52,16 +49,15 @@ class SoftSphere(Struct):
         return self.sigma
 
     def __call__(self, r: jax.Array) -> jax.Array:
-        """Return the energy at one distance."""
         alpha = self.alpha.value if isinstance(self.alpha, Static) else self.alpha
         apart = r >= self.sigma
-        # A fractional power of a negative number is NaN, and would reach gradients through the branch not taken.
+        # a fractional power of a negative number is NaN and would enter gradients through the branch not taken
         overlap = jnp.where(apart, 1, 1 - r / self.sigma)
         return jnp.where(apart, 0, self.epsilon / alpha * overlap**alpha)
 
 
 class Morse(Struct):
-    """Bind with a well of finite depth and width.
+    """The Morse potential.
 
     Attributes:
         epsilon: depth of the well.
@@ -74,13 +70,12 @@ class Morse(Struct):
     sigma: Number
 
     def __call__(self, r: jax.Array) -> jax.Array:
-        """Return the energy at one distance."""
         decay = jnp.exp(-self.alpha * (r - self.sigma))
         return self.epsilon * decay * (decay - 2)
 
 
 class Harmonic(Struct):
-    """Bind with a spring.
+    """The potential of a harmonic spring.
 
     Attributes:
         stiffness: energy per squared length.
@@ -91,20 +86,16 @@ class Harmonic(Struct):
     length: Number
 
     def __call__(self, r: jax.Array) -> jax.Array:
-        """Return the energy at one distance."""
         return self.stiffness / 2 * (r - self.length) ** 2
 
 
-def lennard_jones(epsilon: Any = 1.0, sigma: Any = 1.0) -> LennardJones:
+def lennard_jones(epsilon: Number = 1.0, sigma: Number = 1.0) -> LennardJones:
     r"""Make the Lennard-Jones potential, $4 \epsilon [(\sigma/r)^{12} - (\sigma/r)^6]$.
 
     Args:
         epsilon: depth of the well, $\epsilon$; energy.
         sigma: distance at which the energy is 0, $\sigma$; length. Both are a number, `tp.by_species(...)` or
             `tp.by_particle(...)`.
-
-    Returns:
-        A function of one distance.
 
     Example:
         >>> from treedyn import particles as tp
@@ -117,7 +108,7 @@ def lennard_jones(epsilon: Any = 1.0, sigma: Any = 1.0) -> LennardJones:
     return LennardJones(epsilon=parameter("epsilon", epsilon), sigma=parameter("sigma", sigma))
 
 
-def soft_sphere(epsilon: Any = 1.0, sigma: Any = 1.0, alpha: Any = 2) -> SoftSphere:
+def soft_sphere(epsilon: Number = 1.0, sigma: Number = 1.0, alpha: Number = 2) -> SoftSphere:
     r"""Make the soft-sphere potential, $\frac{\epsilon}{\alpha} (1 - r/\sigma)^\alpha$ for $r < \sigma$, else 0.
 
     Args:
@@ -125,9 +116,6 @@ def soft_sphere(epsilon: Any = 1.0, sigma: Any = 1.0, alpha: Any = 2) -> SoftSph
         sigma: distance at which two spheres touch, $\sigma$; length, positive. It is the cutoff.
         alpha: exponent, $\alpha$; 2 for harmonic, 2.5 for Hertzian spheres. A Python integer makes a cheaper power; a
             float is a leaf.
-
-    Returns:
-        A function of one distance, with a cutoff.
 
     Raises:
         ValueError: sigma or alpha is not positive.
@@ -148,16 +136,13 @@ def soft_sphere(epsilon: Any = 1.0, sigma: Any = 1.0, alpha: Any = 2) -> SoftSph
     )
 
 
-def morse(epsilon: Any = 1.0, alpha: Any = 5.0, sigma: Any = 1.0) -> Morse:
+def morse(epsilon: Number = 1.0, alpha: Number = 5.0, sigma: Number = 1.0) -> Morse:
     r"""Make the Morse potential, $\epsilon [e^{-2 \alpha (r - \sigma)} - 2 e^{-\alpha (r - \sigma)}]$.
 
     Args:
         epsilon: depth of the well, $\epsilon$; energy.
         alpha: inverse width of the well, $\alpha$; 1/length.
         sigma: distance at the bottom of the well, $\sigma$; length.
-
-    Returns:
-        A function of one distance. Its energy is $-\epsilon$ at $\sigma$ and 0 far away.
 
     Example:
         >>> from treedyn import particles as tp
@@ -172,15 +157,12 @@ def morse(epsilon: Any = 1.0, alpha: Any = 5.0, sigma: Any = 1.0) -> Morse:
     )
 
 
-def harmonic(stiffness: Any = 1.0, length: Any = 1.0) -> Harmonic:
-    r"""Make the potential of a spring, $\frac{k}{2} (r - l)^2$.
+def harmonic(stiffness: Number = 1.0, length: Number = 1.0) -> Harmonic:
+    r"""Make the potential of a harmonic spring, $\frac{k}{2} (r - l)^2$.
 
     Args:
         stiffness: $k$; energy/length².
-        length: distance at rest, $l$; length. In `tp.bond_energy` both may be arrays, one number per bond.
-
-    Returns:
-        A function of one distance.
+        length: distance at rest, $l$; length. In `tp.bond_energy` both may be arrays with one number per bond.
 
     Example:
         >>> from treedyn import particles as tp

@@ -1,4 +1,4 @@
-"""What a cut-off potential leaves out: the long-range correction of a homogeneous fluid."""
+"""The long-range correction of a homogeneous fluid for the part of a potential beyond its cutoff."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
 
 from treedyn import _check as check
 from treedyn import tree
@@ -16,30 +18,30 @@ from treedyn.particles.energies._truncation import Cut
 
 
 class LongRangeCorrection(Struct):
-    """Hold what the pairs beyond the cutoff add.
+    """The contribution of the pairs beyond the cutoff.
 
     Attributes:
         energy: energy per particle.
         pressure: pressure.
     """
 
-    energy: jax.Array
-    pressure: jax.Array
+    energy: Float[Array, "..."]
+    pressure: Float[Array, "..."]
 
 
-def long_range_correction(u: Cut, density: Any, dimension: int = 3) -> LongRangeCorrection:
-    r"""Return what the pairs beyond the cutoff add to energy and pressure of a fluid without structure out there.
+def long_range_correction(u: Cut, density: Real[ArrayLike, "..."], dimension: int = 3) -> LongRangeCorrection:
+    r"""Return the contribution of the pairs beyond the cutoff to energy and pressure of a homogeneous fluid.
 
     With the surface $S_d$ of the unit sphere ($4 \pi$ in three dimensions) and g(r) = 1 beyond the cutoff,
 
     $$\frac{U}{N} = \frac{\rho}{2} S_d \int_{r_c}^\infty u(r)\, r^{d-1} dr, \qquad
       P = -\frac{\rho^2}{2 d} S_d \int_{r_c}^\infty u'(r)\, r^d dr .$$
 
-    The integrals are done by Gauss–Legendre quadrature, exact for inverse powers up to $r^{-15-d}$.
+    The integrals are computed by Gauss–Legendre quadrature, exact for inverse powers up to $r^{-15-d}$.
 
     Args:
-        u: a potential truncated by `tp.cut`. A shifted potential is another one inside its cutoff, too, and has no
-            such correction.
+        u: a potential truncated by `tp.cut`. A shifted potential also differs inside its cutoff and has no such
+            correction.
         density: number density, $\rho$; particles per volume.
         dimension: number of coordinates, d.
 
@@ -47,7 +49,7 @@ def long_range_correction(u: Cut, density: Any, dimension: int = 3) -> LongRange
         `energy` per particle and `pressure`, to be added to those of the truncated potential.
 
     Raises:
-        ValueError: `u` is not made by `tp.cut`, differs from pair to pair, or falls off too slowly for the integral.
+        ValueError: `u` is not made by `tp.cut`, differs from pair to pair, or decays too slowly for the integral.
 
     Example:
         >>> from treedyn import particles as tp
@@ -61,25 +63,25 @@ def long_range_correction(u: Cut, density: Any, dimension: int = 3) -> LongRange
     """
     if not isinstance(u, Cut):
         raise ValueError(
-            f"u: expected a potential made by tp.cut(u, cutoff), got {u!r}; only there is the part inside "
-            "the cutoff unchanged"
+            f"u: expected a potential made by tp.cut(u, cutoff), which is unchanged inside the cutoff, got {u!r}."
         )
     if parameters(u):
         raise ValueError(
-            "u: its numbers differ from pair to pair; average the corrections over the pairs of species yourself, each "
-            "weighted by the product of their fractions"
+            "u: expected the same numbers for all pairs. Compute the corrections of all pairs of species, and average "
+            "them with the products of the fractions as weights."
         )
     whole: Callable[[Any], Any] = u.u
     cutoff = jnp.asarray(u.cutoff)
     density = check.array("density", density, "particles per volume", nonnegative=True)
     density = jnp.asarray(density).astype(cutoff.dtype)
     dimension = check.integer("dimension", dimension, 1)
-    # r = cutoff / s^8 maps the integrals to s in (0, 1], where all but the slowest inverse powers of r are smooth.
-    s, weight = (jnp.asarray(x, cutoff.dtype) for x in _nodes())
+    # r = cutoff / s^8 maps the integrals to s in (0, 1], where all but the slowest inverse powers of r are smooth
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    s, weight = (jnp.asarray(x, cutoff.dtype) for x in ((nodes + 1) / 2, weights / 2))
     r = cutoff / s**8
     energy, slope = jax.jvp(lambda r: elementwise(whole, r), (r,), (jnp.ones_like(r),))
     surface = 2 * math.pi ** (dimension / 2) / math.gamma(dimension / 2)
-    # Far out the potential is 0 to all digits before the volume of a shell is infinite.
+    # far out, the potential underflows to 0 before the volume of a shell overflows
     shell = 8 * cutoff**dimension / jnp.where((energy == 0) & (slope == 0), 1, s) ** (8 * dimension + 1)
     inside = surface * jnp.sum(weight * energy * shell)
     outward = surface * jnp.sum(weight * r * slope * shell)
@@ -87,21 +89,15 @@ def long_range_correction(u: Cut, density: Any, dimension: int = 3) -> LongRange
     return LongRangeCorrection(energy=density / 2 * inside, pressure=-(density**2) / (2 * dimension) * outward)
 
 
-def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes and weights of a quadrature over (0, 1)."""
-    nodes, weights = np.polynomial.legendre.leggauss(64)
-    return (nodes + 1) / 2, weights / 2
-
-
 def _decays(u: Callable[[Any], Any], cutoff: jax.Array, dimension: int) -> jax.Array:
-    """Tell whether the integral of `u` over all space converges, from two distances far out."""
+    """Return whether the integral of `u` over all space converges, judged from two large distances."""
     near, far = 1e2 * cutoff, 1e3 * cutoff
-    # by r^(-d - 1/4) at least, for which the quadrature still has five digits
+    # at least as r^(-d - 1/4), for which the quadrature still has five digits
     falls = jnp.abs(u(far)) * 10.0 ** (dimension + 0.25) < 1.001 * jnp.abs(u(near))
     decays = falls | (u(far) == 0)
     if tree.known(decays) is not None and not decays:
         raise ValueError(
-            f"u: falls off no faster than 1/r^{dimension}, or hardly, so its integral beyond the cutoff is infinite or "
-            "too slow to converge; such a potential needs a sum over images instead"
+            f"u: expected a potential that decays clearly faster than 1/r^{dimension}, otherwise its integral beyond "
+            "the cutoff diverges or converges too slowly. Use a sum over images instead."
         )
     return decays

@@ -1,4 +1,4 @@
-"""Where a potential ends: wrappers that truncate any `u(r)`, each a function of one distance with a `cutoff`.
+"""Truncations: wrappers of any potential `u(r)`, each a function of one distance with a `cutoff`.
 
 | wrapper | energy at the cutoff | force at the cutoff |
 |---|---|---|
@@ -7,12 +7,12 @@
 | `force_shifted` | continuous | continuous |
 | `smooth` | continuous | continuous, unchanged up to `onset` |
 
-Dynamics conserves energy well only where the force is continuous.
+Dynamics conserves energy well only if the force is continuous.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +24,11 @@ from treedyn.particles.energies._parameters import Number, Parameter, is_paramet
 
 
 class Truncated(Struct):
-    """Truncate a potential.
+    """A truncated potential.
 
     Attributes:
         u: the potential.
-        cutoff: where it ends; a leaf.
+        cutoff: the distance from which on the energy is 0; a leaf.
     """
 
     u: Callable[[Any], Any] = function()
@@ -38,16 +38,17 @@ class Truncated(Struct):
     def inside(self, r: jax.Array) -> jax.Array:
         """Return the energy at a distance below the cutoff."""
 
+    @final
     def __call__(self, r: jax.Array) -> jax.Array:
         """Return the energy at one distance: 0 from the cutoff on."""
-        # Asked this way round, a distance that is NaN does not pass for a large one.
+        # with this comparison, a distance of NaN does not count as far
         far = r >= self.cutoff
-        # u is never asked beyond the cutoff, where it need not be defined.
+        # u is not evaluated beyond the cutoff, where it may be undefined
         return jnp.where(far, 0, self.inside(jnp.where(far, self.cutoff, r)))
 
 
 class Cut(Truncated):
-    """Leave out everything beyond the cutoff."""
+    """A potential that is 0 beyond the cutoff and unchanged inside it."""
 
     def inside(self, r: jax.Array) -> jax.Array:
         """Return `u(r)`."""
@@ -55,7 +56,7 @@ class Cut(Truncated):
 
 
 class Shifted(Truncated):
-    """Shift the energy to zero at the cutoff."""
+    """A potential whose energy is shifted to zero at the cutoff."""
 
     def inside(self, r: jax.Array) -> jax.Array:
         """Return `u(r) - u(cutoff)`."""
@@ -63,7 +64,7 @@ class Shifted(Truncated):
 
 
 class ForceShifted(Truncated):
-    """Shift energy and force to zero at the cutoff."""
+    """A potential whose energy and force are shifted to zero at the cutoff."""
 
     def inside(self, r: jax.Array) -> jax.Array:
         """Return `u(r) - u(cutoff) - (r - cutoff) u'(cutoff)`."""
@@ -73,10 +74,10 @@ class ForceShifted(Truncated):
 
 
 class Smooth(Truncated):
-    """Switch the energy off between onset and cutoff.
+    """A potential that is switched off between onset and cutoff.
 
     Attributes:
-        onset: where switching begins; a leaf.
+        onset: the distance at which switching begins; a leaf.
     """
 
     onset: Number
@@ -88,21 +89,18 @@ class Smooth(Truncated):
         return jnp.where(r < self.onset, 1, switch) * self.u(r)
 
 
-def cut(u: Callable[[Any], Any], cutoff: Any) -> Cut:
-    """Cut a potential off: `u(r)` below the cutoff, 0 from there on.
+def cut(u: Callable[[Any], Any], cutoff: Number) -> Cut:
+    """Cut off a potential: `u(r)` below the cutoff, 0 from there on.
 
-    The energy jumps at the cutoff, so dynamics does not conserve it exactly. For thermodynamics together with
+    The energy jumps at the cutoff, so dynamics does not conserve it exactly. Use it for thermodynamics, together with
     `tp.long_range_correction`.
 
     Args:
         u: function of one distance.
-        cutoff: distance, positive; a number or `tp.by_species(...)`.
-
-    Returns:
-        The truncated potential, a function of one distance.
+        cutoff: positive distance; a number or `tp.by_species(...)`.
 
     Raises:
-        ValueError: `u` is no function or the cutoff is not positive.
+        ValueError: `u` is not a function or the cutoff is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -113,18 +111,15 @@ def cut(u: Callable[[Any], Any], cutoff: Any) -> Cut:
     return Cut(u=potential(u), cutoff=parameter("cutoff", cutoff, positive=True, finite=False))
 
 
-def shifted(u: Callable[[Any], Any], cutoff: Any) -> Shifted:
+def shifted(u: Callable[[Any], Any], cutoff: Number) -> Shifted:
     r"""Shift a potential to zero at its cutoff: $u(r) - u(r_c)$.
 
     Args:
-        u: function of one distance. Where its numbers differ from pair to pair, so does the shift.
-        cutoff: distance, positive; a number or `tp.by_species(...)`.
-
-    Returns:
-        The truncated potential, a function of one distance.
+        u: function of one distance. If its numbers differ from pair to pair, so does the shift.
+        cutoff: positive distance; a number or `tp.by_species(...)`.
 
     Raises:
-        ValueError: `u` is no function or the cutoff is not positive.
+        ValueError: `u` is not a function or the cutoff is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -135,18 +130,15 @@ def shifted(u: Callable[[Any], Any], cutoff: Any) -> Shifted:
     return Shifted(u=potential(u), cutoff=parameter("cutoff", cutoff, positive=True, finite=False))
 
 
-def force_shifted(u: Callable[[Any], Any], cutoff: Any) -> ForceShifted:
+def force_shifted(u: Callable[[Any], Any], cutoff: Number) -> ForceShifted:
     r"""Shift a potential and its force to zero at the cutoff: $u(r) - u(r_c) - (r - r_c)\,u'(r_c)$.
 
     Args:
-        u: function of one distance. Where its numbers differ from pair to pair, so do the shifts.
-        cutoff: distance, positive; a number or `tp.by_species(...)`.
-
-    Returns:
-        The truncated potential, a function of one distance.
+        u: function of one distance. If its numbers differ from pair to pair, so do the shifts.
+        cutoff: positive distance; a number or `tp.by_species(...)`.
 
     Raises:
-        ValueError: `u` is no function or the cutoff is not positive.
+        ValueError: `u` is not a function or the cutoff is not positive.
 
     Example:
         >>> import jax
@@ -161,21 +153,18 @@ def force_shifted(u: Callable[[Any], Any], cutoff: Any) -> ForceShifted:
     return ForceShifted(u=potential(u), cutoff=parameter("cutoff", cutoff, positive=True, finite=False))
 
 
-def smooth(u: Callable[[Any], Any], onset: Any, cutoff: Any) -> Smooth:
-    r"""Switch a potential off smoothly between onset and cutoff, as X-PLOR does: $S(r)\,u(r)$.
+def smooth(u: Callable[[Any], Any], onset: Number, cutoff: Number) -> Smooth:
+    r"""Switch off a potential smoothly between onset and cutoff as in X-PLOR: $S(r)\,u(r)$.
 
     $$S(r) = \frac{(r_c^2 - r^2)^2 (r_c^2 + 2 r^2 - 3 r_\mathrm{on}^2)}{(r_c^2 - r_\mathrm{on}^2)^3}$$
 
     Args:
         u: function of one distance.
         onset: distance up to which `u` is unchanged, $r_\mathrm{on}$; zero or positive.
-        cutoff: distance from which on it is 0, $r_c$.
-
-    Returns:
-        The truncated potential, a function of one distance, with a continuous force.
+        cutoff: distance from which on the energy is 0, $r_c$.
 
     Raises:
-        ValueError: `u` is no function, or not `0 <= onset < cutoff`.
+        ValueError: `u` is not a function, or `0 <= onset < cutoff` does not hold.
 
     Example:
         >>> from treedyn import particles as tp
@@ -189,12 +178,12 @@ def smooth(u: Callable[[Any], Any], onset: Any, cutoff: Any) -> Smooth:
     onset, cutoff = parameter("onset", onset), parameter("cutoff", cutoff, positive=True, finite=False)
     begin, end = _known(onset), _known(cutoff)
     if begin is not None and end is not None and not (np.min(begin) >= 0 and np.max(begin) < np.min(end)):
-        raise ValueError(f"onset: must be at least 0 and below the cutoff, got onset {onset} and cutoff {cutoff}")
+        raise ValueError(f"onset: must be at least 0 and below the cutoff, got onset {onset} and cutoff {cutoff}.")
     return Smooth(u=potential(u), onset=onset, cutoff=cutoff)
 
 
-def cutoff_of(u: Callable[[Any], Any]) -> Any:
-    """Return the distance beyond which a potential is zero for every pair; infinity where it has no cutoff.
+def cutoff_of(u: Callable[[Any], Any]) -> jax.Array | float:
+    """Return the distance beyond which a potential is zero for every pair; infinity without a cutoff.
 
     Example:
         >>> from treedyn import particles as tp
@@ -205,8 +194,8 @@ def cutoff_of(u: Callable[[Any], Any]) -> Any:
     return cutoff.maximum() if isinstance(cutoff, Parameter) else cutoff
 
 
-def _known(value: Any) -> np.ndarray | None:
-    """Return the numbers that a parameter of pairs, or a plain number, may take, where they are known."""
+def _known(value: Number) -> np.ndarray | None:
+    """Return the numbers of a pair parameter, or a plain number, if they are known."""
     if is_parameter(value):
         value = next(x for x in jax.tree.leaves(value) if jnp.issubdtype(x.dtype, jnp.floating))
     return tree.known(value)

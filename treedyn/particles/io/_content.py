@@ -1,13 +1,16 @@
-"""What is in frames of particles, brought into one form before it is written in any format."""
+"""What all writers of particles share: their arguments, and frames in a common form."""
 
 import dataclasses
-from typing import Any
+import os
+from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import ArrayLike, Real
 
 from treedyn import _check as check
+from treedyn.particles.io._species import Species
 from treedyn.particles.space._space import Free, ParticleSpace, Triclinic, free, periodic, triclinic
-from treedyn.store._writer import check_steps
+from treedyn.store._writer import FileWriter, Mode
 from treedyn.tree import PyTree
 
 _OWN = {"position", "cell", "time"}
@@ -15,16 +18,16 @@ _OWN = {"position", "cell", "time"}
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """Hold frames in one form.
+    """Frames in the form that all formats start from.
 
     Attributes:
         steps: `int64[n]`.
-        position: real coordinates, `[n, N, d]`.
-        cell: lattice vectors in rows, `float64[n, d, d]`; `None` in open space.
-        axes: which lattice vectors repeat.
+        position: Real coordinates, `[n, N, d]`.
+        cell: Lattice vectors in rows, `float64[n, d, d]`; `None` in open space.
+        axes: The lattice vectors that are periodic.
         time: `[n]`, or `None`.
-        particles: what there is one of for every particle, by name; `[n, N, ...]`.
-        frames: what there is one of in every frame, by name; `[n, ...]`.
+        particles: Arrays with one entry per particle by name, `[n, N, ...]`.
+        frames: Arrays with one entry per frame by name, `[n, ...]`.
     """
 
     steps: np.ndarray
@@ -46,26 +49,45 @@ class Content:
         return self.position.shape[2]
 
 
-def content(steps: Any, frames: PyTree, space: ParticleSpace, last: int | None) -> Content:
-    """Bring frames into one form.
+class ParticleWriter(FileWriter):
+    """A writer of frames of particles: positions `[n, N, d]`, or dicts of arrays as `frame` records them."""
 
-    Args:
-        steps: the steps.
-        frames: positions `[n, N, d]`, or a dict of arrays by name with `position` among them.
-        space: the box, where the frames have no `cell`; how positions are stored.
-        last: the step of the last frame that was written.
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: Mode = "x",
+        space: ParticleSpace | None = None,
+        species: Species = None,
+        mass: Real[ArrayLike, "*particles"] | None = None,
+    ) -> None:
+        """Open a file.
 
-    Raises:
-        ValueError: there are no positions, or something does not fit.
-    """
+        Args:
+            path: The file.
+            mode: "x" for a new file, "w" to overwrite a file, "a" to continue one.
+            space: The box if it is constant; open space by default. A box that changes is in the frames, as `cell`.
+            species: Chemical symbols or atomic numbers, one for all or one each; X by default.
+            mass: One mass for all or one each, kept in the file.
+
+        Raises:
+            FileExistsError: The file exists and `mode` is "x".
+            ValueError: The file is to be continued and has another format.
+            ImportError: The package for the format is not installed.
+        """
+        self._space, self._species, self._mass = check_space(space), species, mass
+        super().__init__(path, mode=mode)
+
+
+def content(steps: np.ndarray, frames: PyTree, space: ParticleSpace) -> Content:
+    """Return frames in their common form; `space` is the box of frames without a `cell`."""
     if not isinstance(frames, dict):
         frames = {"position": frames}
     if "position" not in frames or not all(hasattr(x, "dtype") for x in frames.values()):
         raise ValueError(
             'frames: expected positions [n, N, d], or a dict of arrays with "position" among them, got '
-            f"{ {name: type(x).__name__ for name, x in frames.items()} }; tp.io.frame records one"
+            f"{ {name: type(x).__name__ for name, x in frames.items()} }. tp.io.frame records such a dict."
         )
-    steps = check_steps(steps, frames, last)
     arrays = {name: np.asarray(x) for name, x in frames.items()}
     position = arrays["position"]
     if position.ndim != 3 or position.dtype not in (np.float32, np.float64) or 0 in position.shape[1:]:
@@ -75,12 +97,11 @@ def content(steps: Any, frames: PyTree, space: ParticleSpace, last: int | None) 
     n, count, dimension = position.shape
     cell = _cells(arrays.get("cell"), space, n, dimension)
     if isinstance(space, Triclinic) and space.is_fractional:
-        assert cell is not None
         position = (position @ cell).astype(position.dtype)
     rest = {name: x for name, x in arrays.items() if name not in _OWN}
     time = arrays.get("time")
     if time is not None and time.shape != (n,):
-        raise ValueError(f"frames['time']: expected one number a frame, got shape {time.shape}")
+        raise ValueError(f"frames['time']: expected one number per frame, got shape {time.shape}")
     return Content(
         steps=steps,
         position=position,
@@ -92,38 +113,32 @@ def content(steps: Any, frames: PyTree, space: ParticleSpace, last: int | None) 
     )
 
 
-def check_space(space: Any) -> ParticleSpace:
-    """Return the space, open where there is none, or refuse it."""
-    if space is None:
-        return free()
-    if not isinstance(space, ParticleSpace):
-        raise ValueError(f"space: expected tp.free(), tp.periodic(...) or tp.triclinic(...), got {space!r}")
-    return space
+def check_space(space: object) -> ParticleSpace:
+    """Return the space, by default open space."""
+    kinds = "tp.free(), tp.periodic(...) or tp.triclinic(...)"
+    return free() if space is None else check.instance("space", space, ParticleSpace, kinds)
 
 
-def masses(mass: Any, count: int) -> np.ndarray:
-    """Return the mass of every particle, `float64[count]`.
-
-    Raises:
-        ValueError: it is neither one positive number nor one for each.
-    """
+def masses(mass: Real[ArrayLike, "*particles"] | None, count: int) -> np.ndarray | None:
+    """Return the mass of every particle, `float64[count]`, or `None` if `mass` is."""
+    if mass is None:
+        return None
     given = check.array("mass", mass, f"one positive number or {count} of them", (0, 1), positive=True, finite=False)
     if np.shape(given) not in ((), (count,)):
-        raise ValueError(f"mass: expected one number or one for each of {count} particles, got shape {np.shape(given)}")
+        raise ValueError(f"mass: expected one number or one per particle [{count}], got shape {np.shape(given)}")
     return np.broadcast_to(np.asarray(given, np.float64), (count,))
 
 
-def make_space(cell: Any, axes: Any) -> ParticleSpace:
-    """Return the space of a cell: open where nothing repeats, rectangular where it can be.
+def in_space(x: np.ndarray) -> np.ndarray:
+    """Return vectors with two components as vectors in the plane z = 0."""
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 3 - x.shape[-1])])
 
-    Args:
-        cell: lattice vectors in rows, or `None`.
-        axes: which of them repeat.
-    """
+
+def make_space(cell: np.ndarray | None, axes: Iterable[bool]) -> ParticleSpace:
+    """Return the space of a cell with these periodic axes: open without one, rectangular if possible."""
     axes = tuple(bool(axis) for axis in axes)
     if cell is None or not any(axes):
         return free()
-    cell = np.asarray(cell)
     every = None if all(axes) else axes
     if np.array_equal(cell, np.diag(np.diag(cell))) and np.all(np.diag(cell) > 0):
         return periodic(np.diag(cell), axes=every)
@@ -131,13 +146,13 @@ def make_space(cell: Any, axes: Any) -> ParticleSpace:
 
 
 def _cells(given: np.ndarray | None, space: ParticleSpace, n: int, dimension: int) -> np.ndarray | None:
-    """Return the cell of every frame: given as matrices or as sides, or that of the space."""
+    """Return the cell of every frame, from matrices, from sides, or from the space."""
     if given is None:
         cell = space.cell(dimension)
         if cell is None:
             return None
         if np.shape(cell) != (dimension, dimension):
-            raise ValueError(f"space: its cell has shape {np.shape(cell)}, it must have {dimension} axes as the points")
+            raise ValueError(f"space: expected a cell of {dimension} axes, like the positions, got {np.shape(cell)}")
         return np.broadcast_to(np.asarray(cell, np.float64), (n, dimension, dimension))
     if given.shape == (n, dimension):
         return np.asarray(given, np.float64)[:, :, None] * np.eye(dimension)

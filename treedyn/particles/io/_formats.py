@@ -1,39 +1,47 @@
-"""Choose the format by the ending of the name."""
+"""The format of a trajectory by the suffix of its name."""
 
 import os
-from typing import Any
+
+from jaxtyping import ArrayLike, Real
 
 from treedyn import _check as check
+from treedyn.particles.io._content import ParticleWriter
 from treedyn.particles.io._gsd import GSDWriter, read_gsd
 from treedyn.particles.io._h5md import H5MDWriter, read_h5md
+from treedyn.particles.io._species import Species
 from treedyn.particles.io._trajectory import Trajectory
 from treedyn.particles.io._xyz import XYZWriter, read_xyz
-from treedyn.store._writer import Writer
+from treedyn.particles.space._space import ParticleSpace
+from treedyn.store._writer import Mode
 
-_WRITERS = {"xyz": XYZWriter, "extxyz": XYZWriter, "gsd": GSDWriter}
-_WRITERS |= dict.fromkeys(("h5", "hdf5", "h5md"), H5MDWriter)
-_READERS = {XYZWriter: read_xyz, GSDWriter: read_gsd, H5MDWriter: read_h5md}
+_XYZ, _GSD, _H5MD = (XYZWriter, read_xyz), (GSDWriter, read_gsd), (H5MDWriter, read_h5md)
+_FORMATS = {"xyz": _XYZ, "extxyz": _XYZ, "gsd": _GSD, "h5": _H5MD, "hdf5": _H5MD, "h5md": _H5MD}
 
 
 def writer(
-    path: str | os.PathLike[str], *, mode: str = "x", space: Any = None, species: Any = None, mass: Any = None
-) -> Writer:
-    """Open a trajectory file; its format shows in its name: .xyz or .extxyz, .gsd, .h5md, .h5 or .hdf5.
+    path: str | os.PathLike[str],
+    *,
+    mode: Mode = "x",
+    space: ParticleSpace | None = None,
+    species: Species = None,
+    mass: Real[ArrayLike, "*particles"] | None = None,
+) -> ParticleWriter:
+    """Open a trajectory to write; the suffix .xyz, .extxyz, .gsd, .h5md, .h5 or .hdf5 chooses the format.
 
     Args:
-        path: the file.
-        mode: "x" for a new file, "w" to overwrite one, "a" to continue it.
-        space: the box, where it does not change; open space by default. A box that changes is in the frames, `cell`.
-        species: chemical symbols or atomic numbers, one for all or one each; X by default.
-        mass: one for all or one each, to be kept in the file.
+        path: The file.
+        mode: "x" for a new file, "w" to overwrite a file, "a" to continue one.
+        space: The box if it is constant; open space by default. A box that changes is in the frames, as `cell`.
+        species: Chemical symbols or atomic numbers, one for all or one each; X by default.
+        mass: One mass for all or one each, kept in the file.
 
     Returns:
         A writer of frames: positions `[n, N, d]`, or dicts of arrays as `frame` records them.
 
     Raises:
-        ValueError: the ending is none of these.
-        FileExistsError: the file is there and was to be new.
-        ImportError: what writes the format is not installed.
+        ValueError: The suffix is unknown.
+        FileExistsError: The file exists and `mode` is "x".
+        ImportError: The package for the format is not installed.
 
     Example:
         >>> import numpy as np, tempfile, pathlib
@@ -46,27 +54,27 @@ def writer(
         >>> print(len(frames), frames.symbols[0], frames[-1]["energy"], frames[-1]["position"].shape)
         2 Ar -1.5 (4, 3)
     """
-    return _WRITERS[_ending(path)](path, mode=mode, space=space, species=species, mass=mass)
+    return _FORMATS[_suffix(path)][0](path, mode=mode, space=space, species=species, mass=mass)
 
 
 def read(path: str | os.PathLike[str]) -> Trajectory:
-    """Read a trajectory file; its format shows in its name.
+    """Open a trajectory to read; the suffix of its name chooses the format.
 
     Args:
-        path: the file.
+        path: The file.
 
     Returns:
-        Its frames: `frames[-1]["position"]` is where a simulation may begin, in the box `frames.space()`.
+        Its frames. A simulation can start from `frames[-1]["position"]` in the box `frames.space()`.
 
     Raises:
-        ValueError: the ending is none that is known.
-        ImportError: what reads the format is not installed.
+        ValueError: The suffix is unknown.
+        ImportError: The package for the format is not installed.
     """
-    return _READERS[_WRITERS[_ending(path)]](path)
+    return _FORMATS[_suffix(path)][1](path)
 
 
-def _ending(path: str | os.PathLike[str]) -> str:
-    ending = check.path("path", path).suffix.removeprefix(".").lower()
-    if ending not in _WRITERS:
-        raise ValueError(f"path: expected a name that ends in one of {', '.join(_WRITERS)}, got {str(path)!r}")
-    return ending
+def _suffix(path: str | os.PathLike[str]) -> str:
+    suffix = check.path("path", path).suffix.removeprefix(".").lower()
+    if suffix not in _FORMATS:
+        raise ValueError(f"path: expected a name that ends in one of {', '.join(_FORMATS)}, got {str(path)!r}")
+    return suffix

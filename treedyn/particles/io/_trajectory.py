@@ -1,10 +1,13 @@
-"""What the readers of particle formats return."""
+"""Frames of particles: recorded from a state, and read from a file."""
 
-from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
 
+import jax
 import numpy as np
+from jaxtyping import Float, Int
 
+from treedyn import _check as check
+from treedyn._state import State
 from treedyn.particles.io._content import make_space
 from treedyn.particles.io._species import symbols
 from treedyn.particles.space._space import ParticleSpace
@@ -12,18 +15,18 @@ from treedyn.store._frames import Frames
 
 
 class Trajectory(Frames):
-    """Read frames of particles: dicts of arrays by name, with `position` and, in a box, `cell` among them.
+    """Frames of particles: dicts of arrays by name, with `position` and, in a box, `cell` among them.
 
     Attributes:
-        steps: the step of every frame, `int64[n]`.
-        axes: which lattice vectors repeat.
-        species: atomic numbers, `int64[N]`.
-        mass: `[N]`, or `None` where the file does not say.
+        steps: The step of every frame.
+        axes: The lattice vectors that are periodic.
+        species: Atomic numbers.
+        mass: The mass of every particle, `None` if the file does not have it.
     """
 
     axes: tuple[bool, ...]
-    species: np.ndarray
-    mass: np.ndarray | None = None
+    species: Int[np.ndarray, " particles"]
+    mass: Float[np.ndarray, " particles"] | None = None
 
     @property
     def symbols(self) -> list[str]:
@@ -34,8 +37,37 @@ class Trajectory(Frames):
         """Return the box of a frame, by default of the last one."""
         return make_space(self[index].get("cell"), self.axes)
 
-    @abstractmethod
-    def _read(self, start: int, stop: int) -> dict[str, np.ndarray]: ...
 
-    def _pick(self, frames: dict[str, np.ndarray], which: Any) -> dict[str, np.ndarray]:
-        return {name: array[which] for name, array in frames.items()}
+def stack(frame: Callable[[int], dict[str, np.ndarray]], start: int, stop: int) -> dict[str, np.ndarray]:
+    """Return frames `start` to `stop`, stacked; they have to hold the same arrays."""
+    each = [frame(number) for number in range(start, max(stop, start + 1))]
+    if any(one.keys() != each[0].keys() for one in each):
+        raise ValueError(f"path: frames {start} to {stop - 1} hold different arrays. Read them one by one.")
+    return {name: np.stack([one[name] for one in each])[: stop - start] for name in each[0]}
+
+
+def frame(state: State) -> dict[str, jax.Array]:
+    """Return position, velocity, force and energy by name: a function for `run(..., record=...)`.
+
+    Args:
+        state: A state whose position is that of the particles, `[N, d]`. If the particles are a part of a larger tree,
+            pass a function of your own that returns such a dict.
+
+    Returns:
+        `position`, `force` and, if the state has them, `velocity` and `energy`.
+
+    Raises:
+        ValueError: The position is not `[N, d]`.
+    """
+    position = check.instance("state", state, State, "what dynamics.init(key, position, env) returns").position
+    if not hasattr(position, "shape") or len(position.shape) != 2:
+        raise ValueError(
+            "state: expected a position that is one array [N, d]. Record a part of a tree with a function of your own, "
+            'such as lambda state: {"position": state.position["atoms"]}.'
+        )
+    out = {"position": position, "force": state.force}
+    if state.momentum is not None:
+        out["velocity"] = state.velocity
+    if state.energy is not None:
+        out["energy"] = state.energy
+    return out

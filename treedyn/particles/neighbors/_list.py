@@ -1,11 +1,11 @@
-"""Neighbor lists: which particles are near which, good for as long as nobody has moved too far.
+"""Neighbor lists: all pairs of particles within `cutoff + skin` of each other.
 
-A list holds all pairs up to `cutoff + skin`. While no pair can have come from beyond that to within `cutoff`, forces
-that are computed from it are exact; `valid` says so, and is rigorous also when the box changes under the list.
+Forces from a list are exact while no pair can have come from beyond `cutoff + skin` to within `cutoff`. `valid` tells
+when this holds; it is rigorous also when the box changes.
 
-A list is *symmetric*: every pair stands in it twice, once for each of its particles. Forces are then sums over one's
-own neighbors, gathers without a scatter, which is faster and gives the same bits every time. Its rows are in the order
-of the cells: what is near in space is near in memory. `order` and `rank` lead from rows to particles and back.
+A list is *symmetric*: it holds every pair twice, once for each particle. Forces are then sums over a particle's own
+neighbors, gathers without a scatter, which is faster and reproducible bit by bit. Rows follow the order of the cells:
+particles that are near in space are near in memory. `order` and `rank` map rows to particles and back.
 """
 
 import time
@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int32, UInt32
 
 from treedyn import _check as check
 from treedyn import tree
@@ -29,7 +31,6 @@ from treedyn.particles.neighbors._allocation import (
     check_reach,
     choose_capacity,
     larger_capacity,
-    larger_room,
     largest_skin,
     measure_room,
 )
@@ -43,26 +44,28 @@ from treedyn.particles.space._space import free
 from treedyn.space import Euclidean, Space, as_space
 from treedyn.tree import PyTree
 
-_REGRIDS = 4  # how many times a batch may be divided into other cells, for the sake of another of its boxes
-_POINTS = "points [N, d], or neighbor_list(..., select=lambda position: ...) that picks them out of the position"
+_REGRIDS = 4  # how many grids of cells are tried for a batch of different boxes
+_POINTS = "points [N, d], or neighbor_list(..., select=lambda position: ...) to select them from the position"
+
+Points = Float[Array, "particles dimensions"]
 
 
 class Recipe(Struct):
-    """Hold what says how a list is to be made, and is known by the list that was made so.
+    """The settings of a neighbor list, which the list keeps.
 
     Attributes:
-        space: the space of the points; in a list, what it was when the list was built.
+        space: the space of the points; in a list, the space in which it was built.
         cutoff: largest distance at which pairs interact.
-        skin: how much further the list reaches.
-        headroom: factor between the neighbors that are found at first and those there is room for.
+        skin: distance beyond the cutoff up to which pairs are listed.
+        headroom: ratio of the slots for neighbors to the number of neighbors at allocation.
         auto: whether `run` may choose another skin.
-        tolerance: the part of the pairs within the cutoff that a list may miss.
-        select: picks the points out of the position; `None` where the position is the points.
+        tolerance: fraction of the pairs within the cutoff that a list may miss.
+        select: selects the points from the position; `None` if the position is the points.
     """
 
     space: Space
-    cutoff: jax.Array | float
-    skin: jax.Array | float
+    cutoff: Float[Array, ""] | float
+    skin: Float[Array, ""] | float
     headroom: float = static()
     auto: bool = static(default=False)
     tolerance: float = static(default=0.0)
@@ -74,70 +77,70 @@ class Recipe(Struct):
 
 
 class NeighborList(Recipe, Refreshable):
-    """Hold the neighbors of every particle.
+    """The neighbors of every particle.
 
     Attributes:
-        order: the particle in every row, `int32[R]`; rows from N on, there to make it a round number, are empty.
-        rank: the row of every particle, `int32[N]`.
-        partners: row of the k-th neighbor of row r at `[k, r]`; r itself where there is none, `int32[M, R]`.
-        filled: the largest number of neighbors in any row: slots from there on are empty in all of them.
-        reference: the points when the list was built, `[N, d]`.
+        order: the particle in every row; rows from N on are padding.
+        rank: the row of every particle.
+        partners: the row of the k-th neighbor of row r at `[k, r]`; r itself in an empty slot.
+        filled: the largest number of neighbors in any row. All later slots are empty.
+        reference: the points for which the list was built.
         word: status word.
-        spread: standard deviation that displacements may have along every axis, as a part of the skin; `None` where no
-            pair may be missed.
+        spread: largest allowed standard deviation of the displacements along an axis, as a fraction of the skin;
+            `None` if no pair may be missed.
         grid: the cells that the points are sorted into.
         room: sizes of the intermediate arrays.
     """
 
-    order: jax.Array
-    rank: jax.Array
-    partners: jax.Array
-    filled: jax.Array
-    reference: jax.Array
-    word: jax.Array
-    spread: jax.Array | None
+    order: Int32[Array, "rows"]
+    rank: Int32[Array, "particles"]
+    partners: Int32[Array, "slots rows"]
+    filled: Int32[Array, ""]
+    reference: Points
+    word: UInt32[Array, ""]
+    spread: Float[Array, ""] | None
     grid: Grid
     room: Room = static()
 
     @property
-    def status(self) -> jax.Array:
-        """Return the status word: OVERFLOW, BOX and NONFINITE are set while building and stay until `allocate`."""
+    def status(self) -> UInt32[Array, ""]:
+        """Return the status word. OVERFLOW, BOX and NONFINITE are set by a build and stay until `allocate`."""
         return self.word
 
     @property
     def capacity(self) -> int:
-        """Return the number of neighbors that there is room for in a row."""
+        """Return the number of slots for neighbors in a row."""
         return self.partners.shape[0]
 
-    def valid(self, position: PyTree, margin: float = 1.0, space: Space | None = None) -> jax.Array:
-        r"""Tell whether the list holds every pair within the cutoff at `position`.
+    def valid(self, position: PyTree, margin: float = 1.0, space: Space | None = None) -> Bool[Array, ""]:
+        r"""Return whether the list holds every pair within the cutoff at `position`.
 
         $$ 2 \max_i |u_i| + \lVert F - 1 \rVert\, (r_c + s) \le \mathrm{margin} \cdot s $$
 
-        with the displacements $u$ since the list was built, on top of the deformation $F$ of the box, cutoff $r_c$ and
-        skin $s$. Where the list may miss a part of the pairs (`tolerance`), the moments of $u$ are what counts instead.
+        with the displacements $u$ since the list was built, relative to the deformation $F$ of the box, the cutoff
+        $r_c$ and the skin $s$. If the list may miss some pairs (`tolerance`), the moments of $u$ decide instead.
 
         Args:
             position: the position.
-            margin: the part of the skin that may be used up, in (0, 1].
-            space: the space as it is now, where it may have changed; by default the one the list was built in.
+            margin: fraction of the skin that may be used up, in (0, 1].
+            space: the current space, if it has changed since the list was built.
 
         Returns:
-            A boolean; False where a coordinate is NaN.
+            A boolean; False if a coordinate is NaN.
         """
         x = lax.stop_gradient(self._points(position))
         now = None if space is None else lax.stop_gradient(self._cast(space))
         room = jnp.asarray(margin).astype(x.dtype) * self.skin
         return holds(self.space, now, self.reference, x, room, self.cutoff + self.skin, self.spread)
 
-    def serves(self, points: jax.Array, space: Space) -> jax.Array:
-        """Tell whether an energy in `space` may use this list.
+    def serves(self, points: Points, space: Space) -> Bool[Array, ""]:
+        """Return whether an energy in `space` may use this list.
 
-        Where the box is the one that the list was built in, only motion can invalidate it, and that `valid` tells.
-        Where it is another one, the list has to hold under the deformation that leads there.
+        If the box is the one in which the list was built, the answer is True: `valid` checks the motion of the points.
+        If the box differs, the list must be valid under the deformation.
 
         Args:
-            points: the points now, `[N, d]`.
+            points: the current points.
             space: the space of the energy.
 
         Raises:
@@ -147,19 +150,19 @@ class NeighborList(Recipe, Refreshable):
         leaves = [*jax.tree.leaves(now), *jax.tree.leaves(self.space)]
         known = [number for leaf in leaves if (number := tree.known(leaf)) is not None]
         if len(known) == len(leaves) and all(map(np.array_equal, known, known[len(known) // 2 :])):
-            return jnp.asarray(True)  # nothing to compile where the answer is known
+            return jnp.asarray(True)  # known without compiling anything
         x = lax.stop_gradient(points).astype(self.reference.dtype)
         return holds_in(self.space, now, self.reference, x, self.skin, self.cutoff + self.skin, self.spread)
 
     def rebuild(self, position: PyTree, space: Space | None = None) -> Self:
-        """Return a list for `position` with the same shapes; safe under jit, and without gradients.
+        """Return a list for `position` with the same shapes: pure, safe under jit, without gradients.
 
-        What does not work out is reported in the status word: OVERFLOW where there is no room for all neighbors, BOX
-        where the box allows cutoff and skin no longer or became too small for the cells, NONFINITE for NaN.
+        The status word reports failures: OVERFLOW if a row has too few slots, BOX if the box no longer allows cutoff
+        and skin or is too small for the cells, NONFINITE if a coordinate is NaN.
 
         Args:
             position: the position.
-            space: the space as it is now, where it may have changed; by default the one the list was built in.
+            space: the current space, if it has changed since the list was built.
         """
         x = lax.stop_gradient(self._points(position))
         return self._rebuilt(x, self.space if space is None else lax.stop_gradient(self._cast(space)))
@@ -177,11 +180,11 @@ class NeighborList(Recipe, Refreshable):
         )
 
     def update(self, position: PyTree, space: Space | None = None) -> Self:
-        """Return a list that holds at `position` and for a step beyond: this one where it does, else rebuilt.
+        """Return this list if it is valid at `position` and for one more step, else a rebuilt one.
 
         Args:
             position: the position.
-            space: the space as it is now, where it may have changed; by default the one the list was built in.
+            space: the current space, if it has changed since the list was built.
         """
         if space is None:
             return super().update(position)
@@ -189,43 +192,44 @@ class NeighborList(Recipe, Refreshable):
         return either(holds, self, lambda lists, x, s: lists.rebuild(x, s), position, self._cast(space))
 
     def allocate(self, position: PyTree, space: Space | None = None) -> Self:
-        """Return a list for `position` with at least the old sizes: on the host, never under jit.
+        """Return a list for `position` with at least the present sizes: on the host, never under jit.
 
         Args:
-            position: the position; its points are `[N, d]`.
-            space: the space as it is now, where it may have changed; by default the one the list was built in.
+            position: the position.
+            space: the current space, if it has changed since the list was built.
 
         Raises:
-            ValueError: as for the `allocate` that made the list.
+            ValueError: the points or the box are not accepted by `NeighborLists.allocate`.
         """
         recipe = self if space is None else self.replace(space=as_space(space))
         return cast(Self, make_list(recipe, position, self))
 
     def enlarged(self) -> Self:
-        """Return a list for the same points with twice the room: on the host."""
+        """Return a list for the same points with twice the slots: on the host."""
         rows = self.partners.shape[1]
         slots = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.int32), (larger_capacity(self.capacity, rows), rows))
-        roomier = self.replace(partners=slots, room=larger_room(self.room), word=jnp.zeros_like(self.word))
+        room = self.room._replace(tiles=2 * self.room.tiles, around=2 * self.room.around)
+        roomier = self.replace(partners=slots, room=room, word=jnp.zeros_like(self.word))
         return roomier._rebuilt(self.reference, self.space)
 
     def allocate_members(self, position: PyTree) -> Self:
-        """Return lists for all members of an ensemble, of sizes that are large enough for each: on the host.
+        """Return lists for all members of an ensemble, with sizes that fit every member: on the host.
 
         Args:
-            position: the positions, every leaf with the members in front.
+            position: the positions; every leaf has a leading axis of members.
 
         Raises:
-            ValueError: as for the `allocate` that made the lists.
+            ValueError: the points or a box are not accepted by `NeighborLists.allocate_batch`.
         """
         first = jax.tree.map(lambda leaf: leaf[0], self)
         return cast(Self, make_batch(first, position, self.space, first))
 
     def tuned(self, position: PyTree, pace: Pace) -> Self:
-        """Return a list with the skin at which a run is fastest, where it was left open (`skin="auto"`): on the host.
+        """Return a list with the fastest skin if the skin is free (`skin="auto"`), else this one: on the host.
 
         Args:
-            position: the position; its points are `[N, d]`.
-            pace: how fast the run is now, and how long it still takes.
+            position: the position.
+            pace: speed and remaining length of the run.
         """
         if not self.auto or pace.left * pace.seconds < WORTH:
             return self
@@ -265,38 +269,27 @@ class NeighborList(Recipe, Refreshable):
         if x.shape != self.reference.shape or x.dtype != self.reference.dtype:
             raise ValueError(
                 f"position: this neighbor list was allocated for {self.reference.dtype}{list(self.reference.shape)}, "
-                f"got {x.dtype}{list(x.shape)}; call allocate(position) for it"
+                f"got {x.dtype}{list(x.shape)}. Call allocate(position) for the new position."
             )
         return x
 
-    def _cast(self, space: Any) -> Space:
+    def _cast(self, space: Space) -> Space:
         space = as_space(space)
         new, old = jax.tree.leaves(space), jax.tree.leaves(self.space)
         if jax.tree.structure(space) != jax.tree.structure(self.space) or any(
             jnp.shape(a) not in ((), jnp.shape(b)) for a, b in zip(new, old, strict=True)
         ):
             raise ValueError(
-                f"space: expected one of the same kind and shape as that of the list, {self.space}, got {space}; "
-                "make a new list with neighbor_list(space, ...)"
+                f"space: expected the same kind and shape as that of the neighbor list, {self.space}, got {space}. "
+                "Make a new list with neighbor_list(space, ...)."
             )
-        return jax.tree.map(_like, space, self.space)
+        return jax.tree.map(lambda a, b: jnp.broadcast_to(jnp.asarray(a).astype(b.dtype), b.shape), space, self.space)
 
 
 def make_list(
     recipe: Recipe, position: PyTree, old: NeighborList | None = None, grid: Grid | None = None
 ) -> NeighborList:
-    """Make a list with room for what is measured: on the host, never under jit.
-
-    Args:
-        recipe: how it is to be made.
-        position: the position.
-        old: a list whose sizes are enough as far as they go.
-        grid: the cells, if they are to be these.
-
-    Raises:
-        ValueError: the points are no floating-point array `[N, d]` of known, finite numbers, or the box does not allow
-            the cutoff or the skin.
-    """
+    """Make a list with measured sizes, not smaller than those of `old`: on the host, never under jit."""
     points = recipe.points(position)
     check_known({"position": points, "space": recipe.space, "cutoff": recipe.cutoff, "skin": recipe.skin})
     x = check_points(points)
@@ -308,7 +301,7 @@ def make_list(
     cutoff, skin = (jnp.asarray(value, x.dtype) for value in (recipe.cutoff, recipe.skin))
     grid = make_grid(space, x, reach) if grid is None else grid
     room = measure_room(grid, space, x, None if old is None else old.room)
-    # in two steps, since the first one tells the size of the second
+    # in two steps, because the first one tells the size of the second
     rows, words, status = mark(grid, room, space, x, cutoff + skin)
     capacity = choose_capacity(int(words.most), len(x), recipe.headroom, 0 if old is None else old.capacity)
     return NeighborList(
@@ -334,21 +327,14 @@ def make_list(
 def make_batch(
     recipe: Recipe, position: PyTree, space: Space | None = None, old: NeighborList | None = None
 ) -> NeighborList:
-    """Make a list for every system of a batch, of sizes that are large enough for all: on the host.
-
-    Args:
-        recipe: how they are to be made.
-        position: the positions, every leaf with one more axis in front.
-        space: the spaces, likewise, where the systems have boxes of their own.
-        old: a list whose sizes are enough as far as they go.
-
-    Raises:
-        ValueError: as for `make_list`; the leaves have no first axis in common, or the boxes are too different.
-    """
-    tree.box((position, space), "position, space: what is at ")
+    """Make one list per system of a batch, with sizes that fit every system and are not smaller than those of `old`."""
+    tree.box((position, space), "position, space: leaf ")
     count = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves((position, space)) if tree.is_array(leaf)}
     if len(count) != 1 or count <= {(), (0,)}:
-        raise ValueError(f"position, space: expected one first axis for all leaves, the batch; got {sorted(count)}")
+        raise ValueError(
+            f"position, space: expected one first axis for all leaves, the batch, got {sorted(count)}. "
+            "Stack the systems along a new leading axis."
+        )
 
     def member(k: int) -> tuple[PyTree, Space]:
         here, box = take((tree.traceable(position), space), jnp.asarray(k))
@@ -357,7 +343,7 @@ def make_batch(
     lists, grid, regrids, worst = old, None, 0, 0
     while regrids < _REGRIDS:
         here, box = member(worst)
-        # Cells that fit all boxes stay, and sizes only ever grow, so this ends.
+        # a grid that fits all boxes is kept and sizes only grow, so this ends
         lists = make_list(recipe.replace(space=box), here, lists, grid)
         rebuild = jax.jit(jax.vmap(lambda x, box, lists=lists: lists.rebuild(tree.unbox(x), box)))
         batch = rebuild(tree.traceable(position), space)
@@ -367,20 +353,11 @@ def make_batch(
         worst = int(np.argmax(word))
         fits = word[worst] == int(Status.OVERFLOW)
         grid, regrids = (lists.grid if fits else None), regrids + (not fits)
-    raise ValueError(
-        "space: no one grid of cells fits all boxes of the batch, they are too different in shape; divide the batch"
-    )
+    raise ValueError("space: the boxes of the batch differ too much in shape for one grid of cells. Divide the batch.")
 
 
-def _spread(recipe: Recipe, kind: Any, dimension: int) -> jax.Array | None:
+def _spread(recipe: Recipe, kind: DTypeLike, dimension: int) -> jax.Array | None:
     skin = float(recipe.skin)
     if recipe.tolerance == 0 or skin == 0:
         return None
     return jnp.asarray(largest_spread(recipe.tolerance, skin, float(recipe.cutoff), dimension) / skin, kind)
-
-
-def _like(new: Any, old: Any) -> jax.Array:
-    return jnp.broadcast_to(jnp.asarray(new).astype(old.dtype), old.shape)
-
-
-__all__ = ["NeighborList", "Recipe", "make_batch", "make_list"]

@@ -1,38 +1,32 @@
 r"""How far particles may spread before a neighbor list misses too many pairs.
 
-A list that misses no pair ends when the fastest of all particles has moved by half the skin. Most of its time it is far
-better than it has to be: forces at the cutoff are weak, and two particles hardly ever come straight towards each other.
-Where a small part of the pairs may be missing, it lives several times as long.
+A list that misses no pair ends when the fastest particle has moved by half the skin. This bound is pessimistic: forces
+at the cutoff are weak, and two particles rarely approach each other head on. If a small fraction of the pairs may be
+missed, a list lives several times as long.
 
-Let displacements since the list was built be normal, with a standard deviation of $\sigma$ along every axis. The
-distance of a pair then changes by a normal number of deviation $\sqrt 2 \sigma$, and of the pairs from beyond
-$r_c + s$, which the list does not have, there are within the cutoff
+Let the displacements since the list was built be normal with standard deviation $\sigma$ along every axis. The distance
+of a pair then changes by a normal number with standard deviation $\sqrt 2 \sigma$. Of the pairs beyond $r_c + s$, which
+are not in the list, the number that come within the cutoff, relative to all pairs within the cutoff, is
 
 $$ f = \frac{d}{r_c} \int_s^\infty Q\!\left(\frac{x}{\sqrt 2 \sigma}\right) dx
      = \frac{d \sqrt 2 \sigma}{r_c}\, \bigl(\phi(z) - z\, Q(z)\bigr), \qquad z = \frac{s}{\sqrt 2 \sigma}, $$
 
-as a part of all pairs within the cutoff, where pairs are evenly spread around it; $Q$ is the tail of the normal
-distribution and $\phi$ its density. This is the estimate by which GROMACS chooses the thickness of its buffer; here it
-tells from the displacements themselves when a list has to go.
+for pairs that are evenly spread around the cutoff; $Q$ is the tail of the normal distribution and $\phi$ its density.
+GROMACS chooses the thickness of its buffer by this estimate. Here it decides from the actual displacements when a list
+has to be rebuilt.
 
 Reference: S. Páll, B. Hess, Comput. Phys. Commun. 184, 2641 (2013), doi:10.1016/j.cpc.2013.06.003.
 """
 
 import math
 
-# No particle may have moved further than this many deviations: of a billion that are in equilibrium, none has.
-# Something that flies through a system at rest ends a list, though the mean hardly knows of it.
+# No particle may have moved by more than this many standard deviations: in equilibrium, not one in a billion does. A
+# single fast particle in a system at rest hardly changes the mean, but it ends a list.
 FURTHEST = 6.5
 
 
 def missed(spread: float, skin: float, cutoff: float, dimension: int) -> float:
-    """Return the part of the pairs within the cutoff that a list misses.
-
-    Args:
-        spread: standard deviation of the displacements along every axis.
-        skin: how much further than the cutoff the list reaches.
-        cutoff: largest distance at which pairs interact.
-        dimension: of space.
+    """Return the fraction of the pairs within the cutoff that a list misses when displacements have this `spread`.
 
     Example:
         >>> print(f"{missed(0.08, skin=0.3, cutoff=2.5, dimension=3):.1e}")
@@ -45,9 +39,7 @@ def missed(spread: float, skin: float, cutoff: float, dimension: int) -> float:
 
 
 def largest_spread(tolerance: float, skin: float, cutoff: float, dimension: int) -> float:
-    """Return the spread at which a list misses the part `tolerance` of all pairs within the cutoff.
-
-    The other arguments are those of `missed`.
+    """Return the spread at which a list misses the fraction `tolerance` of all pairs within the cutoff.
 
     Example:
         >>> print(f"{largest_spread(1.7e-4, skin=0.3, cutoff=2.5, dimension=3):.3f}")
@@ -58,6 +50,3 @@ def largest_spread(tolerance: float, skin: float, cutoff: float, dimension: int)
         middle = (low + high) / 2
         low, high = (middle, high) if missed(middle, skin, cutoff, dimension) < tolerance else (low, middle)
     return low
-
-
-__all__ = ["FURTHEST", "largest_spread", "missed"]

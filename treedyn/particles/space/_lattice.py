@@ -1,28 +1,34 @@
-"""Crystals to start from, each in the smallest rectangular cell that repeats."""
+"""Crystals to start from, each built from the smallest rectangular cell that repeats."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
 
 from treedyn import _check as check
 from treedyn._struct import Struct
 from treedyn.particles.space._space import Periodic, periodic
 
+Repeats = int | Sequence[int]
+Number = Real[ArrayLike, ""]
+
 
 class Lattice(Struct):
-    """Hold a crystal.
+    """A crystal in a periodic box.
+
+    The functions that build one take a lattice constant or a density. They raise a ValueError if both or neither are
+    given, or if a number is not positive.
 
     Attributes:
-        position: `[N, d]`, inside the box.
-        box: side lengths, `[d]`.
+        position: the sites, inside the box.
+        box: side lengths.
     """
 
-    position: jax.Array
-    box: jax.Array
+    position: Float[Array, "particles dimensions"]
+    box: Float[Array, "dimensions"]
 
     @property
     def space(self) -> Periodic:
@@ -30,7 +36,7 @@ class Lattice(Struct):
         return periodic(self.box)
 
     @property
-    def density(self) -> jax.Array:
+    def density(self) -> Float[Array, ""]:
         """Return the number of particles per volume."""
         return self.position.shape[0] / jnp.prod(self.box)
 
@@ -39,19 +45,13 @@ _FCC = ((0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0))
 _QUARTER = tuple(tuple(x + 0.25 for x in site) for site in _FCC)
 
 
-def sc(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: Any = None) -> Lattice:
-    """Make a simple cubic crystal: one particle per cubic cell.
+def sc(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
+    """Build a simple cubic crystal: one particle per cubic cell.
 
     Args:
-        repeats: number of cells along every axis; one number for all, or three.
-        lattice_constant: edge of the cubic cell; length.
+        repeats: number of cells along every axis, one integer or three.
+        lattice_constant: edge of the cell; length.
         density: particles per volume, instead of the lattice constant.
-
-    Returns:
-        A `Lattice`: `position`, `box`, `space`.
-
-    Raises:
-        ValueError: not exactly one of lattice constant and density, or something that is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -61,19 +61,13 @@ def sc(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: A
     return _crystal(((0, 0, 0),), (1, 1, 1), repeats, lattice_constant, density)
 
 
-def bcc(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: Any = None) -> Lattice:
-    """Make a body-centred cubic crystal: two particles per cubic cell.
+def bcc(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
+    """Build a body-centered cubic crystal: two particles per cubic cell.
 
     Args:
-        repeats: number of cells along every axis; one number for all, or three.
-        lattice_constant: edge of the cubic cell; length.
+        repeats: number of cells along every axis, one integer or three.
+        lattice_constant: edge of the cell; length.
         density: particles per volume, instead of the lattice constant.
-
-    Returns:
-        A `Lattice`: `position`, `box`, `space`.
-
-    Raises:
-        ValueError: not exactly one of lattice constant and density, or something that is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -83,19 +77,15 @@ def bcc(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: 
     return _crystal(((0, 0, 0), (0.5, 0.5, 0.5)), (1, 1, 1), repeats, lattice_constant, density)
 
 
-def fcc(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: Any = None) -> Lattice:
-    """Make a face-centred cubic crystal: four particles per cubic cell.
+def fcc(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
+    """Build a face-centered cubic crystal: four particles per cubic cell.
+
+    Nearest neighbors are 1/sqrt(2) lattice constants apart.
 
     Args:
-        repeats: number of cells along every axis; one number for all, or three.
-        lattice_constant: edge of the cubic cell; length. Neighbors are 1/sqrt(2) of it apart.
+        repeats: number of cells along every axis, one integer or three.
+        lattice_constant: edge of the cell; length.
         density: particles per volume, instead of the lattice constant.
-
-    Returns:
-        A `Lattice`: `position`, `box`, `space`.
-
-    Raises:
-        ValueError: not exactly one of lattice constant and density, or something that is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -106,19 +96,15 @@ def fcc(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: 
     return _crystal(_FCC, (1, 1, 1), repeats, lattice_constant, density)
 
 
-def diamond(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: Any = None) -> Lattice:
-    """Make a diamond crystal: eight particles per cubic cell, four neighbors each.
+def diamond(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
+    """Build a diamond crystal: eight particles per cubic cell, four neighbors each.
+
+    Nearest neighbors are sqrt(3)/4 lattice constants apart.
 
     Args:
-        repeats: number of cells along every axis; one number for all, or three.
-        lattice_constant: edge of the cubic cell; length. Neighbors are sqrt(3)/4 of it apart.
+        repeats: number of cells along every axis, one integer or three.
+        lattice_constant: edge of the cell; length.
         density: particles per volume, instead of the lattice constant.
-
-    Returns:
-        A `Lattice`: `position`, `box`, `space`.
-
-    Raises:
-        ValueError: not exactly one of lattice constant and density, or something that is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -128,20 +114,15 @@ def diamond(repeats: int | Sequence[int], *, lattice_constant: Any = None, densi
     return _crystal(_FCC + _QUARTER, (1, 1, 1), repeats, lattice_constant, density)
 
 
-def hcp(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: Any = None) -> Lattice:
-    """Make a hexagonal close-packed crystal with ideal c/a: four particles per rectangular cell.
+def hcp(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
+    """Build a hexagonal close-packed crystal with ideal c/a: four particles per cell.
+
+    The rectangular cell measures 1 by sqrt(3) by sqrt(8/3) lattice constants.
 
     Args:
-        repeats: number of cells along every axis; one number for all, or three. The cell measures 1 by sqrt(3) by
-            sqrt(8/3) lattice constants.
-        lattice_constant: distance between neighbors; length.
+        repeats: number of cells along every axis, one integer or three.
+        lattice_constant: distance between nearest neighbors; length.
         density: particles per volume, instead of the lattice constant.
-
-    Returns:
-        A `Lattice`: `position`, `box`, `space`.
-
-    Raises:
-        ValueError: not exactly one of lattice constant and density, or something that is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -152,20 +133,15 @@ def hcp(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: 
     return _crystal(sites, (1, math.sqrt(3), math.sqrt(8 / 3)), repeats, lattice_constant, density)
 
 
-def hexagonal(repeats: int | Sequence[int], *, lattice_constant: Any = None, density: Any = None) -> Lattice:
-    """Make a two-dimensional hexagonal (triangular) crystal: two particles per rectangular cell.
+def hexagonal(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
+    """Build a two-dimensional hexagonal (triangular) crystal: two particles per cell.
+
+    The rectangular cell measures 1 by sqrt(3) lattice constants.
 
     Args:
-        repeats: number of cells along every axis; one number for both, or two. The cell measures 1 by sqrt(3) lattice
-            constants.
-        lattice_constant: distance between neighbors; length.
+        repeats: number of cells along every axis, one integer or two.
+        lattice_constant: distance between nearest neighbors; length.
         density: particles per area, instead of the lattice constant.
-
-    Returns:
-        A `Lattice`: `position`, `box`, `space`.
-
-    Raises:
-        ValueError: not exactly one of lattice constant and density, or something that is not positive.
 
     Example:
         >>> from treedyn import particles as tp
@@ -176,16 +152,20 @@ def hexagonal(repeats: int | Sequence[int], *, lattice_constant: Any = None, den
 
 
 def _crystal(
-    sites: Sequence[Sequence[float]], shape: Sequence[float], repeats: Any, lattice_constant: Any, density: Any
+    sites: Sequence[Sequence[float]],
+    shape: Sequence[float],
+    repeats: Repeats,
+    lattice_constant: Number | None,
+    density: Number | None,
 ) -> Lattice:
     """Repeat a rectangular cell whose edges are `shape` lattice constants, with sites in units of the edges."""
     dimension = len(shape)
     wanted = f"one positive integer, or {dimension} of them"
     counts = np.asarray(check.array("repeats", repeats, wanted, (0, 1), positive=True))
     if counts.shape not in ((), (dimension,)) or counts.dtype.kind not in "iu":
-        raise ValueError(f"repeats: expected {wanted}, got {repeats!r}")
+        raise ValueError(f"repeats: expected {wanted}, got {repeats!r}.")
     if (lattice_constant is None) == (density is None):
-        raise ValueError("lattice_constant, density: expected one of the two")
+        raise ValueError("lattice_constant, density: expected one of the two. Pass lattice_constant=... or density=...")
     name, given = ("density", density) if lattice_constant is None else ("lattice_constant", lattice_constant)
     given = check.number(name, given, positive=True)
     if lattice_constant is None:

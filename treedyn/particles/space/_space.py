@@ -1,20 +1,22 @@
-"""The boxes that particles live in: free, periodic, triclinic, with any axes open, in any dimension.
+"""The boxes of particles: free, periodic and triclinic space in any dimension, with any axes open.
 
-A leaf holds points: its last axis has the coordinates. Next to the `shift` and `displacement` of every space these have
-`separation`, the displacement *component by component*: pair kernels keep x, y and z in arrays of their own, because
+The last axis of a position holds the coordinates. Besides `shift` and `displacement`, which every space has, a particle
+space has `separation`: the displacement component by component. Pair kernels keep x, y and z in separate arrays, since
 stacking them inside a fused loop costs a factor of 2 to 5.
 
-Minimum image is exact for every pair closer than half of the smallest height of the cell. `check_cutoff` refuses a
-cutoff beyond that.
+The minimum image is exact for every pair closer than half the smallest height of the cell. `check_cutoff` refuses a
+longer cutoff.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Real
 
 from treedyn import _check as check
 from treedyn._struct import static
@@ -22,10 +24,13 @@ from treedyn.space import FunctionSpace, Space, as_space
 from treedyn.tree import known
 
 Components = tuple[jax.Array, ...]
+Vectors = Float[Array, "... dimensions"]
+# a space, or the functions `displacement(a, b)` and `shift(position, displacement)`
+SpaceLike = Space | tuple[Callable[..., jax.Array], Callable[..., jax.Array]]
 
 
 class ParticleSpace(Space):
-    """Hold what all boxes share."""
+    """A space of points: the contract of all boxes."""
 
     point_ndim: ClassVar[int] = 1
     translation_invariant: ClassVar[bool] = True
@@ -33,151 +38,139 @@ class ParticleSpace(Space):
 
     @abstractmethod
     def separation(self, a: Components, b: Components) -> Components:
-        """Return the displacement from `b` to `a`, every component an array of its own."""
+        """Return the displacement from `b` to `a`, one array per component."""
 
-    def displacement(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Return the shortest vector that leads from `b` to `a`, in real coordinates; `[..., d]`."""
+    @final
+    def displacement(self, a: Vectors, b: Vectors) -> Vectors:
+        """Return the shortest vector from `b` to `a` in real coordinates."""
         return jnp.stack(self.separation(unstack(a), unstack(b)), axis=-1)
 
-    def distance(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Return the distance between `a` and `b`; its gradient is zero, not NaN, where they coincide; `[...]`."""
+    @final
+    def distance(self, a: Vectors, b: Vectors) -> Float[Array, "..."]:
+        """Return the distance between `a` and `b`. Its gradient is zero, not NaN, where they coincide."""
         square = jnp.sum(self.displacement(a, b) ** 2, axis=-1)
         return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
     @abstractmethod
-    def cell(self, dimension: int) -> jax.Array | None:
-        """Return the cell, one lattice vector a row, `[d, d]`; `None` where there is none."""
+    def cell(self, dimension: int) -> Float[Array, "dimensions dimensions"] | None:
+        """Return the cell, one lattice vector per row, or `None` in free space."""
 
     @abstractmethod
     def periodic_axes(self, dimension: int) -> tuple[bool, ...]:
-        """Tell for every lattice vector whether the space repeats along it."""
+        """Return for every lattice vector whether the space repeats along it."""
 
     @abstractmethod
-    def fractional(self, position: jax.Array) -> jax.Array:
-        """Return coordinates in units of the lattice vectors; `[..., d]`."""
+    def fractional(self, position: Vectors) -> Vectors:
+        """Return coordinates in units of the lattice vectors."""
 
-    def heights(self, dimension: int) -> jax.Array | None:
-        """Return the distance between opposite faces of the cell for every axis, `[d]`; infinite where it is open."""
+    def heights(self, dimension: int) -> Float[Array, "dimensions"] | None:
+        """Return the distances between opposite faces of the cell, infinite along open axes; `None` in free space."""
         cell = self.cell(dimension)
         if cell is None:
             return None
         height = 1 / jnp.linalg.norm(jnp.linalg.inv(cell), axis=0)
         return jnp.where(jnp.asarray(self.periodic_axes(dimension)), height, jnp.inf)
 
-    def volume(self, dimension: int) -> jax.Array:
-        """Return the volume of the cell (area in two dimensions)."""
+    def volume(self, dimension: int) -> Float[Array, ""]:
+        """Return the volume of the cell: an area in two dimensions.
+
+        Raises:
+            ValueError: the space has no cell.
+        """
         cell = self.cell(dimension)
         if cell is None:
-            raise ValueError("volume: a free space has none; use tp.periodic(box) or pass volume yourself")
+            raise ValueError("volume: free space has no volume. Use tp.periodic(box) or pass volume=... yourself.")
         return jnp.abs(jnp.linalg.det(cell))
 
 
 class Free(ParticleSpace):
-    """Hold particles in open space."""
+    """Open space without a box."""
 
-    def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
-        """Return `position + displacement`."""
+    def shift(self, position: Vectors, displacement: Vectors) -> Vectors:
         return position + displacement
 
-    def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Return `gradient`."""
+    def pull_back(self, position: Vectors, gradient: Vectors) -> Vectors:
         return gradient
 
     def separation(self, a: Components, b: Components) -> Components:
-        """Return `a - b`."""
         return tuple(x - y for x, y in zip(a, b, strict=True))
 
     def cell(self, dimension: int) -> None:
-        """Return `None`."""
         return None
 
     def periodic_axes(self, dimension: int) -> tuple[bool, ...]:
-        """Return `False` for every axis."""
         return (False,) * dimension
 
-    def fractional(self, position: jax.Array) -> jax.Array:
-        """Return `position`: the unit vectors serve as lattice vectors."""
+    def fractional(self, position: Vectors) -> Vectors:
         return position
 
 
 class Periodic(ParticleSpace):
-    """Hold particles in a rectangular box that repeats along some or all axes.
+    """A rectangular box that repeats along some or all axes.
 
     Attributes:
-        box: side length, a scalar or `[d]`; a leaf, so energies can be differentiated with respect to it.
+        box: side length, one number or one per axis; a leaf, so energies can be differentiated with respect to it.
         axes: which axes repeat; `None` for all.
     """
 
-    box: jax.Array | float
+    box: Float[Array, ""] | Float[Array, "dimensions"] | float
     axes: tuple[bool, ...] | None = static(default=None)
 
     def periodic_axes(self, dimension: int) -> tuple[bool, ...]:
-        """Tell for every axis whether it repeats."""
         return _axes(self.axes, dimension)
 
     def sides(self, like: jax.Array, dimension: int) -> Components:
         """Return the side length along every axis in the dtype of `like`."""
         return unstack(jnp.broadcast_to(jnp.asarray(self.box).astype(like.dtype), (dimension,)))
 
-    def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
-        """Return `position + displacement`, wrapped into `[0, box)` along the periodic axes."""
+    def shift(self, position: Vectors, displacement: Vectors) -> Vectors:
         moved = position + displacement
         side = jnp.broadcast_to(jnp.asarray(self.box).astype(moved.dtype), moved.shape)
-        return jnp.where(self._mask(moved), _wrap(moved, side), moved)
+        return jnp.where(np.array(self.periodic_axes(moved.shape[-1])), _wrap(moved, side), moved)
 
-    def _mask(self, x: jax.Array) -> np.ndarray:
-        return np.array(self.periodic_axes(x.shape[-1]))
-
-    def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Return `gradient`."""
+    def pull_back(self, position: Vectors, gradient: Vectors) -> Vectors:
         return gradient
 
     def separation(self, a: Components, b: Components) -> Components:
-        """Return `a - b` with the nearest image of `b` along every periodic axis."""
         sides = self.sides(a[0], len(a))
         return tuple(
             _nearest(x - y, side) if periodic else x - y
             for x, y, side, periodic in zip(a, b, sides, self.periodic_axes(len(a)), strict=True)
         )
 
-    def cell(self, dimension: int) -> jax.Array:
-        """Return the diagonal matrix of the sides."""
+    def cell(self, dimension: int) -> Float[Array, "dimensions dimensions"]:
         return jnp.diag(jnp.broadcast_to(jnp.asarray(self.box), (dimension,)))
 
-    def heights(self, dimension: int) -> jax.Array:
-        """Return the sides, infinite where the axis is open."""
+    def heights(self, dimension: int) -> Float[Array, "dimensions"]:
         box = jnp.broadcast_to(jnp.asarray(self.box), (dimension,))
         return jnp.where(jnp.asarray(self.periodic_axes(dimension)), box, jnp.inf)
 
-    def fractional(self, position: jax.Array) -> jax.Array:
-        """Return coordinates in units of the sides."""
+    def fractional(self, position: Vectors) -> Vectors:
         return position / jnp.broadcast_to(jnp.asarray(self.box).astype(position.dtype), position.shape)
 
 
 class Triclinic(ParticleSpace):
-    """Hold particles in a cell of any shape that repeats along some or all of its lattice vectors.
+    """A cell of any shape that repeats along some or all of its lattice vectors.
 
     Attributes:
-        matrix: one lattice vector a row, `[d, d]`, as in ASE; any orientation. A leaf.
+        matrix: one lattice vector per row, in any orientation, as in ASE; a leaf.
         axes: which lattice vectors repeat; `None` for all.
         is_fractional: whether positions are stored in units of the lattice vectors. Displacements, forces and momenta
-            are real either way.
+            are always real.
     """
 
-    matrix: jax.Array
+    matrix: Float[Array, "dimensions dimensions"]
     axes: tuple[bool, ...] | None = static(default=None)
     is_fractional: bool = static(default=False)
 
     def periodic_axes(self, dimension: int) -> tuple[bool, ...]:
-        """Tell for every lattice vector whether the space repeats along it."""
         return _axes(self.axes, dimension)
 
     def _matrices(self, like: jax.Array) -> tuple[jax.Array, jax.Array]:
         matrix = jnp.asarray(self.matrix)
         return matrix.astype(like.dtype), jnp.linalg.inv(matrix).astype(like.dtype)
 
-    def shift(self, position: jax.Array, displacement: jax.Array) -> jax.Array:
-        """Return `position` moved by a real displacement, wrapped into the cell along the periodic axes."""
+    def shift(self, position: Vectors, displacement: Vectors) -> Vectors:
         matrix, inverse = self._matrices(position)
         fraction = position if self.is_fractional else _matmul(position, inverse)
         moved = fraction + _matmul(displacement, inverse)
@@ -185,31 +178,27 @@ class Triclinic(ParticleSpace):
         wrapped = jnp.where(mask, _wrap(moved, jnp.ones((), moved.dtype)), moved)
         if self.is_fractional:
             return wrapped
-        # Adding whole lattice vectors keeps a particle that did not cross a face exactly where arithmetic put it.
+        # adding whole lattice vectors leaves the coordinates of a particle that crossed no face unrounded
         return position + displacement + _matmul(jnp.round(wrapped - moved), matrix)
 
-    def pull_back(self, position: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Return the gradient with respect to a real displacement."""
+    def pull_back(self, position: Vectors, gradient: Vectors) -> Vectors:
         return _matmul(gradient, self._matrices(position)[1].T) if self.is_fractional else gradient
 
     def separation(self, a: Components, b: Components) -> Components:
-        """Return the real displacement from the nearest image of `b` to `a`."""
         matrix, inverse = self._matrices(a[0])
         delta = tuple(x - y for x, y in zip(a, b, strict=True))
-        fraction = delta if self.is_fractional else _product(delta, inverse)
+        fraction = delta if self.is_fractional else product(delta, inverse)
         wound = tuple(jnp.round(f) if p else None for f, p in zip(fraction, self.periodic_axes(len(a)), strict=True))
         if self.is_fractional:
-            return _product(tuple(f if w is None else f - w for f, w in zip(fraction, wound, strict=True)), matrix)
+            return product(tuple(f if w is None else f - w for f, w in zip(fraction, wound, strict=True)), matrix)
         return tuple(
             d - sum(w * matrix[i, k] for i, w in enumerate(wound) if w is not None) for k, d in enumerate(delta)
         )
 
-    def cell(self, dimension: int) -> jax.Array:
-        """Return the matrix of lattice vectors."""
+    def cell(self, dimension: int) -> Float[Array, "dimensions dimensions"]:
         return jnp.asarray(self.matrix)
 
-    def fractional(self, position: jax.Array) -> jax.Array:
-        """Return coordinates in units of the lattice vectors."""
+    def fractional(self, position: Vectors) -> Vectors:
         return position if self.is_fractional else _matmul(position, self._matrices(position)[1])
 
 
@@ -225,15 +214,14 @@ def free() -> Free:
     return Free()
 
 
-def periodic(box: Any, *, axes: Sequence[bool] | None = None) -> Periodic:
-    """Return a rectangular periodic box, in any dimension.
+def periodic(
+    box: Real[ArrayLike, ""] | Real[ArrayLike, "dimensions"] | Sequence[float], *, axes: Sequence[bool] | None = None
+) -> Periodic:
+    """Return a rectangular periodic box, in any dimension. Positions are wrapped into `[0, box)`.
 
     Args:
-        box: side length, a scalar or `[d]`; length units.
-        axes: which axes repeat, `d` booleans; all by default. Along the others the space is open.
-
-    Returns:
-        A space. Positions are wrapped into `[0, box)`.
+        box: side length, one number or one per axis; length.
+        axes: which axes repeat, one boolean per axis; all by default. The space is open along the others.
 
     Raises:
         ValueError: a side is not positive, or the shapes do not fit.
@@ -245,24 +233,26 @@ def periodic(box: Any, *, axes: Sequence[bool] | None = None) -> Periodic:
         >>> print(space.displacement(jnp.array([9.5, 1.0]), jnp.array([0.5, 1.0])))
         [-1.  0.]
     """
-    wanted = "a side length or one per axis (a matrix goes to tp.triclinic(cell), and open axes are named by axes=)"
+    wanted = "one side length or one per axis (use tp.triclinic(cell) for a matrix, axes= for open axes)"
     sides = check.floats(check.array("box", box, wanted, (0, 1), positive=True))
     if np.shape(sides) == (0,):
-        raise ValueError(f"box: expected {wanted}, got none")
+        raise ValueError(f"box: expected {wanted}, got an empty array.")
     return Periodic(box=sides, axes=_checked_axes(axes, np.shape(sides)[0] if np.ndim(sides) else None))
 
 
-def triclinic(cell: Any, *, axes: Sequence[bool] | None = None, fractional: bool = False) -> Triclinic:
-    """Return a periodic cell of any shape.
+def triclinic(
+    cell: Real[ArrayLike, "dimensions dimensions"] | Sequence[Sequence[float]],
+    *,
+    axes: Sequence[bool] | None = None,
+    fractional: bool = False,
+) -> Triclinic:
+    """Return a periodic cell of any shape. Positions are wrapped into the cell.
 
     Args:
-        cell: one lattice vector a row, `[d, d]`, any orientation, as in ASE.
-        axes: which lattice vectors repeat, `d` booleans; all by default. Open ones still need a vector, any that makes
-            the matrix invertible.
+        cell: one lattice vector per row, in any orientation, as in ASE; length.
+        axes: which lattice vectors repeat, one boolean per vector; all by default. An open axis still needs a vector,
+            any that makes the matrix invertible.
         fractional: store positions in units of the lattice vectors. Displacements, forces and momenta stay real.
-
-    Returns:
-        A space. Positions are wrapped into the cell.
 
     Raises:
         ValueError: the matrix is not square or not invertible.
@@ -274,13 +264,14 @@ def triclinic(cell: Any, *, axes: Sequence[bool] | None = None, fractional: bool
         >>> print(space.displacement(jnp.array([2.0, 3.5]), jnp.array([0.5, 0.0])))
         [-0.5 -0.5]
     """
-    matrix = check.floats(check.array("cell", cell, "a square matrix, one lattice vector a row", (2,)))
+    wanted = "a square matrix with one lattice vector per row"
+    matrix = check.floats(check.array("cell", cell, wanted, (2,)))
     if matrix.shape[0] != matrix.shape[1] or not matrix.size:
-        raise ValueError(f"cell: expected a square matrix, one lattice vector a row, got shape {matrix.shape}")
+        raise ValueError(f"cell: expected {wanted}, got shape {matrix.shape}.")
     if (numbers := known(matrix)) is not None and not abs(np.linalg.det(numbers)) > 0:
         raise ValueError(
-            f"cell: the lattice vectors must span a volume, got\n{numbers}\nGive open axes any vector "
-            "that is not in the plane of the others, and name them by axes="
+            f"cell: expected lattice vectors that span a volume, got\n{numbers}\nFor an open axis, pass any vector "
+            "outside the plane of the others and name the axis by axes=."
         )
     return Triclinic(
         matrix=matrix,
@@ -289,36 +280,38 @@ def triclinic(cell: Any, *, axes: Sequence[bool] | None = None, fractional: bool
     )
 
 
-def separation(space: Any, a: Components, b: Components) -> Components:
+def check_space(space: SpaceLike) -> Space:
+    """Return the one space of a group of particles; refuse a tree of spaces."""
+    found = as_space(space)
+    if not isinstance(found, Space):
+        raise ValueError(
+            "space: expected one space, got a tree of spaces. Make one energy per group of particles and add them."
+        )
+    return found
+
+
+def separation(space: SpaceLike, a: Components, b: Components) -> Components:
     """Return the displacement from `b` to `a` component by component, in any space.
 
-    A space of the library does it without ever stacking the components; a user's own pair of functions is called on
-    stacked vectors, which is slower and just as right.
+    A particle space never stacks the components. A user's pair of functions is called on stacked vectors, which is
+    slower and equally correct.
     """
-    space = as_space(space)
-    if isinstance(space, ParticleSpace):
-        return space.separation(a, b)
+    found = as_space(space)
+    if isinstance(found, ParticleSpace):
+        return found.separation(a, b)
     first, second = jnp.broadcast_arrays(jnp.stack(a, axis=-1), jnp.stack(b, axis=-1))
-    one = space.displacement
+    one = found.displacement
     for _ in range(first.ndim - 1):
-        # A user's function is written for one pair of points.
-        one = jax.vmap(one) if isinstance(space, FunctionSpace) else one
+        # a user's function is written for one pair of points
+        one = jax.vmap(one) if isinstance(found, FunctionSpace) else one
     return unstack(one(first, second))
 
 
-def check_cutoff(space: Any, cutoff: Any, dimension: int) -> jax.Array:
-    """Refuse a cutoff that minimum image does not allow.
-
-    Args:
-        space: a space.
-        cutoff: the largest distance at which pairs interact; infinity where there is no cutoff.
-        dimension: number of coordinates of a point.
+def check_cutoff(space: Space, cutoff: jax.Array | float, dimension: int) -> Bool[Array, ""]:
+    """Refuse a cutoff beyond half the smallest height of the cell.
 
     Returns:
-        Whether the cutoff is allowed: for traced boxes, whose numbers are not known yet.
-
-    Raises:
-        ValueError: box and cutoff are known, and the cutoff is beyond half of the smallest height of the cell.
+        Whether the cutoff is allowed, for boxes whose numbers are traced. An infinite cutoff means none.
     """
     if not isinstance(space, ParticleSpace) or space.cell(dimension) is None:
         return jnp.asarray(True)
@@ -326,15 +319,15 @@ def check_cutoff(space: Any, cutoff: Any, dimension: int) -> jax.Array:
         heights = space.heights(dimension)
         assert heights is not None
         return jnp.asarray(cutoff).astype(heights.dtype) <= jnp.min(heights) / 2
-    # inside jit, too, a box that is known now is checked now
+    # a box that is known inside jit is checked there, too
     with jax.ensure_compile_time_eval():
         heights = np.asarray(space.heights(dimension))
     half, allowance = float(np.min(heights)) / 2, 1 + 4 * float(np.finfo(heights.dtype).eps)
     if not float(cutoff) <= half * allowance:
         raise ValueError(
-            f"cutoff: minimum image allows at most half of the smallest box height, {half:.6g}, got "
+            f"cutoff: the minimum image allows at most half of the smallest box height, {half:.6g}, got "
             f"{float(cutoff):.6g}. Use a larger box, replicate the cell, or truncate the potential at a smaller "
-            "cutoff, e.g. tp.shifted(u, cutoff=...)"
+            "cutoff, e.g. tp.shifted(u, cutoff=...)."
         )
     return jnp.asarray(True)
 
@@ -344,42 +337,45 @@ def unstack(x: jax.Array) -> Components:
     return tuple(x[..., k] for k in range(x.shape[-1]))
 
 
+def dot(a: Components, b: Components) -> jax.Array:
+    """Return the sum of the products of the components."""
+    return sum((x * y for x, y in zip(a[1:], b[1:], strict=True)), a[0] * b[0])
+
+
+def product(vector: Components, matrix: jax.Array) -> Components:
+    """Return `vector @ matrix`, component by component."""
+    rows = range(len(vector))
+    return tuple(sum((vector[i] * matrix[i, k] for i in rows[1:]), vector[0] * matrix[0, k]) for k in rows)
+
+
 def _nearest(delta: jax.Array, side: jax.Array) -> jax.Array:
-    # one division for all pairs; were there one for each, the compiler would write its result down for every one
+    # one division for all pairs: the compiler would store the result of a division per pair
     return delta - side * jnp.round(delta * (1 / side))
 
 
 def _wrap(x: jax.Array, side: jax.Array) -> jax.Array:
-    # x - floor(x / side) * side can round up to side itself for a tiny negative x
+    # x - floor(x / side) * side can round up to `side` itself for a tiny negative x
     wrapped = x - side * jnp.floor(x / side)
     return jnp.where(wrapped >= side, wrapped - side, wrapped)
 
 
 def _matmul(vectors: jax.Array, matrix: jax.Array) -> jax.Array:
-    # accelerators would otherwise round coordinates to fewer digits than their dtype has
+    # by default, accelerators multiply matrices in a lower precision than that of the dtype
     return jnp.matmul(vectors, matrix, precision=jax.lax.Precision.HIGHEST)
-
-
-def _product(vector: Components, matrix: jax.Array) -> Components:
-    rows = range(len(vector))
-    return tuple(sum((vector[i] * matrix[i, k] for i in rows[1:]), vector[0] * matrix[0, k]) for k in rows)
 
 
 def _axes(axes: tuple[bool, ...] | None, dimension: int) -> tuple[bool, ...]:
     if axes is None:
         return (True,) * dimension
     if len(axes) != dimension:
-        raise ValueError(f"axes: {len(axes)} axes were declared, but the points have {dimension} coordinates")
+        raise ValueError(f"axes: expected one boolean per coordinate, {dimension}, got {len(axes)}.")
     return axes
 
 
-def _checked_axes(axes: Any, dimension: int | None) -> tuple[bool, ...] | None:
+def _checked_axes(axes: Sequence[bool] | None, dimension: int | None) -> tuple[bool, ...] | None:
     if axes is None:
         return None
     given = tuple(axes) if isinstance(axes, list | tuple | np.ndarray) else ()
     if not given or not all(isinstance(axis, bool | np.bool_) for axis in given) or dimension not in (None, len(given)):
-        raise ValueError(f"axes: expected {dimension or 'one boolean per axis, all'} booleans, got {axes!r}")
+        raise ValueError(f"axes: expected {dimension or 'one or more'} booleans, one per axis, got {axes!r}.")
     return given
-
-
-__all__ = ["Free", "ParticleSpace", "Periodic", "Triclinic", "free", "periodic", "triclinic"]

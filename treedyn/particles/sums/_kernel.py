@@ -1,16 +1,16 @@
-"""Sum over the partners of every particle, by gathers alone.
+"""The sum over the partners of every particle, by gathers alone.
 
-Everything about the layout is here, and nothing about physics. The constraints of the machine:
+This module contains the memory layout and no physics. The layout follows from the machine:
 
 - Scatters are serial on a CPU and unordered on a GPU. So every particle sums over *its own* partners, and every pair is
   visited from both sides.
-- Components live in separate 1-D arrays; stacking them inside a fusion breaks its vectorization.
-- Particles, not partners, are the vector axis: a tile is `[slots, particles]`, the sums run over its leading axis.
-- Tiles are small enough to stay in cache and large enough to be worth handing to several cores.
-- XLA fuses all that leads to *one* result into one loop, and writes down what several results share. A pair has several
-  (an energy, a force for every axis), so all are summed over slots by one reduction of them together.
-- A neighbor list numbers particles in spatial order, so neighboring rows gather from neighboring memory. Quantities are
-  brought into that order at the start and back at the end.
+- Components are separate 1-D arrays, because stacking them inside a fusion breaks its vectorization.
+- Particles, not partners, are the vector axis: a tile is `[slots, particles]`, and sums run over its first axis.
+- Tiles are small enough for the cache and large enough to be divided among several cores.
+- XLA fuses everything that leads to *one* result into one loop, and stores whatever several results share. A pair has
+  several results (an energy, a force per axis), so one reduction sums all of them over the slots.
+- A neighbor list sorts particles in space, so neighboring rows gather from neighboring memory. Quantities are permuted
+  to that order at the start and back at the end.
 """
 
 from collections.abc import Callable
@@ -23,36 +23,36 @@ from jax import lax
 from treedyn._struct import Struct
 from treedyn.tree import PyTree
 
-# All measured on two cores. The most rows that are summed in one block, and the most in each where they are more (no
-# power of two: columns that far apart compete for the same lines of the cache);
+# All numbers were measured on two cores. The largest number of rows in a single block, and the size of the blocks of
+# more rows (not a power of two: such columns compete for the same cache lines).
 _ROWS, _ROWS_OF_BLOCK = 2**16, 24_000
-# what the numbers of rows are multiples of: the compiler divides a loop between threads, and where they do not all get
-# the same, it gives up vectors, which costs a factor of 3. (Less where rows are few, and nothing for the smallest
-# systems, which come in batches: there it hardly matters, and empty rows cost most.)
+# Divisors of the number of rows. The compiler divides a loop among threads; if their shares differ, it does not
+# vectorize, which costs a factor of 3. Small systems, which often come in batches, need smaller divisors or none: there
+# padding rows cost most.
 _MULTIPLES = {2**11: 64, 2**6: 16, 0: 1}
-# the most slots that are reduced together, and how many operations a term may take for that. The compiler unrolls as
-# many copies of the term; where they become too long for it, it gives up the particles as vector axis, which costs a
-# factor of 3. So of longer terms fewer are taken;
+# The number of slots that are reduced together, the longest term (in operations) for which that holds, and the number
+# for longer terms. The compiler unrolls that many copies of the term; if they become too long, it does not vectorize
+# over particles, which costs a factor of 3.
 _TOGETHER, _SHORT, _TOGETHER_LONG = 4, 160, 2
-# slots of a tile: as few as that, since smaller tiles stay in faster caches, but more where particles are few and it
-# takes longer to start on a tile than to sum it; and where derivatives of the sum are wanted. All this is the same for
-# every list, so that a sum is rounded alike however many slots the list has.
+# The number of slots in a tile: small, so that tiles stay in fast caches, but larger for few particles, where starting
+# a tile takes longer than summing it, and for derivatives of the sum. It does not depend on the list, so a sum is
+# rounded in the same way for any number of slots.
 _SLOTS_OF_FEW, _FEW = 16, 2**13
 _SLOTS_TO_DIFFERENTIATE = 16
-# The most pairs in a tile where all particles are partners, if they are more than these.
+# The largest number of pairs in a tile if all particles are partners, used for more particles than the second number.
 _TILE, _SMALL = 2**18, 2**6
 
 
 @runtime_checkable
 class PartnerList(Protocol):
-    """What a neighbor list shows to a sum over partners.
+    """The part of a neighbor list that energies read.
 
     Attributes:
-        order: the particle that sits in every row, `int[R]`; rows are in spatial order. There may be more rows than
-            particles (`rows_for`): in those that are left over anyone may sit, without partners.
+        order: the particle in every row, `int[R]`, in spatial order. There may be padding rows (`rows_for`), which hold
+            any particle and have no partners.
         rank: the row of every particle, `int[N]`.
-        partners: the row of each partner of each row, `int[M, R]`; the row itself where the slot is empty. Every pair
-            stands in the columns of both its rows.
+        partners: the rows of the partners of every row, `int[M, R]`; the row itself in an empty slot. Every pair is in
+            the columns of both its rows.
         cutoff: pairs up to this distance are in the list.
     """
 
@@ -63,14 +63,7 @@ class PartnerList(Protocol):
 
 
 class Partners(Struct):
-    """Hold the part of a neighbor list that a sum reads.
-
-    Attributes:
-        order: as in `PartnerList`, like `rank` and `partners`.
-        rank: see there.
-        partners: see there.
-        filled: from this slot on all are empty; `None` where that is not known.
-    """
+    """The part of a `PartnerList` that a sum reads; all slots from `filled` on are empty, if it is known."""
 
     order: jax.Array
     rank: jax.Array
@@ -79,7 +72,7 @@ class Partners(Struct):
 
 
 def rows_for(particles: int) -> int:
-    """Return the number of rows a list of so many particles should have: a round one, and not less."""
+    """Return the number of rows for so many particles: the next multiple of a round number."""
     multiple = next(multiple for least, multiple in _MULTIPLES.items() if particles >= least)
     return -(-particles // multiple) * multiple
 
@@ -95,15 +88,14 @@ def sum_over_partners(
     """Sum a function of two particles over the partners of every particle.
 
     Args:
-        first: `first(own, partner)` returns a tree of arrays `[slots, n]` that `f` uses more than once: written down
-            together with what was gathered for it. `own` has leaves `[1, n]`, `partner` leaves `[slots, n]` or
+        first: `first(own, partner)` returns a tree of arrays `[slots, n]` that `f` uses more than once and that is
+            stored with the gathered quantities. `own` has leaves `[1, n]`, `partner` leaves `[slots, n]` or
             `[slots, 1]`.
-        f: `f(own, partner, shared, is_pair)` returns a tree of arrays `[slots, n]`: what every partner adds to its
-            particle. `shared` is what `first` returned; `is_pair` is `[slots, n]` and false where a slot is empty.
+        f: `f(own, partner, shared, is_pair)` returns a tree of arrays `[slots, n]`, the contribution of every partner.
+            `shared` is the result of `first`; `is_pair` is `[slots, n]` and false for an empty slot.
         particles: a tree of arrays `[N]`, one entry per particle.
-        partners: who the partners are; `None` for all particles.
-        once: whether `f` is computed as it stands. If not, it is about to be differentiated, and the loop is one that
-            reverse mode can run backwards.
+        partners: the partners of every particle; `None` for all particles.
+        once: whether the sum is only evaluated. If not, the loop is one that reverse mode can differentiate.
 
     Returns:
         The tree that `f` returns, with leaves `[N]` in the order of the particles.
@@ -129,7 +121,7 @@ def _in_blocks(
 
     def block(start: Any) -> PyTree:
         own = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size), rows)
-        # Copied for the block: a gather by what is cut out along both axes is compiled to half the speed.
+        # copied for the block: a gather by indices sliced along both axes compiles to half the speed
         columns = None if partners is None else lax.dynamic_slice_in_dim(partners, start, size, axis=1)
         together = _how_many_together(first, f, own)
         height = _SLOTS_TO_DIFFERENTIATE
@@ -142,7 +134,7 @@ def _in_blocks(
         return block(0)
 
     def one(index: jax.Array, out: PyTree) -> PyTree:
-        # The last block starts early enough to be full; rows it shares with its neighbor are computed twice, alike.
+        # the last block starts early enough to be full; rows in two blocks are computed twice, with equal results
         start = jnp.minimum(index * size, count - size)
         return jax.tree.map(lambda x, s: lax.dynamic_update_slice_in_dim(x, s, start, 0), out, block(start))
 
@@ -151,15 +143,15 @@ def _in_blocks(
 
 
 class _Tiles(NamedTuple):
-    """Hold the pairs of a block of rows, cut into tiles.
+    """The pairs of a block of rows, cut into tiles.
 
     Attributes:
-        first: what is computed for all slots of a tile.
+        first: the function that is computed for all slots of a tile at once.
         terms: the function to sum.
-        pairs: `pairs(k)`, the own quantities, those of the partners and `is_pair` in the k-th tile.
+        pairs: `pairs(k)` returns own quantities, those of the partners, and `is_pair` in the k-th tile.
         count: number of tiles.
-        height: slots of a tile.
-        together: how many of them are reduced together.
+        height: number of slots in a tile.
+        together: number of slots that are reduced together.
     """
 
     first: Callable[..., PyTree]
@@ -197,7 +189,7 @@ def _sum_together(terms: PyTree) -> PyTree:
 
 
 def _how_many_together(first: Callable[..., PyTree], f: Callable[..., PyTree], own: PyTree) -> int:
-    """Return how many slots are best reduced together."""
+    """Return the best number of slots to reduce together."""
 
     def term(own: PyTree, other: PyTree, is_pair: jax.Array) -> PyTree:
         return f(own, other, first(own, other), is_pair)
@@ -209,7 +201,7 @@ def _how_many_together(first: Callable[..., PyTree], f: Callable[..., PyTree], o
 
 
 def _length(program: Any) -> int:
-    """Return the number of operations in a jaxpr, those of what it calls included."""
+    """Return the number of operations in a jaxpr and in the jaxprs that it calls."""
     length = 0
     for operation in program.eqns:
         called = [getattr(x, "jaxpr", x) for x in operation.params.values()]
@@ -235,7 +227,7 @@ def _tiles_of(
         first = jnp.minimum(number * height, slots - height)
         slot = first + lax.iota(jnp.int32, height)
         if partners is None:
-            # A column of partners against a row of particles: no gathers at all.
+            # a column of partners against a row of particles, without gathers
             row = slot[:, None]
             other = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, height)[:, None], rows)
         else:
@@ -243,7 +235,7 @@ def _tiles_of(
             other = jax.tree.map(lambda x: _take(x, row), rows)
         is_pair = row != index
         if slots < count * height:
-            # The last tile, too, starts early enough to be full; here nothing may be counted twice.
+            # the last tile starts early enough to be full, but no pair may be counted twice
             is_pair = is_pair & (slot[:, None] >= number * height)
         return jax.tree.map(lambda x: x[None], own), other, is_pair
 
@@ -263,8 +255,8 @@ def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool) -> PyTree:
         return over_slots(tiles.tile(0))
     if once:
         return _loop(tiles.count, lambda k: over_slots(tiles.tile(k)))
-    # Reverse mode computes a tile again instead of keeping all of them: [slots, N] is large. And a derivative of f is
-    # so long that XLA, summing it over slots, loses the particles as vector axis: the sums stay apart until the end.
+    # Reverse mode recomputes tiles instead of storing all of them, since [slots, N] is large. A derivative of f is so
+    # long that XLA would not vectorize its sum over slots, so the slots are summed at the end.
     return over_slots(_loop(tiles.count, jax.checkpoint(tiles.tile, prevent_cse=False)))
 
 

@@ -1,14 +1,14 @@
-"""The two passes over all pairs, and how they make up the derivatives of a pair energy.
+"""The two passes over all pairs that make up a pair energy and its derivatives.
 
-One pass returns the energy, the other the energy and its gradient with respect to the positions. A particle's gradient
-is the sum of the gradients of its own distances with respect to its own coordinates: gathers only, where reverse mode
-through the gathered partners would scatter. This is exact, because every pair is visited from both sides.
+One pass returns the energy, the other the energy and its gradient with respect to the positions. The gradient of a
+particle is the sum of the gradients of its own distances with respect to its own coordinates: gathers only, while
+reverse mode through the gathered partners would scatter. This is exact, because every pair is visited from both sides.
 
-`pair_sum` is the first pass with the second as its derivative with respect to positions and strain. Its derivatives
-with respect to everything else are autodiff of the first pass, in which positions are constants, so no scatter appears
-there either. Higher derivatives are autodiff of both.
+`pair_sum` is the first pass with the second as its derivative with respect to positions and strain. All other
+derivatives are autodiff of the first pass, in which positions are constants, so they do not scatter either. Higher
+derivatives are autodiff of both.
 
-Strain enters as the metric by which distances are made of displacements, which takes d(d+1)/2 sums for the stress.
+Strain enters as the metric that turns displacements into distances, so the stress takes d(d+1)/2 sums.
 """
 
 import functools
@@ -29,13 +29,13 @@ from treedyn.tree import PyTree
 
 
 class Field(Struct):
-    """Hold what a pair energy depends on besides positions and list.
+    """Everything that a pair energy depends on besides positions and list.
 
     Attributes:
         u: the potential of one pair, boxed.
-        space: how displacements are measured.
-        metric: how distances are made of them, `[d, d]`; `None` where space is not strained.
-        total: the name of the dtype to sum energies in; `None` for that of the position.
+        space: the space in which displacements are measured.
+        metric: the metric of strained space, `[d, d]`; `None` without strain.
+        total: name of the dtype in which energies are summed; `None` for that of the position.
     """
 
     u: PyTree
@@ -45,12 +45,7 @@ class Field(Struct):
 
 
 class Particles(Struct):
-    """Hold what the pairs are made from: for all particles, for the rows of a tile, or for their partners.
-
-    Attributes:
-        position: one array per component.
-        numbers: one array per pair parameter of the potential.
-    """
+    """Positions, one array per component, and one array per pair parameter: of all particles, a tile, or partners."""
 
     position: spaces.Components
     numbers: list[jax.Array]
@@ -62,7 +57,7 @@ Slopes = tuple[jax.Array, jax.Array, jax.Array | None]
 
 @jax.custom_jvp
 def pair_sum(position: jax.Array, field: Field, partners: Partners | None) -> jax.Array:
-    """Return the energy of all pairs; fast to differentiate with respect to positions and metric."""
+    """Return the energy of all pairs, with a fast derivative with respect to positions and metric."""
     return _energy_pass(position, field, partners, once=True)
 
 
@@ -89,8 +84,8 @@ def _pair_sum_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[
 pair_sum.defjvp(_pair_sum_jvp, symbolic_zeros=True)
 
 
-# A rule of its own keeps this loop whole when the energy is differentiated. Partial evaluation of a loop would move
-# its constants out of it, as arrays of the size of a tile, which are then read in every iteration.
+# A custom rule keeps this loop whole when the energy is differentiated. Partial evaluation would move its constants out
+# of the loop, as arrays of the size of a tile that are read in every iteration.
 @jax.custom_jvp
 def _slopes(position: jax.Array, field: Field, partners: Partners | None) -> Slopes:
     return _gradient_pass(position, field, partners, once=True)
@@ -104,7 +99,7 @@ _slopes.defjvp(_slopes_jvp, symbolic_zeros=True)
 
 
 def _forward(f: Callable[..., PyTree], primals: PyTree, tangents: PyTree) -> tuple[PyTree, PyTree]:
-    """Return `f(*primals)` and its rate of change, by autodiff with respect to those leaves that do change."""
+    """Return `f(*primals)` and its rate of change, by autodiff with respect to the leaves with nonzero tangents."""
     leaves, structure = jax.tree.flatten(primals)
     rates = jax.tree.leaves(tangents)
     active = [k for k, rate in enumerate(rates) if not _is_zero(rate)]
@@ -120,18 +115,19 @@ def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, SymbolicZero)
 
 
+def _separations(field: Field) -> Callable[[Particles, Particles], spaces.Components]:
+    return lambda own, partner: spaces.separation(field.space, own.position, partner.position)
+
+
 @functools.partial(jax.jit, static_argnames="once")
 def _energy_pass(position: jax.Array, field: Field, partners: Partners | None, *, once: bool = False) -> jax.Array:
     """Return the energy."""
-
-    def delta(own: Particles, partner: Particles) -> spaces.Components:
-        return spaces.separation(field.space, own.position, partner.position)
 
     def terms(own: Particles, partner: Particles, delta: spaces.Components, is_pair: jax.Array) -> jax.Array:
         distance = _distance(delta, stretch(field.metric, delta), is_pair)
         return jnp.where(is_pair, _of_distance(field.u, own, partner)(distance), 0)
 
-    each = sum_over_partners(delta, terms, _particles(position, field), partners, once=once)
+    each = sum_over_partners(_separations(field), terms, _particles(position, field), partners, once=once)
     return 0.5 * jnp.sum(each, dtype=field.total)
 
 
@@ -139,26 +135,24 @@ def _energy_pass(position: jax.Array, field: Field, partners: Partners | None, *
 def _gradient_pass(position: jax.Array, field: Field, partners: Partners | None, *, once: bool = False) -> Slopes:
     """Return the energy and its gradients with respect to positions and metric."""
 
-    def delta(own: Particles, partner: Particles) -> spaces.Components:
-        return spaces.separation(field.space, own.position, partner.position)
-
     def terms(
         own: Particles, partner: Particles, delta: spaces.Components, is_pair: jax.Array
     ) -> tuple[jax.Array, PyTree, PyTree]:
-        # The position of a particle once for every pair, for what every pair adds to its gradient.
+        # one copy of the particle's position per pair, to get the gradient of each pair
         each = jax.tree.map(lambda x: jnp.broadcast_to(x, is_pair.shape), own.position)
         _, pull_back = jax.vjp(lambda a: spaces.separation(field.space, a, partner.position), each)
         stretched = stretch(field.metric, delta)
         distance = _distance(delta, stretched, is_pair)
-        # as the distance changes by 1/r: u'(r)/r comes out at once, and a u with a 1/r of its own shares the division
+        # with the tangent 1/r this is u'(r)/r, and a potential that contains 1/r shares the division
         energy, slope = jax.jvp(_of_distance(field.u, own, partner), (distance,), (reciprocal(distance),))
         factor = jnp.where(is_pair, slope, 0)
         (gradient,) = pull_back(tuple(factor * x for x in stretched))
         virial = () if field.metric is None else [factor * x * y for k, x in enumerate(delta) for y in delta[: k + 1]]
         return jnp.where(is_pair, energy, 0), gradient, virial
 
-    energy, gradient, virial = sum_over_partners(delta, terms, _particles(position, field), partners, once=once)
-    # Every pair was counted twice, once from either side; a particle's own gradient is in only one of the two.
+    sums = sum_over_partners(_separations(field), terms, _particles(position, field), partners, once=once)
+    energy, gradient, virial = sums
+    # every pair was counted twice, but the gradient of a particle is in only one of the two
     total = 0.5 * jnp.sum(energy, dtype=field.total)
     return total, jnp.stack(gradient, axis=-1), _of_metric(virial, position.shape[-1])
 
@@ -180,7 +174,7 @@ def stretch(metric: jax.Array | None, delta: spaces.Components) -> spaces.Compon
 
 
 def _of_metric(virial: Sequence[jax.Array], dimension: int) -> jax.Array | None:
-    """Return the gradient with respect to the metric from the sums of `slope / r * x_k * x_i` for `i <= k`."""
+    """Return the gradient with respect to the metric, from the sums of `slope / r * x_k * x_i` for `i <= k`."""
     if not virial:
         return None
     sums = iter(0.25 * jnp.sum(x) for x in virial)
@@ -194,13 +188,12 @@ def _particles(position: jax.Array, field: Field) -> Particles:
 
 
 def _distance(delta: spaces.Components, stretched: spaces.Components, is_pair: jax.Array) -> jax.Array:
-    square = sum((x * y for x, y in zip(delta[1:], stretched[1:], strict=True)), delta[0] * stretched[0])
-    # An empty slot gets a harmless distance. Two particles in one place do not: theirs is 0, and what u makes of it.
-    return jnp.sqrt(jnp.where(is_pair, square, 1))
+    # An empty slot gets a harmless distance. Two particles in one place keep their distance of 0.
+    return jnp.sqrt(jnp.where(is_pair, spaces.dot(delta, stretched), 1))
 
 
 def _of_distance(u: PyTree, own: Particles, partner: Particles) -> Callable[[jax.Array], jax.Array]:
-    """Return the potential as a function of the array of distances of a tile."""
+    """Return the potential as a function of the distances of a tile."""
     numbers = [x.of_pairs(a, b) for x, a, b in zip(parameters(u), own.numbers, partner.numbers, strict=True)]
 
     def one(distance: jax.Array, *numbers: jax.Array) -> jax.Array:

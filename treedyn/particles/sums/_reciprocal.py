@@ -1,14 +1,15 @@
-"""One division where autodiff would make three of it."""
+"""A reciprocal whose derivative needs no division."""
 
 import jax
+from jaxtyping import Array, Float
 
 
 @jax.custom_jvp
-def reciprocal(x: jax.Array) -> jax.Array:
-    """Return `1/x`; its derivative, -1/x^2, is made from the result and divides no second time.
+def reciprocal(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return `1/x` with a derivative, -1/x^2, that is computed from the result without another division.
 
-    Division is the most expensive thing that a pair potential does. One that is written with `reciprocal(r)` shares a
-    single one among energy, force and the direction of the force.
+    Division is the most expensive operation of a pair potential. A potential that uses `reciprocal(r)` shares one
+    division among energy, force and the direction of the force.
 
     Example:
         >>> import jax
@@ -23,6 +24,3 @@ def reciprocal(x: jax.Array) -> jax.Array:
 def _reciprocal_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     y = reciprocal(primals[0])
     return y, -tangents[0] * (y * y)
-
-
-__all__ = ["reciprocal"]

@@ -1,4 +1,4 @@
-"""To and from ASE, the Atomic Simulation Environment: structures both ways, and energies as a calculator.
+"""Structures from and to ASE, the Atomic Simulation Environment, and energies as calculators of ASE.
 
 Needs `pip install "treedyn[ase]"`.
 """

@@ -1,7 +1,7 @@
-"""An energy as a calculator of ASE, for its optimizers, its dynamics and whatever else is built on it.
+"""An energy as a calculator of ASE, for its optimizers and dynamics.
 
-Energies are passed on in their own units: an energy that is to be used with ASE's thermostats, pressures and time steps
-has to be in electronvolt and angstrom.
+Energies are not converted. For the thermostats, pressures and time steps of ASE, an energy has to be in electronvolt
+and angstrom.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,12 @@ Make = Callable[[ParticleSpace, np.ndarray], Callable[..., jax.Array]]
 
 
 class TreedynCalculator(_calculator.Calculator):
-    """Compute energy, forces and stress of `ase.Atoms` by an energy of this library.
+    """A calculator of energy, forces and stress of `ase.Atoms` from an energy of this library.
 
-    The box and the species are those of the atoms, also when they change. The neighbor list is rebuilt when atoms have
-    moved too far, and allocated anew when it ran out of room or the cell has changed too much for it.
+    The box and the species are those of the atoms, also if they change. The neighbor list is rebuilt when atoms have
+    moved too far, and allocated again when it has overflowed or the cell has changed too much.
 
-    Signs and order are ASE's: the stress is positive under tension, `xx, yy, zz, yz, xz, xy`.
+    The signs and the order of the stress are those of ASE: positive under tension, `xx, yy, zz, yz, xz, xy`.
 
     Reference: A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017),
     [doi:10.1088/1361-648X/aa680e](https://doi.org/10.1088/1361-648X/aa680e)
@@ -53,20 +53,19 @@ class TreedynCalculator(_calculator.Calculator):
         """Make a calculator.
 
         Args:
-            energy: `energy(space, species)` returns an energy: a function of `(position)` or `(position, env)` that
-                gives a scalar. It needs the keyword `strain=`, as those of the library have it, for the stress alone.
+            energy: `energy(space, species)` returns a function of `(position)` or `(position, env)` with a scalar
+                result. It needs the keyword `strain=`, which the energies of the library have, only for the stress.
                 `space` is the box, `species` the atomic numbers, `[N]`.
-            cutoff: how far the neighbor list reaches that the energy gets as `env`; without it `env` is `None`.
-            skin: how much further the list reaches, so that it lives longer; by default 12 % of the cutoff, or as much
-                of that as the box allows.
+            cutoff: The cutoff of the neighbor list that the energy gets as `env`; without it `env` is `None`.
+            skin: The skin of the neighbor list; by default 12 % of the cutoff, or less if the box is too small for it.
 
         Raises:
-            ValueError: `energy` is no function, or a number is out of range.
+            ValueError: `energy` is not a function of two arguments, or a number is out of range.
         """
         super().__init__()
         check.function("energy", energy, "(space, species) that returns an energy", 2)
         if cutoff is None and skin is not None:
-            raise ValueError("skin: there is no neighbor list without a cutoff; pass cutoff=")
+            raise ValueError("skin: there is no neighbor list without a cutoff. Pass cutoff=.")
         cutoff = None if cutoff is None else check.number("cutoff", cutoff, positive=True)
         skin = None if skin is None else check.number("skin", skin, nonnegative=True)
         self._energy, self._cutoff, self._skin = energy, cutoff, skin
@@ -79,27 +78,27 @@ class TreedynCalculator(_calculator.Calculator):
     def calculate(
         self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = _calculator.all_changes
     ) -> None:
-        """Compute what ASE asks for; ASE calls it."""
+        """Compute the properties that ASE asks for."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
         space, position = space_of(atoms), jnp.asarray(atoms.get_positions(), jnp.result_type(float))
         self._compile(atoms.get_atomic_numbers())
-        env = None if self._cutoff is None else self._neighbors(space, position)
+        env = None if self._cutoff is None else self._neighbors(space, position, self._cutoff)
         energy, gradient = self._value(space, position, env)
-        # what is no number is not kept: whoever asks again would be given it
+        # ASE returns what is in results without asking again, so NaN is never kept
         self.results = {}
         results = {"energy": float(energy), "free_energy": float(energy), "forces": -np.asarray(gradient)}
         if "stress" in properties:
             results["stress"] = self._stress(space, position, env)
         if bad := [name for name, x in results.items() if not np.all(np.isfinite(x))]:
             raise _calculator.CalculationFailed(
-                f"{' and '.join(bad)}: NaN or infinite; atoms may sit on top of each other, or the energy may reach "
-                f"further than the neighbor list, cutoff={self._cutoff}"
+                f"{' and '.join(bad)}: NaN or infinite. Atoms may be on top of each other, or the energy may have a "
+                f"larger range than the neighbor list, cutoff={self._cutoff}."
             )
         self.results = results
 
     def _compile(self, species: np.ndarray) -> None:
-        """Compile for these species: known numbers, so that an energy may look at them."""
+        """Compile for these species, which are constants for the energy."""
         if self._species is not None and np.array_equal(species, self._species):
             return
         self._species, self._list = np.array(species), None
@@ -115,26 +114,20 @@ class TreedynCalculator(_calculator.Calculator):
 
     def _stress(self, space: ParticleSpace, position: jax.Array, env: Any) -> np.ndarray:
         if self.atoms.cell.rank < 3:
-            raise _calculator.PropertyNotImplementedError("stress: the cell has no volume; give it three vectors")
+            raise _calculator.PropertyNotImplementedError("stress: the cell has no volume. Give it three vectors.")
         stress = -np.asarray(self._virial(space, position, env)) / self.atoms.get_volume()
         return stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
-    def _neighbors(self, space: ParticleSpace, position: jax.Array) -> NeighborList:
-        """Return a list that holds for these atoms."""
-        old = self._list
+    def _neighbors(self, space: ParticleSpace, position: jax.Array, cutoff: float) -> NeighborList:
+        """Return a valid neighbor list of these atoms."""
+        old, found = self._list, None
         same = old is not None and jax.tree.structure(old.space) == jax.tree.structure(space)
         if old is not None and same and old.reference.shape == position.shape:
             found = self._update(old, position, space=space)
-            if int(found.status) == 0:
-                self._list = found
-                return found
-        self._list = self._allocate(space, position)
-        return self._list
-
-    def _allocate(self, space: ParticleSpace, position: jax.Array) -> NeighborList:
-        cutoff = self._cutoff
-        assert cutoff is not None
-        skin = self._skin
-        if skin is None:
-            skin = max(min(DEFAULT_SKIN * cutoff, largest_skin(space, cutoff, position)), 0.0)
-        return neighbor_list(space, cutoff, skin=skin).allocate(position)
+        if found is None or int(found.status) != 0:
+            skin = self._skin
+            if skin is None:
+                skin = max(min(DEFAULT_SKIN * cutoff, largest_skin(space, cutoff, position)), 0.0)
+            found = neighbor_list(space, cutoff, skin=skin).allocate(position)
+        self._list = found
+        return found

@@ -1,7 +1,7 @@
-"""Structures from ASE and to it.
+"""Structures from and to ASE.
 
-ASE measures in angstrom, electronvolt and atomic mass units; numbers are passed on as they are, so a simulation of a
-structure from ASE has these units, and its unit of time is 1 Å (u/eV)^(1/2) = 10.18 fs (`1 / ase.units.fs` of them).
+The units of ASE are angstrom, electronvolt and atomic mass units. Numbers are not converted, so a simulation of a
+structure from ASE has these units, and its unit of time is 1 Å (u/eV)^(1/2) = 10.18 fs.
 """
 
 from typing import Any
@@ -9,31 +9,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike, Float, Int, Real
 
 from treedyn import _check as check
 from treedyn._extras import require
 from treedyn._struct import Struct
-from treedyn.particles.io._content import check_space, make_space, masses
-from treedyn.particles.io._species import atomic_numbers, symbols
+from treedyn.particles.io._content import check_space, in_space, make_space, masses
+from treedyn.particles.io._species import Species, atomic_numbers, symbols
 from treedyn.particles.space._space import ParticleSpace, Triclinic
 
 
 class Structure(Struct):
-    """Hold what a simulation needs of a structure.
+    """A structure from ASE, with all that a simulation needs.
 
     Attributes:
-        position: `[N, 3]`; Å.
-        space: the box.
-        species: atomic numbers, `int32[N]`.
-        mass: `[N]`; u.
-        momentum: `[N, 3]`; u Å / (ASE's unit of time).
+        position: Positions; Å.
+        space: The box.
+        species: Atomic numbers.
+        mass: Masses; u.
+        momentum: Momenta; u Å / (ASE's unit of time).
     """
 
-    position: jax.Array
+    position: Float[jax.Array, "particles 3"]
     space: ParticleSpace
-    species: jax.Array
-    mass: jax.Array
-    momentum: jax.Array
+    species: Int[jax.Array, " particles"]
+    mass: Float[jax.Array, " particles"]
+    momentum: Float[jax.Array, "particles 3"]
 
     @property
     def symbols(self) -> list[str]:
@@ -42,7 +43,7 @@ class Structure(Struct):
 
 
 def from_ase(atoms: Any) -> Structure:
-    """Take a structure over from ASE.
+    """Convert a structure from ASE.
 
     Args:
         atoms: `ase.Atoms`.
@@ -51,7 +52,7 @@ def from_ase(atoms: Any) -> Structure:
         Position, space, species, mass and momentum, in the default precision of JAX.
 
     Raises:
-        ValueError: the structure repeats along a lattice vector that it does not have.
+        ValueError: The structure is periodic along a lattice vector that it does not have.
 
     Example:
         >>> import ase.build
@@ -72,27 +73,27 @@ def from_ase(atoms: Any) -> Structure:
 
 
 def to_ase(
-    position: Any,
-    space: Any = None,
+    position: Real[ArrayLike, "particles dimensions"],
+    space: ParticleSpace | None = None,
     *,
-    species: Any = None,
-    mass: Any = None,
-    momentum: Any = None,
+    species: Species = None,
+    mass: Real[ArrayLike, "*particles"] | None = None,
+    momentum: Real[ArrayLike, "particles dimensions"] | None = None,
 ) -> Any:
-    """Hand a structure over to ASE.
+    """Convert a structure to ASE.
 
     Args:
-        position: `[N, 3]`, or `[N, 2]`, which lies in the plane z = 0; in the units of the space.
-        space: the box; open space by default. A simulation that keeps fractions of the cell has its own space here.
-        species: chemical symbols or atomic numbers, one for all or one each; X by default.
-        mass: one for all or one each; by default that of the elements.
-        momentum: like the position.
+        position: Positions in two or three dimensions, in the units of the space; two dimensions are the plane z = 0.
+        space: The box; open space by default. Positions in a fractional space are fractions.
+        species: Chemical symbols or atomic numbers, one for all or one each; X by default.
+        mass: One mass for all or one each; by default those of the elements.
+        momentum: Momenta, of the shape of the position.
 
     Returns:
         `ase.Atoms`.
 
     Raises:
-        ValueError: something does not fit.
+        ValueError: An argument has a wrong shape or value.
         ImportError: ase is not installed.
 
     Example:
@@ -106,7 +107,7 @@ def to_ase(
     space, x = check_space(space), check.array("position", position, "points [N, 3] or [N, 2]", (2,), finite=False)
     x = np.asarray(x, np.float64)
     if x.shape[1] not in (2, 3):
-        raise ValueError(f"position: expected [N, 3] or [N, 2], got shape {x.shape}")
+        raise ValueError(f"position: expected points [N, 3] or [N, 2], got shape {x.shape}")
     count, dimension = x.shape
     cell = space.cell(dimension)
     if isinstance(space, Triclinic) and space.is_fractional:
@@ -116,33 +117,28 @@ def to_ase(
         full[:dimension, :dimension] = cell
     return ase.Atoms(
         numbers=atomic_numbers(species, count),
-        positions=_three(x),
+        positions=in_space(x),
         cell=full,
         pbc=(*space.periodic_axes(dimension), False)[:3],
-        masses=None if mass is None else masses(mass, count),
-        momenta=None if momentum is None else _three(_like(momentum, x)),
+        masses=masses(mass, count),
+        momenta=None if momentum is None else in_space(_like(momentum, x)),
     )
 
 
 def space_of(atoms: Any) -> ParticleSpace:
-    """Return the box of a structure of ASE.
-
-    Raises:
-        ValueError: the structure repeats along a lattice vector that it does not have.
-    """
+    """Return the box of a structure of ASE."""
     cell, axes = np.asarray(atoms.cell), np.asarray(atoms.pbc)
     if np.any(axes & ~cell.any(axis=1)):
-        raise ValueError(f"atoms: repeats along {axes.tolist()}, has the cell\n{cell}\ngive it a cell, or no pbc")
-    # lattice vectors that are not there become unit vectors at right angles to the others
+        raise ValueError(
+            f"atoms: expected a lattice vector for every periodic axis, got pbc={axes.tolist()} and the cell\n{cell}\n"
+            "Give it a cell, or no pbc."
+        )
+    # missing lattice vectors become unit vectors orthogonal to the others
     return make_space(np.asarray(atoms.cell.complete()), axes)
 
 
-def _like(momentum: Any, position: np.ndarray) -> np.ndarray:
+def _like(momentum: ArrayLike, position: np.ndarray) -> np.ndarray:
     given = check.reals("momentum", momentum, "one vector per particle", (2,))
     if given.shape != position.shape:
         raise ValueError(f"momentum: expected shape {position.shape}, like the position, got {given.shape}")
     return given
-
-
-def _three(x: np.ndarray) -> np.ndarray:
-    return np.pad(x, ((0, 0), (0, 3 - x.shape[1])))

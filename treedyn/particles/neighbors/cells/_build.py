@@ -1,7 +1,6 @@
-"""One build of a neighbor list: sort points into rows, mark which are near each other, write their neighbors down.
+"""The build of a neighbor list: `mark` sorts points into rows and marks near pairs, `write` writes the neighbors.
 
-The two steps are compiled separately, because the first one tells how much room the second one needs. Inside of a
-compiled function they become part of it.
+The two steps are compiled separately, because the first one tells the sizes of the second.
 """
 
 from functools import partial
@@ -19,12 +18,12 @@ from treedyn.space import Space
 
 
 class Rows(Struct):
-    """Hold the order of the particles.
+    """The order of the particles.
 
     Attributes:
-        order: the particle in every row, `int32[R]`; rows from N on are empty.
+        order: the particle in every row, `int32[R]`; rows from N on are padding.
         rank: the row of every particle, `int32[N]`.
-        tiles: how rows are divided into tiles.
+        tiles: the division of rows into tiles.
     """
 
     order: jax.Array
@@ -34,18 +33,7 @@ class Rows(Struct):
 
 @partial(jax.jit, static_argnames="room")
 def mark(grid: Grid, room: Room, space: Space, position: jax.Array, reach: jax.Array) -> tuple[Rows, Words, jax.Array]:
-    """Sort points into rows, mark which are near each other, and say what is wrong with that.
-
-    Args:
-        grid: the cells.
-        room: sizes.
-        space: the space of the points.
-        position: points, `[N, d]`.
-        reach: pairs up to this distance are marked.
-
-    Returns:
-        The rows, the marks, and a status word.
-    """
+    """Sort points `[N, d]` into rows, mark pairs up to the distance `reach`, and return both with a status word."""
     cell, points = grid.locate(space, position)
     order = sort_by_cell(cell, grid.size)
     row = jnp.arange(len(order), dtype=jnp.int32)
@@ -53,7 +41,7 @@ def mark(grid: Grid, room: Room, space: Space, position: jax.Array, reach: jax.A
     tiles = cut(cell[order], grid.size, room)
     points = tuple(x[order] for x in points)
     if isinstance(space, ParticleSpace) and not grid.wraps:
-        # Cells tell which image is meant, and distances need no search for it.
+        # the cells determine the image, so distances need no search for it
         words = compare(grid, tiles, room, points, reach, Free().separation, partial(to_real, space))
     else:
         words = compare(grid, tiles, room, points, reach, partial(separation, space), None)
@@ -67,6 +55,3 @@ def mark(grid: Grid, room: Room, space: Space, position: jax.Array, reach: jax.A
 
 
 write = jax.jit(read_out, static_argnames=("room", "capacity"))
-
-
-__all__ = ["Rows", "mark", "write"]

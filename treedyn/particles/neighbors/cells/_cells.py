@@ -1,35 +1,35 @@
-"""Cells: points sorted into a grid, so that neighbors are looked for nearby only.
+"""Cells: a grid of points, so that neighbors are searched nearby only.
 
-The grid is laid over fractional coordinates, so one code serves open, rectangular and triclinic boxes of any dimension.
-A cell is at least `reach` wide between opposite faces, hence two points within `reach` of each other sit in the same or
-in adjacent cells. Along an open axis the grid covers the extent that the points had when it was made; points that have
-left it since belong to the border cells. That stays right: clamping is monotone, so it never takes two points further
-apart in cells than they are.
+The grid divides fractional coordinates, so the same code serves open, rectangular and triclinic boxes of any dimension.
+A cell is at least `reach` wide between opposite faces, so two points within `reach` of each other are in the same or in
+adjacent cells. Along an open axis the grid covers the extent of the points when it was made, and points outside it
+belong to the border cells. This is correct because clamping is monotone and never moves two points to more distant
+cells.
 
-A periodic axis has one cell or at least three: with two cells both are neighbors of each other on both sides, so they
-would be compared with each other in any case, and would have to be kept from being compared twice.
+A periodic axis has one cell or at least three. Two cells would be neighbors on both sides, and every pair would be
+compared twice.
 """
 
+import itertools
 import math
-from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from treedyn._struct import Struct, static
-from treedyn.particles.space._space import Components, ParticleSpace, Periodic, Triclinic, unstack
+from treedyn.particles.space._space import Components, ParticleSpace, Periodic, Triclinic, product, unstack
 from treedyn.space import Space
 
 
 class Grid(Struct):
-    """Divide the space into cells.
+    """A division of space into cells.
 
     Attributes:
         low: lower end of the grid along every axis, in fractional coordinates, `[d]`.
         extent: length of the grid along every axis, in fractional coordinates, `[d]`; 1 along periodic axes.
-        adjacent: the cells around every cell, itself included, `int32[s, cells]`; the number of cells stands for none.
-        images: by how many periods one leaves the box on the way to them, -1, 0 or 1, `int8[d, s, cells]`.
+        adjacent: the cells around every cell, itself included, `int32[s, cells]`; the number of cells means "no cell".
+        images: the periodic image in which each adjacent cell is seen, -1, 0 or 1, `int8[d, s, cells]`.
         counts: number of cells along every axis.
         periodic: which axes repeat.
     """
@@ -48,24 +48,18 @@ class Grid(Struct):
 
     @property
     def wraps(self) -> bool:
-        """Tell whether a periodic axis has one cell only, so that images are not told apart by their cells."""
+        """Return whether a periodic axis has a single cell, so that cells do not determine the image."""
         return any(n == 1 for n, periodic in zip(self.counts, self.periodic, strict=True) if periodic)
 
     def locate(self, space: Space, position: jax.Array) -> tuple[jax.Array, Components]:
-        """Find the cell of every point.
+        """Return the cell of every point, `int32[N]`, and the coordinates in which adjacent cells are compared.
 
-        Args:
-            space: the space of the points.
-            position: points, `[N, d]`.
-
-        Returns:
-            The cell of every point, `int32[N]`, and the coordinates by which points of adjacent cells are to be
-            compared: real ones inside of the box, to which `images` has to be added, or those of the space itself where
-            the grid `wraps`, and distances have to be taken in the space.
+        These are real coordinates inside the box, to which `images` must be added. If the grid `wraps`, they are the
+        coordinates of the space, and distances must be computed in the space.
         """
         if not isinstance(space, ParticleSpace):
             return jnp.zeros(position.shape[:1], jnp.int32), unstack(position)
-        # On accelerators a matrix product of lower precision could put a point into a cell next to its own.
+        # on accelerators, a matrix product of lower precision could put a point into the wrong cell
         with jax.default_matmul_precision("highest"):
             fraction = unstack(space.fractional(position))
         image = tuple(jnp.floor(f) if p else jnp.zeros_like(f) for f, p in zip(fraction, self.periodic, strict=True))
@@ -73,7 +67,7 @@ class Grid(Struct):
         cell = jnp.zeros(position.shape[:1], jnp.int32)
         for x, low, extent, n in zip(inside, unstack(self.low), unstack(self.extent), self.counts, strict=True):
             place = jnp.floor((x - low) / extent * n)
-            # NaN belongs nowhere, but an index has to be one: the status word reports it
+            # NaN gets a valid index; the status word reports it
             place = jnp.where(jnp.isnan(place), 0, jnp.clip(place, 0, n - 1))
             cell = cell * n + place.astype(jnp.int32)
         if self.wraps:
@@ -84,7 +78,7 @@ class Grid(Struct):
         return cell, tuple(x - shift for x, shift in zip(unstack(position), periods, strict=True))
 
     def allows(self, space: Space, reach: jax.Array) -> jax.Array:
-        """Tell whether the cells are at least `reach` wide, and minimum image holds up to `reach`, in a box of now."""
+        """Return whether the cells are at least `reach` wide and `reach` is at most half the current box."""
         if not isinstance(space, ParticleSpace):
             return jnp.asarray(True)
         height = heights(space, reach, len(self.counts))
@@ -98,15 +92,9 @@ class Grid(Struct):
 
 
 def make_grid(space: Space, position: jax.Array, reach: float) -> Grid:
-    """Choose a grid for given points: the finest whose cells are `reach` wide, but not more cells than points.
+    """Return the finest grid whose cells are `reach` wide, with at most as many cells as known points `[N, d]`.
 
-    Args:
-        space: the space of the points.
-        position: points, `[N, d]`; numbers, not tracers.
-        reach: the distance up to which pairs are to be found.
-
-    Returns:
-        The grid; of one cell where the space is none of those that have a cell or coordinates to bin by.
+    A space that is not a particle space gets a single cell.
     """
     number, dimension = position.shape
     low, span = np.zeros(dimension), np.ones(dimension)
@@ -119,12 +107,12 @@ def make_grid(space: Space, position: jax.Array, reach: float) -> Grid:
         low[is_open] = fraction.min(axis=0)[is_open]
         span[is_open] = fraction.max(axis=0)[is_open] - low[is_open]
         length = span * np.array([float(h) for h in heights(space, position, dimension)])
-        # A rounding error of the coordinates must not put two points that are `reach` apart into cells that are not
-        # adjacent: the cells are wider by the error of a coordinate that is as large as the box.
+        # The cells are wider by the rounding error of a coordinate as large as the box, so that rounding cannot put two
+        # points within `reach` into cells that are not adjacent.
         ratio = length / reach
         counts = np.floor(ratio / (1 + 32 * float(jnp.finfo(position.dtype).eps) * ratio))
         counts = np.clip(counts, 1, number).astype(int)
-        # a fourth axis is left undivided: the directions around a cell have to fit the bits of one word
+        # a fourth axis is not divided: the directions around a cell must fit the bits of one word
         counts[3:] = 1
         counts = _coarsen(counts, np.array(periodic), number)
     counts = tuple(int(n) for n in counts)
@@ -140,9 +128,9 @@ def make_grid(space: Space, position: jax.Array, reach: float) -> Grid:
 
 
 def _surroundings(counts: tuple[int, ...], periodic: tuple[bool, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells around every cell and the images they are seen in; no cell is met twice."""
+    """Return the cells around every cell and the images in which they are seen, without repetitions."""
     places = np.stack(np.unravel_index(np.arange(math.prod(counts), dtype=np.int32), counts))
-    offsets = np.array(list(product(*((0,) if n == 1 else (-1, 0, 1) for n in counts))), np.int32)
+    offsets = np.array(list(itertools.product(*((0,) if n == 1 else (-1, 0, 1) for n in counts))), np.int32)
     index, exists, images = np.int32(0), True, []
     for place, offset, n, repeats in zip(places, offsets.T, counts, periodic, strict=True):
         place = place.astype(np.int32) + offset[:, None]
@@ -163,7 +151,7 @@ def _coarsen(counts: np.ndarray, periodic: np.ndarray, most: int) -> np.ndarray:
 
 
 def heights(space: ParticleSpace, like: jax.Array, dimension: int) -> Components:
-    """Return the distance between opposite faces of the cell of a space, open axes as well, in the dtype of `like`."""
+    """Return the distances between opposite faces of the cell, along open axes too, in the dtype of `like`."""
     if isinstance(space, Periodic):
         return space.sides(like, dimension)
     cell = space.cell(dimension)
@@ -173,28 +161,16 @@ def heights(space: ParticleSpace, like: jax.Array, dimension: int) -> Components
 
 
 def to_real(space: ParticleSpace, multiples: Components) -> Components:
-    """Return sums of lattice vectors, component by component: `multiples @ cell` without a matrix product."""
-    dimension = len(multiples)
-    cell = space.cell(dimension)
-    if cell is None:
-        return multiples
-    cell = cell.astype(multiples[0].dtype)
-    return tuple(
-        sum((multiples[i] * cell[i, k] for i in range(1, dimension)), multiples[0] * cell[0, k])
-        for k in range(dimension)
-    )
+    """Return sums of lattice vectors, `multiples @ cell`, component by component."""
+    cell = space.cell(len(multiples))
+    return multiples if cell is None else product(multiples, cell.astype(multiples[0].dtype))
 
 
 def sort_by_cell(cell: jax.Array, cells: int) -> jax.Array:
-    """Return the points in the order of their cells, points of one cell in the order of their numbers; `int32[N]`.
+    """Return the points sorted by cell and then by number, `int32[N]`, from the cell of every point, `int32[N]`.
 
-    A sort of one packed integer (cell << bits | point) is several times faster than one of keys with values. Where cell
-    and point do not fit one integer together, the digits of the cell are sorted one after the other, the least
-    significant first.
-
-    Args:
-        cell: the cell of every point, `int32[N]`.
-        cells: number of cells.
+    Sorting one packed integer (cell << bits | point) is several times faster than sorting keys with values. If cell and
+    point do not fit one integer, the digits of the cell are sorted one after the other, least significant first.
     """
     number = cell.shape[0]
     bits = max(number - 1, 0).bit_length()
@@ -207,6 +183,3 @@ def sort_by_cell(cell: jax.Array, cells: int) -> jax.Array:
         place = jax.lax.sort((part << bits) | index, is_stable=False) & jnp.uint32((1 << bits) - 1)
         order = place if shift == 0 else order[place]
     return order.astype(jnp.int32)
-
-
-__all__ = ["Grid", "make_grid", "sort_by_cell"]

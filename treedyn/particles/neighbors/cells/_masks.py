@@ -1,13 +1,12 @@
-"""Bit masks: which points are near each other, one bit a pair, and neighbor rows made from them.
+"""Bit masks of near points, one bit per pair, and the neighbor rows read from them.
 
-Points stand in the order of their cells ("rows"). Every cell is cut into *tiles* of at most 32 rows, so that a cell of
-any density is a few full tiles and an empty one costs nothing. Two tiles are compared lane by lane, without gathers:
-for each row of the one, the outcome for all lanes of the other is one 32-bit word. The words of a row are then read
-out, lowest set bit first, into its slots of the neighbor list; a second set of bits tells which words are not empty, so
-that the others are jumped over.
+Points are sorted by cell into rows. Every cell is cut into *tiles* of at most 32 rows, so a dense cell is a few full
+tiles and an empty cell costs nothing. Two tiles are compared lane by lane, without gathers: for each row of one tile,
+the result for all lanes of the other is one 32-bit word. The words of a row are then read out, lowest set bit first,
+into its slots of the neighbor list. A second set of bits marks the nonempty words, so that empty ones are skipped.
 
-On a CPU this takes a tenth of the time of sorting, compacting or scattering candidates: nothing of the size of
-candidates times points is ever written, only one bit for each.
+On a CPU this takes a tenth of the time of sorting, compacting or scattering candidates, because it writes only one bit
+per candidate pair.
 """
 
 from collections.abc import Callable
@@ -19,21 +18,21 @@ from jax import lax
 
 from treedyn._struct import Struct
 from treedyn.particles.neighbors.cells._cells import Grid
-from treedyn.particles.space._space import Components
+from treedyn.particles.space._space import Components, dot
 from treedyn.particles.sums._kernel import rows_for
 
-ROW_BLOCK = 16384  # rows that are read out together: their words and cursors stay in the cache
+ROW_BLOCK = 16384  # rows that are read out together, few enough to stay in the cache
 
 Difference = Callable[[Components, Components], Components]
 
 
 class Room(NamedTuple):
-    """Hold the sizes of the arrays: what has to be known before compiling.
+    """The sizes of the arrays, which must be known before compiling.
 
     Attributes:
-        lanes: rows in a tile, at most 32.
+        lanes: rows per tile, at most 32.
         tiles: number of tiles.
-        around: number of tiles in the cells around any one cell, itself included.
+        around: number of tiles in a cell and all cells around it.
     """
 
     lanes: int
@@ -42,14 +41,14 @@ class Room(NamedTuple):
 
 
 class Tiles(Struct):
-    """Hold how rows are divided into tiles.
+    """The division of rows into tiles.
 
     Attributes:
         row: first row of every tile, `int32[tiles]`.
-        filled: how many of its lanes are in use, `int32[tiles]`; 0 beyond the last one.
-        cell: the cell that it belongs to, `int32[tiles]`.
-        first: first tile of every cell, `int32[cells + 1]`; the last entry stands for no cell.
-        number: number of tiles of every cell, `int32[cells + 1]`; 0 for no cell.
+        filled: number of used lanes of every tile, `int32[tiles]`; 0 for padding tiles.
+        cell: the cell of every tile, `int32[tiles]`.
+        first: first tile of every cell, `int32[cells + 1]`; the last entry is for "no cell".
+        number: number of tiles of every cell, `int32[cells + 1]`; 0 for "no cell".
         of_row: the tile of every row, `int32[N]`.
         lane: the lane of every row, `int32[N]`.
     """
@@ -64,14 +63,14 @@ class Tiles(Struct):
 
 
 class Words(Struct):
-    """Hold one bit for every row and every lane of the tiles around it.
+    """One bit for every row and every lane of the tiles around it.
 
     Attributes:
-        bits: for every lane one word for each tile around its own, `uint32[around, tiles, lanes]`.
+        bits: one word per lane and tile around it, `uint32[around, tiles, lanes]`.
         row: first row of each of the tiles around, `int32[around, tiles]`.
-        nonempty: one bit for each word, `uint32[around / 32, tiles, lanes]`.
-        most: the largest number of bits that are set for any row.
-        fits: whether there was room for all tiles.
+        nonempty: one bit per word, `uint32[around / 32, tiles, lanes]`.
+        most: the largest number of set bits of any row.
+        fits: whether all tiles fit.
     """
 
     bits: jax.Array
@@ -82,13 +81,13 @@ class Words(Struct):
 
 
 class _Walk(NamedTuple):
-    """Hold, for every tile, which of the tiles around it is being visited.
+    """The state of a loop over the tiles around every tile.
 
     Attributes:
-        rest: one bit for every direction in which there is something that was not visited yet.
+        rest: one bit for every direction that is not empty and not yet visited.
         direction: position in the stencil.
         tile: the tile being visited.
-        left: how many tiles of that cell are still to be visited, this one included; 0 at the end.
+        left: number of tiles of that cell still to be visited, this one included; 0 at the end.
     """
 
     rest: jax.Array
@@ -98,20 +97,14 @@ class _Walk(NamedTuple):
 
 
 def cut(cell: jax.Array, cells: int, room: Room) -> Tiles:
-    """Cut cells into tiles.
-
-    Args:
-        cell: the cell of every row, ascending, `int32[N]`.
-        cells: number of cells.
-        room: sizes.
-    """
+    """Cut `cells` cells into tiles, from the cell of every row in ascending order, `int32[N]`."""
     count = jnp.zeros(cells, jnp.int32).at[cell].add(1)
     number = (count + (room.lanes - 1)) // room.lanes
     start, first = jnp.pad(jnp.cumsum(jnp.stack([count, number]), axis=1), ((0, 0), (1, 0)))
     row = jnp.arange(len(cell), dtype=jnp.int32)
     rank = row - _at(start, cell)
     tile, lane = _at(first, cell) + rank // room.lanes, rank % room.lanes
-    # tiles that are not there start behind the last row
+    # padding tiles start behind the last row
     begin = jnp.full(room.tiles, len(cell), jnp.int32)
     begin = begin.at[jnp.where(lane == 0, tile, room.tiles)].set(row, mode="drop")
     owner = _at(cell, jnp.minimum(begin, len(cell) - 1))
@@ -142,10 +135,10 @@ def compare(
         tiles: the tiles.
         room: sizes.
         points: coordinates of the rows, each `[N]`.
-        reach: pairs up to this distance get their bit set.
+        reach: the bit of every pair up to this distance is set.
         difference: displacement between points, component by component.
-        shift: turns numbers of periods into the displacement that has to be added to the coordinates of a tile seen
-            across the border; `None` where `difference` knows images itself.
+        shift: converts numbers of periods to the displacement of a tile across the border; `None` if `difference`
+            finds the nearest image itself.
     """
     lane = jnp.arange(room.lanes, dtype=jnp.int32)
     inside = jnp.clip(tiles.row[:, None] + lane[None], 0, points[0].shape[0] - 1)
@@ -154,19 +147,19 @@ def compare(
     count = tiles.number[adjacent]
     around = jnp.max(jnp.where(tiles.number[:-1] > 0, jnp.sum(count, axis=0, dtype=jnp.int32), 0))
     square = reach * reach
-    # Tables are flat, and their indices promised: each bound that has to be checked is one more loop in every turn.
+    # tables are flat and indices promised to be in bounds: every check would add a loop to each iteration
     moves = None if shift is None else tuple(x.reshape(-1) for x in shift(_floats(grid.images, square)))
 
     def body(k: jax.Array, carry: tuple) -> tuple:
         walk, word, out = carry
-        # The word of the turn before is stored first: were it used in the same turn, the compiler would make it anew
-        # for every use, and could not divide the work between threads.
+        # The word of the previous iteration is stored first. If it were used in the same iteration, the compiler would
+        # recompute it for every use and could not divide the work between threads.
         out = _store(out, k - 1, walk, word, tiles)
         walk = _walk_on(walk, tiles, adjacent)
         own, other = dense, tuple(_at(x, walk.tile) for x in dense)
         if moves is not None:
-            # Of two tiles that see each other across the border, the same one is moved both times: rounding is then the
-            # same seen from either, and so is the answer.
+            # of two tiles on opposite sides of the border, the same one is moved both times, so that both comparisons
+            # round alike and agree
             ahead = walk.direction > len(adjacent) // 2
             place = walk.direction * adjacent.shape[1] + tiles.cell
             move = tuple(_at(x, place) for x in moves)
@@ -179,7 +172,7 @@ def compare(
         jnp.zeros((room.around, room.tiles, room.lanes), jnp.uint32),
         jnp.zeros((room.around, room.tiles), jnp.int32),
     )
-    # one turn more than there are words, to store the last one
+    # one more iteration, to store the last word
     turns = jnp.minimum(around, room.around) + 1
     *_, (bits, row) = lax.fori_loop(0, turns, body, (_start(count, tiles), empty, out))
     return Words(
@@ -192,7 +185,7 @@ def compare(
 
 
 def _store(out: tuple[jax.Array, ...], k: jax.Array, walk: _Walk, word: jax.Array, tiles: Tiles) -> tuple:
-    """Put the words for the k-th tile around into their place; before the first one (k = -1) they are empty."""
+    """Store the words for the k-th tile around; before the first one (k = -1) they are empty."""
     bits, row = out
     k = jnp.maximum(k, 0)
     itself = walk.tile == jnp.arange(len(tiles.cell), dtype=jnp.int32)
@@ -207,7 +200,7 @@ def _store(out: tuple[jax.Array, ...], k: jax.Array, walk: _Walk, word: jax.Arra
 
 
 def _flags(bits: jax.Array) -> jax.Array:
-    """Return one bit for every word, which says whether it is not empty, 32 words in one."""
+    """Return one bit per word, set if the word is not empty; 32 flags per word."""
     bits = jnp.pad(bits, ((0, -len(bits) % 32), (0, 0), (0, 0)))
     flags = (bits != 0).astype(jnp.uint32).reshape(-1, 32, *bits.shape[1:])
     place = jnp.arange(32, dtype=jnp.uint32)[:, None, None]
@@ -215,7 +208,7 @@ def _flags(bits: jax.Array) -> jax.Array:
 
 
 def _start(count: jax.Array, tiles: Tiles) -> _Walk:
-    """Return a place before the first tile; `count` are the tiles in every direction, `[s, cells]`."""
+    """Return the state before the first tile; `count` is the number of tiles in every direction, `[s, cells]`."""
     bit = jnp.uint32(1) << jnp.arange(len(count), dtype=jnp.uint32)
     rest = jnp.sum(jnp.where(count > 0, bit[:, None], 0), axis=0, dtype=jnp.uint32)
     nowhere = jnp.zeros_like(tiles.cell)
@@ -223,7 +216,7 @@ def _start(count: jax.Array, tiles: Tiles) -> _Walk:
 
 
 def _walk_on(walk: _Walk, tiles: Tiles, adjacent: jax.Array) -> _Walk:
-    """Go on to the next tile of the same cell, or to the first one in the next direction."""
+    """Advance to the next tile of the same cell, or to the first tile in the next direction."""
     turn, end = walk.left <= 1, walk.rest == 0
     direction = jnp.where(turn & ~end, _lowest(walk.rest), walk.direction)
     cell = _at(adjacent.reshape(-1), direction * adjacent.shape[1] + tiles.cell)
@@ -237,16 +230,15 @@ def _walk_on(walk: _Walk, tiles: Tiles, adjacent: jax.Array) -> _Walk:
 
 
 def _near(a: Components, b: Components, square: jax.Array, difference: Difference) -> jax.Array:
-    """Return, for each lane of `a`, the lanes of `b` whose squared distance is at most `square`, one bit each.
+    """Return for each lane of `a` one bit per lane of `b`, set if their squared distance is at most `square`.
 
-    The loop is unrolled: the lanes of `a` are the vector axis, and those of `b` become scalars. Neither a reduction nor
-    an inner loop is compiled to anything near as good.
+    The loop is unrolled: the lanes of `a` are the vector axis, those of `b` are scalars. A reduction or an inner loop
+    compiles to much slower code.
     """
     word = jnp.zeros(a[0].shape, jnp.uint32)
     for k in range(b[0].shape[1]):
         delta = difference(a, tuple(x[:, k : k + 1] for x in b))
-        distance = sum((d * d for d in delta[1:]), delta[0] * delta[0])
-        word = word | ((distance <= square).astype(jnp.uint32) << k)
+        word = word | ((dot(delta, delta) <= square).astype(jnp.uint32) << k)
     return word
 
 
@@ -257,7 +249,7 @@ def _full(lanes: jax.Array) -> jax.Array:
 
 
 def _lowest(word: jax.Array) -> jax.Array:
-    """Return the index of the lowest set bit; a negative number where there is none.
+    """Return the index of the lowest set bit, or a negative number if none is set.
 
     It is the exponent of that bit as a float, which takes three instructions; few processors count bits in vectors.
     """
@@ -271,17 +263,10 @@ def _without_lowest(word: jax.Array) -> jax.Array:
 
 
 def read_out(words: Words, tiles: Tiles, room: Room, capacity: int) -> jax.Array:
-    """Write down the neighbors of every row.
+    """Return the neighbors of every row, `int32[capacity, R]`.
 
-    Args:
-        words: the bits.
-        tiles: the tiles.
-        room: sizes.
-        capacity: number of slots of a row.
-
-    Returns:
-        The row of the k-th neighbor of row r at `[k, r]`, and row r itself in the slots that are left, which come last;
-        `int32[capacity, R]`. Rows from N on, which nobody sits in, have no neighbors.
+    The row of the k-th neighbor of row r is at `[k, r]`. Empty slots come last and hold r itself. Padding rows, from N
+    on, have no neighbors.
     """
     known = tiles.of_row.shape[0]
     number = rows_for(known)
@@ -295,14 +280,14 @@ def read_out(words: Words, tiles: Tiles, room: Room, capacity: int) -> jax.Array
     end = 32 * room.around
 
     def one_block(i: jax.Array, out: jax.Array) -> jax.Array:
-        # the last block starts early enough to be a full one
+        # the last block starts early enough to be full
         begin = jnp.minimum(i * block, number - block)
         here, tile, self_row = (lax.dynamic_slice(x, (begin,), (block,)) for x in (place, tile_of_row, own))
         flags = lax.dynamic_slice_in_dim(nonempty, begin, block, axis=1)
 
         def one_slot(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            # All that is remembered is where to look next, in bits: what led to several results would be computed for
-            # each of them.
+            # The loop carries a single number, where to look next, in bits: with several results, the compiler would
+            # repeat the computation for each of them.
             out, place = carry
             place = _behind_next(place, bits, here, flags, size, end)
             found = place - 1
@@ -320,13 +305,13 @@ def read_out(words: Words, tiles: Tiles, room: Room, capacity: int) -> jax.Array
 def _behind_next(
     place: jax.Array, bits: jax.Array, here: jax.Array, flags: jax.Array, size: int, end: int
 ) -> jax.Array:
-    """Return the place behind the first bit that is set at `place` or later; `end + 1` where there is none.
+    """Return the place behind the first set bit at `place` or later, or `end + 1` if no bit is set.
 
     Args:
-        place: where to look from, 32 bits a word, `int32[rows]`.
+        place: where to start, counting 32 bits per word, `int32[rows]`.
         bits: words, flat.
-        here: where the words of a row are within each `size` of `bits`.
-        flags: one bit for every word that is not empty, `uint32[words / 32, rows]`.
+        here: index of the words of a row within each `size` of `bits`.
+        flags: one bit per nonempty word, `uint32[words / 32, rows]`.
         size: distance between the words of a row.
         end: 32 times the number of words.
     """
@@ -334,14 +319,14 @@ def _behind_next(
     word = _at(bits, index * size + here) & (jnp.uint32(0xFFFFFFFF) << (place & 31).astype(jnp.uint32))
     turn = (word == 0) | (place >= end)
     found, after = _next_word(flags, index)
-    # Gathered also where it is not needed: cheaper than any way of not doing so.
+    # a gather for every row is cheaper than any selection of the rows that need it
     word = jnp.where(turn, _at(bits, after * size + here), word)
     behind = 32 * jnp.where(turn, after, index) + _lowest(word) + 1
     return jnp.where(turn & ~(found & (place < end)), end + 1, behind)
 
 
 def _next_word(flags: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return whether a word after `index` is not empty, and the index of the first one (else 0)."""
+    """Return whether a word after `index` is nonempty, and the index of the first such word (else 0)."""
     found, after = jnp.zeros(index.shape, bool), jnp.zeros(index.shape, jnp.int32)
     for k, flag in enumerate(flags):
         behind = jnp.clip(index + 1 - 32 * k, 0, 32).astype(jnp.uint32)
@@ -357,6 +342,3 @@ def _at(table: jax.Array, index: jax.Array) -> jax.Array:
 
 def _floats(numbers: jax.Array, like: jax.Array) -> Components:
     return tuple(x.astype(like.dtype) for x in numbers)
-
-
-__all__ = ["Room", "compare", "cut", "read_out"]
