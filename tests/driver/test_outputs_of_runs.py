@@ -76,7 +76,7 @@ def test_two_tables_on_one_terminal_are_two_outputs(tmp_path, capsys):
 def test_a_second_name_of_a_file_is_the_same_file(tmp_path):
     (tmp_path / "x.csv").touch()
     os.link(tmp_path / "x.csv", tmp_path / "y.csv")
-    with pytest.raises(ValueError, match=r"outputs\[1\]: another output has the same writer or file"):
+    with pytest.raises(ValueError, match=r"outputs\[1\]: expected a writer of its own"):
         go(tmp_path, 20, ("x.csv", 4), ("y.csv", 5))
 
 

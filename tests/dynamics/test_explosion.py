@@ -64,7 +64,7 @@ def test_a_run_without_the_check_takes_the_step():
     state = dynamics.init(KEY, cluster(0.3), kT=1.0)
     assert td.run(dynamics, state, steps=1, check_energy=False).steps == 1
     many = td.ensemble(dynamics, 3)
-    states = many.init(KEY, td.stack([cluster(0.3), cluster(1.0), cluster(0.3)]), kT=1.0)
+    states = many.init(KEY, td.stack([cluster(0.3), cluster(-3.0), cluster(0.3)]), kT=1.0)
     out = td.run(many, states, steps=5, on_failure="return")
     assert sorted(out.failure.members) == [0, 2] and out.steps == 5
 

@@ -50,8 +50,8 @@ def find_list(env: PyTree, name: str = "env") -> PartnerList | None:
     if found:
         raise ValueError(f"{name}: expected one neighbor list, got {len(found)}. Pass only the one to use.")
     raise ValueError(
-        f"{name}: expected a neighbor list, got none. Pass one from tp.neighbor_list(space, cutoff).allocate(position), or "
-        "None for all pairs."
+        f"{name}: expected a neighbor list, got none. Pass tp.neighbor_list(space, cutoff).allocate(position), or None "
+        "for all pairs."
     )
 
 

@@ -149,7 +149,7 @@ class _Tiles(NamedTuple):
         first: the function that is computed for all slots of a tile at once.
         terms: the function to sum.
         pairs: `pairs(k)` returns own quantities, those of the partners, and `is_pair` in the k-th tile.
-        count: number of tiles.
+        total: number of tiles.
         height: number of slots in a tile.
         together: number of slots that are reduced together.
     """
@@ -157,7 +157,7 @@ class _Tiles(NamedTuple):
     first: Callable[..., PyTree]
     terms: Callable[..., PyTree]
     pairs: Callable[[Any], tuple[PyTree, PyTree, jax.Array]]
-    count: int
+    total: int
     height: int
     together: int
 
@@ -249,15 +249,15 @@ def _over_tiles(tiles: _Tiles, filled: jax.Array | None, once: bool) -> PyTree:
         return jax.tree.map(lambda x: jnp.sum(x, axis=0), x)
 
     if once and 0 < tiles.height <= _SLOTS_OF_FEW:
-        stop = tiles.count if filled is None else jnp.minimum(-(-filled // tiles.height), tiles.count)
+        stop = tiles.total if filled is None else jnp.minimum(-(-filled // tiles.height), tiles.total)
         return _loop(stop, tiles.sums)
-    if tiles.count == 1:
+    if tiles.total == 1:
         return over_slots(tiles.tile(0))
     if once:
-        return _loop(tiles.count, lambda k: over_slots(tiles.tile(k)))
+        return _loop(tiles.total, lambda k: over_slots(tiles.tile(k)))
     # Reverse mode recomputes tiles instead of storing all of them, since [slots, N] is large. A derivative of f is so
     # long that XLA would not vectorize its sum over slots, so the slots are summed at the end.
-    return over_slots(_loop(tiles.count, jax.checkpoint(tiles.tile, prevent_cse=False)))
+    return over_slots(_loop(tiles.total, jax.checkpoint(tiles.tile, prevent_cse=False)))
 
 
 def _loop(stop: Any, term: Callable[[Any], PyTree]) -> PyTree:

@@ -96,6 +96,10 @@ class _Walk(NamedTuple):
     left: jax.Array
 
 
+_Out = tuple[jax.Array, jax.Array]
+_Carry = tuple[_Walk, jax.Array, _Out]
+
+
 def cut(cell: jax.Array, cells: int, room: Room) -> Tiles:
     """Cut `cells` cells into tiles, from the cell of every row in ascending order, `int32[N]`."""
     count = jnp.zeros(cells, jnp.int32).at[cell].add(1)
@@ -150,7 +154,7 @@ def compare(
     # tables are flat and indices promised to be in bounds: every check would add a loop to each iteration
     moves = None if shift is None else tuple(x.reshape(-1) for x in shift(_floats(grid.images, square)))
 
-    def body(k: jax.Array, carry: tuple) -> tuple:
+    def body(k: jax.Array, carry: _Carry) -> _Carry:
         walk, word, out = carry
         # The word of the previous iteration is stored first. If it were used in the same iteration, the compiler would
         # recompute it for every use and could not divide the work between threads.
@@ -184,7 +188,7 @@ def compare(
     )
 
 
-def _store(out: tuple[jax.Array, ...], k: jax.Array, walk: _Walk, word: jax.Array, tiles: Tiles) -> tuple:
+def _store(out: _Out, k: jax.Array, walk: _Walk, word: jax.Array, tiles: Tiles) -> _Out:
     """Store the words for the k-th tile around; before the first one (k = -1) they are empty."""
     bits, row = out
     k = jnp.maximum(k, 0)
