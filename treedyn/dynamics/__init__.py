@@ -1,15 +1,15 @@
 """The `Dynamics` contract, dynamics made of operators, and ensembles."""
 
+from treedyn.dynamics._andersen import andersen as andersen
+from treedyn.dynamics._brownian import brownian as brownian
 from treedyn.dynamics._compose import Splitting as Splitting
 from treedyn.dynamics._compose import compose as compose
 from treedyn.dynamics._dynamics import Dynamics as Dynamics
 from treedyn.dynamics._dynamics import Targeted as Targeted
 from treedyn.dynamics._ensemble import Ensemble as Ensemble
 from treedyn.dynamics._ensemble import ensemble as ensemble
+from treedyn.dynamics._langevin import langevin as langevin
+from treedyn.dynamics._nose_hoover import nose_hoover as nose_hoover
 from treedyn.dynamics._nve import nve as nve
-from treedyn.dynamics._thermostats import andersen as andersen
-from treedyn.dynamics._thermostats import berendsen as berendsen
-from treedyn.dynamics._thermostats import brownian as brownian
-from treedyn.dynamics._thermostats import csvr as csvr
-from treedyn.dynamics._thermostats import langevin as langevin
-from treedyn.dynamics._thermostats import nose_hoover as nose_hoover
+from treedyn.dynamics._rescaled import berendsen as berendsen
+from treedyn.dynamics._rescaled import csvr as csvr
