@@ -65,3 +65,27 @@ def test_infinite_mass_feels_no_noise():
     assert float(end.position[1]) == 0.5 != float(end.position[0])
     assert float(td.degrees_of_freedom(end)) == 1
     assert int(end.status) == 0
+
+
+@pytest.mark.slow
+def test_friction_of_an_ornstein_uhlenbeck_process_is_the_rate_of_its_memory():
+    gamma, h, steps = 0.7, 0.5, 3
+    dynamics = td.langevin(lambda x: 0 * jnp.sum(x), dt=h, kT=1.0, gamma=gamma)
+    start = begin(dynamics, jnp.zeros(COUNT))
+    end = run(dynamics, start, steps)
+    assert abs(sigmas(start.momentum * end.momentum, np.exp(-gamma * h * steps))) < 5
+    assert abs(sigmas(end.momentum**2, 1)) < 5
+
+
+@pytest.mark.slow
+def test_two_temperatures_in_one_tree():
+    def wells(x):
+        return double_well(x["cold"]) + double_well(x["hot"])
+
+    dynamics = td.langevin(
+        wells, dt=0.2, kT={"cold": 0.5, "hot": 1.5}, gamma={"cold": 1.0, "hot": 0.5}, mass={"cold": 1.0, "hot": 2.0}
+    )
+    end = run(dynamics, begin(dynamics, {"cold": jnp.zeros(COUNT), "hot": jnp.zeros(COUNT)}), 300)
+    for leaf, kT, other in (("cold", 0.5, 1.5), ("hot", 1.5, 0.5)):
+        assert abs(sigmas(end.position[leaf] ** 2, exact_moment(2, kT))) < 5
+        assert abs(sigmas(end.position[leaf] ** 2, exact_moment(2, other))) > 5

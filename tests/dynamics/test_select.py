@@ -183,3 +183,28 @@ def test_a_list_that_overflows_in_a_proposal_grows_for_one_system_and_for_many()
         assert out.allocations > 1 and out.state.status.max() == 0
         assert env.partners.shape[-2] > lists.allocate(x).partners.shape[0]
     np.testing.assert_array_equal(all_.records[:, 1], one.records)
+
+
+@pytest.mark.slow
+def test_a_list_that_lacks_room_for_a_proposal_grows_until_there_is_enough():
+    pair = tp.pair_energy(tp.shifted(tp.lennard_jones(), 1.6), tp.free())
+
+    class Squeeze(Walk):
+        """A proposal that brings all particles together, for which only a list of all pairs has room."""
+
+        def init(self, key, position, env=None):
+            state = self.begin(key, position, env, None)
+            return state.replace(info=state.energy)
+
+        def apply(self, state, env, noise):
+            moved = jax.tree.map(lambda x: x * jnp.where(state.step % 3 == 2, 0.2, 1.0), state.moving)
+            new = self.explore(state.replace(boxed=moved), env)
+            return state.select(jnp.asarray(False), new.replace(info=new.energy))
+
+    x = 1.2 * jnp.stack(jnp.meshgrid(*[jnp.arange(4.0)] * 3), axis=-1).reshape(-1, 3)
+    env = tp.neighbor_list(tp.free(), 1.6, skin=0.1, headroom=1.0).allocate(x)
+    walk = Squeeze(target=pair, space=tp.free(), kT=1.0, length=0.1)
+    out = td.run(walk, walk.init(KEY, x, env), env, steps=9, record=lambda s: s.info)
+    assert out.failure is None and out.allocations > 2 and out.env.capacity >= 63
+    np.testing.assert_allclose(out.records[2::3], pair(0.2 * x), rtol=1e-10)
+    np.testing.assert_allclose(out.records[1::3], pair(x), rtol=1e-10)

@@ -331,5 +331,5 @@ def test_the_best_rotation_is_found(method):
 
 
 def test_optax_is_refused_on_a_manifold():
-    with pytest.raises(ValueError, match=r"space: Optax remembers vectors.*use td\.lbfgs"):
+    with pytest.raises(ValueError, match=r"space: Optax remembers vectors.*Use td\.lbfgs"):
         td.from_optax(lambda x: jnp.sum(x), optax.adam(0.1), space=td.sphere()).init(KEY, jnp.array([0.0, 1.0]))

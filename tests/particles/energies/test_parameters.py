@@ -80,7 +80,7 @@ def test_spheres_of_different_size_touch_at_the_mean_of_their_diameters():
     gap = jnp.array([[0.0, 0.0], [1.5, 0.0]])
     assert energy(gap) == 0
     assert energy(0.99 * gap) > 0
-    with pytest.raises(ValueError, match=r"u: .* 20, .* got 2"):
+    with pytest.raises(ValueError, match="u: expected a parameter of 20 particles"):
         energy(POSITION)
 
 
