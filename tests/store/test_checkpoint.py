@@ -101,7 +101,7 @@ def test_damage_to_all_of_them_is_an_error_and_nothing_is_deleted(tmp_path):
     files = sorted(tmp_path.glob("step-*"))
     for file in files:
         file.write_bytes(b"PK")
-    with pytest.raises(td.DamagedFile, match=r"none of the checkpoints in .* is whole"):
+    with pytest.raises(td.DamagedFile, match=r"all checkpoints in .* are damaged"):
         go_on(tmp_path)
     assert sorted(tmp_path.glob("step-*")) == files
 
