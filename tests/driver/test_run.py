@@ -190,7 +190,7 @@ def test_steps_are_counted_as_far_as_they_can_be():
     dynamics, state = plain()
     last = state.replace(step=jnp.int32(2**31 - 4))
     assert td.run(dynamics, last, steps=3).state.step == 2**31 - 1
-    with pytest.raises(ValueError, match=r"steps: expected a state to take less than 2\^31 steps in all, got 4 after"):
+    with pytest.raises(ValueError, match=r"steps: expected fewer than 2\^31 steps in all, got 4 after"):
         td.run(dynamics, last, steps=4)
 
 
