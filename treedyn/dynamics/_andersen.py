@@ -17,13 +17,11 @@ def andersen(
     A point is a particle where the space says so, else a single element of a leaf. Collisions move the center of mass,
     and holding it would bias the momenta, so there is no `remove_drift`.
 
+    `target`, `dt`, `mass` and `space` are those of `td.compose`.
+
     Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step, positive: a number, schedule or prefix tree.
         kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
         rate: collisions of one point per time: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule or prefix tree.
-        space: a space, or a prefix tree of spaces.
 
     Returns:
         A dynamics. Its `init` draws momenta at kT unless `momentum` is given.

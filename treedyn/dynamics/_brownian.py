@@ -26,13 +26,11 @@ def brownian(
     bias of first order in dt. Leimkuhler-Matthews averages the noise of two successive steps, costs the same, and has a
     bias of second order (none on a harmonic target).
 
+    `target`, `dt`, `mass` and `space` are those of `td.compose`.
+
     Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step, positive: a number, schedule or prefix tree.
         kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
         gamma: friction, 1/time, positive: a number, schedule or prefix tree; the mobility is 1/(m gamma).
-        mass: mass, positive: a number, schedule or prefix tree.
-        space: a space, or a prefix tree of spaces.
         method: "leimkuhler_matthews" or "euler_maruyama".
 
     Returns:

@@ -26,13 +26,11 @@ def langevin(
     O (Ornstein-Uhlenbeck), each solved exactly. On a harmonic target B A O A B samples positions without error at any
     stable step, and BAOA positions and momenta both.
 
+    `target`, `dt`, `mass` and `space` are those of `td.compose`.
+
     Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step, positive: a number, schedule or prefix tree.
         kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
         gamma: friction, 1/time: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule or prefix tree.
-        space: a space, or a prefix tree of spaces.
         splitting: order of the operators as letters A, B and O, e.g. "BAOAB", "BAOA", "OBABO"; a letter that occurs
             n times acts for dt/n each time. For other operators use `compose`.
         remove_drift: hold the center of mass, and count degrees of freedom accordingly; needs one kT, gamma and dt.

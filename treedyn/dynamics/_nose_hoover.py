@@ -28,13 +28,12 @@ def nose_hoover(
     Time reversible; `conserved` is constant up to an error of order dt^2. A single thermostat (`length=1`) does not
     sample a harmonic oscillator; a chain of three does.
 
+    `target`, `mass` and `space` are those of `td.compose`.
+
     Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step, positive: a number or schedule.
+        dt: time step, positive: one number or schedule for all leaves.
         kT: temperature in units of energy, positive: a number, schedule or prefix tree.
         tau: coupling time, positive, commonly some 100 dt: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule or prefix tree.
-        space: a space, or a prefix tree of spaces.
         length: thermostats in a chain.
         substeps: substeps of the chain per step, for a tau of a few dt.
         order: number of Suzuki-Yoshida weights: 1, 3, 5 or 7.

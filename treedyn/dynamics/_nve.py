@@ -28,11 +28,9 @@ def nve(
     $\dot x = p/m$, $\dot p = F(x)$, split as B A B: half a kick, a drift, half a kick. Time reversible, symplectic, one
     force evaluation a step (three at order 4).
 
+    `target`, `dt`, `mass` and `space` are those of `td.compose`.
+
     Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step, positive: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule or prefix tree.
-        space: a space, or a prefix tree of spaces.
         order: 2 or 4.
         remove_drift: hold the center of mass, and count degrees of freedom accordingly.
 

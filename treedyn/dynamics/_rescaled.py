@@ -25,13 +25,12 @@ def csvr(
     The thermostat of Bussi, Donadio and Parrinello. It uses one random number per step and group, so it hardly disturbs
     the motion of single particles, and kinetic energies are exactly those of the canonical ensemble.
 
+    `target`, `mass` and `space` are those of `td.compose`.
+
     Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step, positive: a number or schedule.
+        dt: time step, positive: one number or schedule for all leaves.
         kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
         tau: coupling time, positive: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule or prefix tree.
-        space: a space, or a prefix tree of spaces.
         groups: prefix tree of labels; leaves of one label share a factor. By default one for every value in `kT`.
         remove_drift: hold the center of mass, and count degrees of freedom accordingly; needs one factor for all.
 
@@ -67,13 +66,12 @@ def berendsen(
     It does *not* sample the canonical ensemble: fluctuations of the kinetic energy are too small. Measure with
     `csvr`, `nose_hoover` or `langevin`.
 
+    `target`, `mass` and `space` are those of `td.compose`.
+
     Args:
-        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy or a force.
-        dt: time step, positive: a number or schedule.
+        dt: time step, positive: one number or schedule for all leaves.
         kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
         tau: relaxation time, positive: a number, schedule or prefix tree.
-        mass: mass, positive: a number, schedule or prefix tree.
-        space: a space, or a prefix tree of spaces.
         groups: prefix tree of labels; leaves of one label share a factor. By default one for every value in `kT`.
         remove_drift: hold the center of mass, and count degrees of freedom accordingly; needs one factor for all.
 

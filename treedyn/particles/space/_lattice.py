@@ -19,8 +19,13 @@ Number = Real[ArrayLike, ""]
 class Lattice(Struct):
     """A crystal in a periodic box.
 
-    The functions that build one take a lattice constant or a density. They raise a ValueError if both or neither are
-    given, or if a number is not positive.
+    The functions that build one (`sc`, `bcc`, `fcc`, `diamond`, `hcp`, `hexagonal`) all take the same arguments:
+
+    - `repeats`: number of cells along every axis, one integer or one per axis;
+    - `lattice_constant`: edge of the cubic cell, or distance between nearest neighbors of `hcp` and `hexagonal`; length;
+    - `density`: particles per volume (per area in two dimensions), instead of the lattice constant.
+
+    They raise a `ValueError` if both or neither of the last two are given, or if a number is not positive.
 
     Attributes:
         position: the sites, inside the box.
@@ -48,10 +53,7 @@ _QUARTER = tuple(tuple(x + 0.25 for x in site) for site in _FCC)
 def sc(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
     """Build a simple cubic crystal: one particle per cubic cell.
 
-    Args:
-        repeats: number of cells along every axis, one integer or three.
-        lattice_constant: edge of the cell; length.
-        density: particles per volume, instead of the lattice constant.
+    The arguments are described at `Lattice`.
 
     Example:
         >>> from treedyn import particles as tp
@@ -64,10 +66,7 @@ def sc(repeats: Repeats, *, lattice_constant: Number | None = None, density: Num
 def bcc(repeats: Repeats, *, lattice_constant: Number | None = None, density: Number | None = None) -> Lattice:
     """Build a body-centered cubic crystal: two particles per cubic cell.
 
-    Args:
-        repeats: number of cells along every axis, one integer or three.
-        lattice_constant: edge of the cell; length.
-        density: particles per volume, instead of the lattice constant.
+    The arguments are described at `Lattice`.
 
     Example:
         >>> from treedyn import particles as tp
@@ -82,10 +81,7 @@ def fcc(repeats: Repeats, *, lattice_constant: Number | None = None, density: Nu
 
     Nearest neighbors are 1/sqrt(2) lattice constants apart.
 
-    Args:
-        repeats: number of cells along every axis, one integer or three.
-        lattice_constant: edge of the cell; length.
-        density: particles per volume, instead of the lattice constant.
+    The arguments are described at `Lattice`.
 
     Example:
         >>> from treedyn import particles as tp
@@ -101,10 +97,7 @@ def diamond(repeats: Repeats, *, lattice_constant: Number | None = None, density
 
     Nearest neighbors are sqrt(3)/4 lattice constants apart.
 
-    Args:
-        repeats: number of cells along every axis, one integer or three.
-        lattice_constant: edge of the cell; length.
-        density: particles per volume, instead of the lattice constant.
+    The arguments are described at `Lattice`.
 
     Example:
         >>> from treedyn import particles as tp
@@ -119,10 +112,7 @@ def hcp(repeats: Repeats, *, lattice_constant: Number | None = None, density: Nu
 
     The rectangular cell measures 1 by sqrt(3) by sqrt(8/3) lattice constants.
 
-    Args:
-        repeats: number of cells along every axis, one integer or three.
-        lattice_constant: distance between nearest neighbors; length.
-        density: particles per volume, instead of the lattice constant.
+    The arguments are described at `Lattice`.
 
     Example:
         >>> from treedyn import particles as tp
@@ -138,10 +128,7 @@ def hexagonal(repeats: Repeats, *, lattice_constant: Number | None = None, densi
 
     The rectangular cell measures 1 by sqrt(3) lattice constants.
 
-    Args:
-        repeats: number of cells along every axis, one integer or two.
-        lattice_constant: distance between nearest neighbors; length.
-        density: particles per area, instead of the lattice constant.
+    The arguments are described at `Lattice`.
 
     Example:
         >>> from treedyn import particles as tp
