@@ -22,7 +22,7 @@ class Lattice(Struct):
     The functions that build one (`sc`, `bcc`, `fcc`, `diamond`, `hcp`, `hexagonal`) all take the same arguments:
 
     - `repeats`: number of cells along every axis, one integer or one per axis;
-    - `lattice_constant`: edge of the cubic cell, or distance between nearest neighbors of `hcp` and `hexagonal`; length;
+    - `lattice_constant`: edge of the cubic cell; for `hcp` and `hexagonal` the distance of nearest neighbors;
     - `density`: particles per volume (per area in two dimensions), instead of the lattice constant.
 
     They raise a `ValueError` if both or neither of the last two are given, or if a number is not positive.
