@@ -49,13 +49,13 @@ def save(path: str | os.PathLike[str], value: PyTree, *, note: Any = None) -> No
     """Write a tree to one file. An existing file is replaced at once, or stays as it is after an error.
 
     Args:
-        path: The file.
-        value: Any PyTree. Arrays of every dtype, random keys and Python numbers are written, other objects are not.
-        note: Anything that JSON can hold, written beside the tree.
+        path: the file.
+        value: any PyTree. Arrays of every dtype, random keys and Python numbers are written, other objects are not.
+        note: anything that JSON can hold, written beside the tree.
 
     Raises:
         ValueError: `value` holds arrays of strings or objects, or JSON cannot hold `note`.
-        OSError: The file cannot be written.
+        OSError: the file cannot be written.
 
     Example:
         >>> import tempfile, jax.numpy as jnp, treedyn as td
@@ -73,19 +73,19 @@ def load(path: str | os.PathLike[str], like: PyTree, *, resized: bool = False) -
     """Read a tree that `save` wrote.
 
     Args:
-        path: The file.
-        like: A tree of the same structure, with arrays or their shapes. Objects that are not arrays or Python numbers
+        path: the file.
+        like: a tree of the same structure, with arrays or their shapes. Objects that are not arrays or Python numbers
             are taken from it.
-        resized: Accept other shapes than those in `like`, and other sizes in the static fields of structs, as in a
+        resized: accept other shapes than those in `like`, and other sizes in the static fields of structs, as in a
             neighbor list that has grown.
 
     Returns:
         The tree.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        DamagedFile: Bytes were lost or changed.
-        ValueError: The file holds another tree than `like`, or has a newer format.
+        FileNotFoundError: there is no such file.
+        DamagedFile: bytes were lost or changed.
+        ValueError: the file holds another tree than `like`, or has a newer format.
     """
     return read(check.file("path", path), like, "" if check.flag("resized", resized) else None)
 

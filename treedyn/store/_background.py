@@ -21,7 +21,7 @@ class Background(Writer):
     """A writer that passes frames to another writer in one thread.
 
     Attributes:
-        writer: The other writer.
+        writer: the other writer.
     """
 
     def __init__(self, writer: Writer, depth: int) -> None:
@@ -42,7 +42,7 @@ class Background(Writer):
         """Copy frames into the queue; wait while it is full.
 
         Raises:
-            Exception: An earlier call failed in the thread; its error, such as an OSError.
+            Exception: an earlier call failed in the thread; its error, such as an OSError.
         """
         # always a copy: an array from a device may share memory that the device uses again
         steps, frames = np.array(steps), jax.tree.map(lambda x: np.array(x) if hasattr(x, "dtype") else x, frames)
@@ -105,8 +105,8 @@ def background(writer: Writer, *, depth: int = 4) -> Background:
     """Return a writer that passes its frames to `writer` in a separate thread.
 
     Args:
-        writer: Any writer. Use only the returned writer from now on.
-        depth: The largest number of calls of `write` that may be waiting.
+        writer: any writer. Use only the returned writer from now on.
+        depth: the largest number of calls of `write` that may be waiting.
 
     Raises:
         ValueError: `depth` is not positive, or `writer` is closed.

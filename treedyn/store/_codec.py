@@ -123,10 +123,8 @@ def fill(
     found = {leaf["path"]: leaf for leaf in leaves}
     entries, structure = tree_flatten_with_path(like, is_leaf=lambda x: isinstance(x, Static))
     names = [keystr(path) for path, _ in entries]
-    missing = {name for name, (_, leaf) in zip(names, entries, strict=True) if not isinstance(leaf, Static)} - set(
-        found
-    )
-    extra = set(found) - set(names)
+    written = {name for name, (_, leaf) in zip(names, entries, strict=True) if not isinstance(leaf, Static)}
+    missing, extra = written - set(found), set(found) - set(names)
     if missing or extra:
         parts = [f"{verb} {', '.join(sorted(x)[:4])}" for verb, x in (("it lacks", missing), ("it has", extra)) if x]
         raise ValueError(

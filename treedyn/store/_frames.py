@@ -16,7 +16,7 @@ class Frames(Closing):
     """Frames in a file: `frames[-1]` is one, `frames[100:200:10]` are ten, stacked.
 
     Attributes:
-        steps: The step of every frame.
+        steps: the step of every frame.
     """
 
     steps: Int[np.ndarray, " frames"]

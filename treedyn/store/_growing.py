@@ -22,7 +22,7 @@ class GrowingWriter(FileWriter):
     drops an incomplete frame at its end, and rewinds.
 
     Attributes:
-        kind: The name of such a file in error messages.
+        kind: the name of such a file in error messages.
 
     Example:
         >>> import numpy as np, tempfile, pathlib
@@ -50,11 +50,11 @@ class GrowingWriter(FileWriter):
         A header belongs to the block of the first frame: `last` is `None` while the file has no frame.
 
         Args:
-            steps: The steps of the frames, `int64[n]`.
-            frames: A tree of arrays whose first axis counts the frames.
+            steps: the steps of the frames, `int64[n]`.
+            frames: a tree of arrays whose first axis counts the frames.
 
         Raises:
-            ValueError: The frames do not fit the format, or those in the file.
+            ValueError: the frames do not fit the format, or those in the file.
         """
 
     @abstractmethod
@@ -65,7 +65,7 @@ class GrowingWriter(FileWriter):
             The step, or `None` if the file ends within the frame, which is then dropped.
 
         Raises:
-            ValueError: This is not a frame of the format. The file stays as it is.
+            ValueError: this is not a frame of the format. The file stays as it is.
         """
 
     def _open(self, mode: Mode) -> None:

@@ -143,14 +143,14 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, Real[np.ndarray, " fra
     """Read a table that `CSVWriter` or `JSONLinesWriter` wrote; the first character shows which one.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         The columns by name, with `step` among them. A column of integers has an integer dtype. An incomplete last line
         is left out.
 
     Raises:
-        ValueError: The file is not such a table.
+        ValueError: the file is not such a table.
     """
     with open(check.file("path", path), "rb") as file:
         lines = file.readlines()

@@ -27,8 +27,8 @@ class Thermo:
     """A function for `run(..., record=...)` that returns energies and temperature by name, see `thermo`.
 
     Attributes:
-        dt: The time step; `None` leaves out the time.
-        more: Further columns by name, functions of `state` or `(state, env)`.
+        dt: the time step; `None` leaves out the time.
+        more: further columns by name, functions of `state` or `(state, env)`.
     """
 
     dt: float | None = None
@@ -61,9 +61,9 @@ def thermo(
     """Return a function for `record=` that returns potential, kinetic and total energy and the temperature.
 
     Args:
-        dt: The time step, for a column `time`.
-        pressure: A function of `state` or `(state, env)`, for a column `pressure`.
-        conserved: A function of `state` or `(state, env)`, such as `dynamics.conserved`, for a column `conserved`.
+        dt: the time step, for a column `time`.
+        pressure: a function of `state` or `(state, env)`, for a column `pressure`.
+        conserved: a function of `state` or `(state, env)`, such as `dynamics.conserved`, for a column `conserved`.
 
     Returns:
         A function of `state` or `(state, env)`. The temperature is kT, in units of energy.
@@ -108,10 +108,10 @@ class ThermoTable(Writer):
         """Begin a table.
 
         Args:
-            stream: Where to print; by default the standard output at the time of printing.
-            speed: Add a column of steps per second.
-            header_every: Rows between two headers.
-            clock: Returns the time in seconds.
+            stream: where to print; by default the standard output at the time of printing.
+            speed: add a column of steps per second.
+            header_every: rows between two headers.
+            clock: returns the time in seconds.
         """
         if stream is not None and not callable(getattr(stream, "write", None)):
             raise ValueError(f"stream: expected a stream of text, got {stream!r}. Pass one like sys.stdout.")

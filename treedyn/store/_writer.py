@@ -24,8 +24,8 @@ class Writer(Closing):
     """A consumer of frames in the order of their steps.
 
     Attributes:
-        last: The step of the last frame, `None` without frames.
-        closed: Whether the writer was closed.
+        last: the step of the last frame, `None` without frames.
+        closed: whether the writer was closed.
 
     Example:
         >>> import numpy as np
@@ -49,12 +49,12 @@ class Writer(Closing):
         """Add frames at the end.
 
         Args:
-            steps: The steps of the frames, increasing, and after `last`.
-            frames: A tree of arrays whose first axis counts the frames.
+            steps: the steps of the frames, increasing, and after `last`.
+            frames: a tree of arrays whose first axis counts the frames.
 
         Raises:
-            ValueError: The frames do not fit those in the file.
-            OSError: The disk is full or not available.
+            ValueError: the frames do not fit those in the file.
+            OSError: the disk is full or not available.
         """
 
     @abstractmethod
@@ -74,21 +74,21 @@ class FileWriter(Writer):
     """A writer of one file. It checks what all files have in common and leaves the format to a subclass.
 
     Attributes:
-        path: The absolute path of the file, by which a run knows its outputs.
+        path: the absolute path of the file, by which a run knows its outputs.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, mode: Mode = "x") -> None:
         """Open a file.
 
         Args:
-            path: The file.
+            path: the file.
             mode: "x" for a new file, "w" to overwrite a file, "a" to continue one.
 
         Raises:
             ValueError: `mode` is unknown, or the file to be continued has another format.
-            FileExistsError: The file exists and `mode` is "x".
-            FileNotFoundError: The directory of the file does not exist.
-            ImportError: The package for the format is not installed.
+            FileExistsError: the file exists and `mode` is "x".
+            FileNotFoundError: the directory of the file does not exist.
+            ImportError: the package for the format is not installed.
         """
         check.choice("mode", mode, {"x": "new file", "w": "overwrite", "a": "continue"})
         self.path = check.path("path", path).absolute()

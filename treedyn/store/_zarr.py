@@ -128,7 +128,7 @@ class ZarrFrames(Frames):
     """Frames of a tree in Zarr.
 
     Attributes:
-        steps: The step of every frame.
+        steps: the step of every frame.
     """
 
     def __init__(self, path: str | os.PathLike[str], like: PyTree = None) -> None:
@@ -158,15 +158,15 @@ def read_zarr(path: str | os.PathLike[str], *, like: PyTree = None) -> ZarrFrame
     """Read frames that `ZarrWriter` wrote, also while it still writes.
 
     Args:
-        path: The directory.
-        like: A tree of the structure of one frame. The values of its numbers do not matter. With it structs, named
+        path: the directory.
+        like: a tree of the structure of one frame. The values of its numbers do not matter. With it structs, named
             tuples and modules come back as themselves; otherwise as dicts of their fields.
 
     Returns:
         The frames: `frames[-1]` is the last one, `frames[10:20]` are ten, stacked, and `frames.steps` their steps.
 
     Raises:
-        ValueError: There is no such file, or `like` has another structure.
+        ValueError: there is no such file, or `like` has another structure.
         ImportError: zarr is not installed.
     """
     return ZarrFrames(path, like)

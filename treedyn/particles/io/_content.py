@@ -22,12 +22,12 @@ class Content:
 
     Attributes:
         steps: `int64[n]`.
-        position: Real coordinates, `[n, N, d]`.
-        cell: Lattice vectors in rows, `float64[n, d, d]`; `None` in open space.
-        axes: The lattice vectors that are periodic.
+        position: real coordinates, `[n, N, d]`.
+        cell: lattice vectors in rows, `float64[n, d, d]`; `None` in open space.
+        axes: the lattice vectors that are periodic.
         time: `[n]`, or `None`.
-        particles: Arrays with one entry per particle by name, `[n, N, ...]`.
-        frames: Arrays with one entry per frame by name, `[n, ...]`.
+        particles: arrays with one entry per particle by name, `[n, N, ...]`.
+        frames: arrays with one entry per frame by name, `[n, ...]`.
     """
 
     steps: np.ndarray
@@ -64,16 +64,16 @@ class ParticleWriter(FileWriter):
         """Open a file.
 
         Args:
-            path: The file.
+            path: the file.
             mode: "x" for a new file, "w" to overwrite a file, "a" to continue one.
-            space: The box if it is constant; open space by default. A box that changes is in the frames, as `cell`.
-            species: Chemical symbols or atomic numbers, one for all or one each; X by default.
-            mass: One mass for all or one each, kept in the file.
+            space: the box if it is constant; open space by default. A box that changes is in the frames, as `cell`.
+            species: chemical symbols or atomic numbers, one for all or one each; X by default.
+            mass: one mass for all or one each, kept in the file.
 
         Raises:
-            FileExistsError: The file exists and `mode` is "x".
-            ValueError: The file is to be continued and has another format.
-            ImportError: The package for the format is not installed.
+            FileExistsError: the file exists and `mode` is "x".
+            ValueError: the file is to be continued and has another format.
+            ImportError: the package for the format is not installed.
         """
         self._space, self._species, self._mass = check_space(space), species, mass
         super().__init__(path, mode=mode)

@@ -29,19 +29,19 @@ def writer(
     """Open a trajectory to write; the suffix .xyz, .extxyz, .gsd, .h5md, .h5 or .hdf5 chooses the format.
 
     Args:
-        path: The file.
+        path: the file.
         mode: "x" for a new file, "w" to overwrite a file, "a" to continue one.
-        space: The box if it is constant; open space by default. A box that changes is in the frames, as `cell`.
-        species: Chemical symbols or atomic numbers, one for all or one each; X by default.
-        mass: One mass for all or one each, kept in the file.
+        space: the box if it is constant; open space by default. A box that changes is in the frames, as `cell`.
+        species: chemical symbols or atomic numbers, one for all or one each; X by default.
+        mass: one mass for all or one each, kept in the file.
 
     Returns:
         A writer of frames: positions `[n, N, d]`, or dicts of arrays as `frame` records them.
 
     Raises:
-        ValueError: The suffix is unknown.
-        FileExistsError: The file exists and `mode` is "x".
-        ImportError: The package for the format is not installed.
+        ValueError: the suffix is unknown.
+        FileExistsError: the file exists and `mode` is "x".
+        ImportError: the package for the format is not installed.
 
     Example:
         >>> import numpy as np, tempfile, pathlib
@@ -61,14 +61,14 @@ def read(path: str | os.PathLike[str]) -> Trajectory:
     """Open a trajectory to read; the suffix of its name chooses the format.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         Its frames. A simulation can start from `frames[-1]["position"]` in the box `frames.space()`.
 
     Raises:
-        ValueError: The suffix is unknown.
-        ImportError: The package for the format is not installed.
+        ValueError: the suffix is unknown.
+        ImportError: the package for the format is not installed.
     """
     return _FORMATS[_suffix(path)][1](path)
 

@@ -160,7 +160,7 @@ class GSDTrajectory(Trajectory):
         """Return atomic numbers.
 
         Raises:
-            ValueError: The name of a type is not a chemical symbol; `types` has the names.
+            ValueError: the name of a type is not a chemical symbol; `types` has the names.
         """
         if unknown := [name for name in self.types if name not in SYMBOLS]:
             raise ValueError(f"species: the type {unknown[0]!r} is not a chemical symbol. Use `types`.")
@@ -182,13 +182,13 @@ def read_gsd(path: str | os.PathLike[str]) -> GSDTrajectory:
     """Open GSD to read.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         Its frames. Images are added to the positions, which may lie outside of the box.
 
     Raises:
-        ValueError: The file has no frame.
+        ValueError: the file has no frame.
         ImportError: gsd is not installed.
     """
     return GSDTrajectory(path)

@@ -215,14 +215,14 @@ def read_h5md(path: str | os.PathLike[str], *, group: str | None = None) -> H5MD
     """Open HDF5 in the layout of H5MD to read.
 
     Args:
-        path: The file, also one that is being written.
-        group: The group of particles, by default the first.
+        path: the file, also one that is being written.
+        group: the group of particles, by default the first.
 
     Returns:
         Its frames at this time. Read again to see later ones.
 
     Raises:
-        ValueError: The file has no positions.
+        ValueError: the file has no positions.
         ImportError: h5py is not installed.
     """
     return H5MDTrajectory(path, group)

@@ -18,10 +18,10 @@ class Trajectory(Frames):
     """Frames of particles: dicts of arrays by name, with `position` and, in a box, `cell` among them.
 
     Attributes:
-        steps: The step of every frame.
-        axes: The lattice vectors that are periodic.
-        species: Atomic numbers.
-        mass: The mass of every particle, `None` if the file does not have it.
+        steps: the step of every frame.
+        axes: the lattice vectors that are periodic.
+        species: atomic numbers.
+        mass: the mass of every particle, `None` if the file does not have it.
     """
 
     axes: tuple[bool, ...]
@@ -50,14 +50,14 @@ def frame(state: State) -> dict[str, jax.Array]:
     """Return position, velocity, force and energy by name: a function for `run(..., record=...)`.
 
     Args:
-        state: A state whose position is that of the particles, `[N, d]`. If the particles are a part of a larger tree,
+        state: a state whose position is that of the particles, `[N, d]`. If the particles are a part of a larger tree,
             pass a function of your own that returns such a dict.
 
     Returns:
         `position`, `force` and, if the state has them, `velocity` and `energy`.
 
     Raises:
-        ValueError: The position is not `[N, d]`.
+        ValueError: the position is not `[N, d]`.
     """
     position = check.instance("state", state, State, "what dynamics.init(key, position, env) returns").position
     if not hasattr(position, "shape") or len(position.shape) != 2:

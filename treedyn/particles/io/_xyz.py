@@ -148,13 +148,13 @@ def read_xyz(path: str | os.PathLike[str]) -> XYZTrajectory:
     """Open extended or plain XYZ to read.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         Its complete frames. Only their places in the file are kept in memory.
 
     Raises:
-        ValueError: The file is not XYZ, or has no frame.
+        ValueError: the file is not XYZ, or has no frame.
     """
     return XYZTrajectory(path)
 

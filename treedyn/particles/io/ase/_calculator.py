@@ -56,8 +56,8 @@ class TreedynCalculator(_calculator.Calculator):
             energy: `energy(space, species)` returns a function of `(position)` or `(position, env)` with a scalar
                 result. It needs the keyword `strain=`, which the energies of the library have, only for the stress.
                 `space` is the box, `species` the atomic numbers, `[N]`.
-            cutoff: The cutoff of the neighbor list that the energy gets as `env`; without it `env` is `None`.
-            skin: The skin of the neighbor list; by default 12 % of the cutoff, or less if the box is too small for it.
+            cutoff: the cutoff of the neighbor list that the energy gets as `env`; without it `env` is `None`.
+            skin: the skin of the neighbor list; by default 12 % of the cutoff, or less if the box is too small for it.
 
         Raises:
             ValueError: `energy` is not a function of two arguments, or a number is out of range.

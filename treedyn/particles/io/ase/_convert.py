@@ -23,11 +23,11 @@ class Structure(Struct):
     """A structure from ASE, with all that a simulation needs.
 
     Attributes:
-        position: Positions; Å.
-        space: The box.
-        species: Atomic numbers.
-        mass: Masses; u.
-        momentum: Momenta; u Å / (ASE's unit of time).
+        position: positions; Å.
+        space: the box.
+        species: atomic numbers.
+        mass: masses; u.
+        momentum: momenta; u Å / (ASE's unit of time).
     """
 
     position: Float[jax.Array, "particles 3"]
@@ -52,7 +52,7 @@ def from_ase(atoms: Any) -> Structure:
         Position, space, species, mass and momentum, in the default precision of JAX.
 
     Raises:
-        ValueError: The structure is periodic along a lattice vector that it does not have.
+        ValueError: the structure is periodic along a lattice vector that it does not have.
 
     Example:
         >>> import ase.build
@@ -83,17 +83,17 @@ def to_ase(
     """Convert a structure to ASE.
 
     Args:
-        position: Positions in two or three dimensions, in the units of the space; two dimensions are the plane z = 0.
-        space: The box; open space by default. Positions in a fractional space are fractions.
-        species: Chemical symbols or atomic numbers, one for all or one each; X by default.
-        mass: One mass for all or one each; by default those of the elements.
-        momentum: Momenta, of the shape of the position.
+        position: positions in two or three dimensions, in the units of the space; two dimensions are the plane z = 0.
+        space: the box; open space by default. Positions in a fractional space are fractions.
+        species: chemical symbols or atomic numbers, one for all or one each; X by default.
+        mass: one mass for all or one each; by default those of the elements.
+        momentum: momenta, of the shape of the position.
 
     Returns:
         `ase.Atoms`.
 
     Raises:
-        ValueError: An argument has a wrong shape or value.
+        ValueError: an argument has a wrong shape or value.
         ImportError: ase is not installed.
 
     Example:
