@@ -1,6 +1,6 @@
 """What the tests share: trees of every kind, a table of all methods, an energy for any tree, and tolerances.
 
-`METHODS x TREES x DTYPES` is the contract table. `table()` gives it as pytest parameters, most of them marked slow.
+`METHODS x TREES` is the contract table. `table()` gives it as pytest parameters, most of them marked slow.
 """
 
 import dataclasses
@@ -262,23 +262,28 @@ def masses(position: Any) -> Any:
     return jax.tree.unflatten(structure, [1 + 0.5 * k for k in range(len(leaves))])
 
 
+def mostly_slow(values: Any, *fast: Any) -> list[Any]:
+    """Return the values of a parameter, or tuples of several, all but `fast` marked slow."""
+    rows = {value: value if isinstance(value, tuple) else (value,) for value in values}
+    return [pytest.param(*row, marks=() if value in fast else pytest.mark.slow) for value, row in rows.items()]
+
+
 def by_method(*fast: str, among: Any = METHODS) -> Any:
     """Return the mark that runs a test for every method, the named ones in the fast suite."""
-    slow = pytest.mark.slow
-    return pytest.mark.parametrize("method", [m if m in fast else pytest.param(m, marks=slow) for m in among])
+    return pytest.mark.parametrize("method", mostly_slow(among, *fast))
 
 
-def table(trees: int = 2, dtypes: Any = DTYPES, without: Any = ()) -> Any:
-    """Return the mark that runs a test for all of `METHODS x TREES x dtypes` as (method, name, dtype).
+def table(trees: int = 2, without: Any = ()) -> Any:
+    """Return the mark that runs a test for `METHODS x TREES` in double precision as (method, name, dtype).
 
-    `trees` trees for every method, and so each tree for some methods, are in the fast suite, all of one dtype so that
-    they share what is compiled; the rest, and the methods `without`, are marked slow.
+    `trees` trees for every method, and so each tree for some methods, are in the fast suite; the rest, and the methods
+    `without`, are marked slow, as is one tree for every method in single precision.
     """
     rows = []
     for i, method in enumerate(METHODS):
         for j, name in enumerate(TREES):
-            for dtype in dtypes:
-                fast = (j - 2 * i) % len(TREES) < trees and dtype == dtypes[-1] and method not in without
+            for dtype in DTYPES[1:] if (j - 2 * i) % len(TREES) else DTYPES:
+                fast = (j - 2 * i) % len(TREES) < trees and dtype == jnp.float64 and method not in without
                 marks = () if fast else (pytest.mark.slow,)
                 rows.append(pytest.param(method, name, dtype, marks=marks, id=f"{method}-{name}-{dtype.__name__}"))
     return pytest.mark.parametrize("method, name, dtype", rows)

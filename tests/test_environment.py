@@ -178,6 +178,7 @@ def test_an_advancing_part_keeps_its_shapes_and_dtypes():
         td.run(many, many.init(KEY, X, env), env, steps=1)
 
 
+@pytest.mark.slow
 def test_timed_parts_are_evaluated_at_the_time_of_each_member():
     many = td.ensemble(td.nve(lambda x, env: env["drive"] * jnp.sum(x), 0.1), 3)
     env = {"drive": Drive(rate=1.0), "own": td.per_member(Drive(rate=jnp.arange(3.0)))}
@@ -196,6 +197,7 @@ class Moving(td.Timed):
         return self.replace(side=self.side * (1 + time))
 
 
+@pytest.mark.slow
 def test_a_timed_part_that_returns_itself_is_evaluated_once():
     many = td.ensemble(td.nve(lambda x, env: jnp.sum(x), 0.1), 2)
     env = Moving(side=1.0)

@@ -28,6 +28,7 @@ def summary(state):
     return sum(jnp.sum(jnp.sin((k + 1) * leaf)) for k, leaf in enumerate(moving_leaves(state.position)))
 
 
+@pytest.mark.slow
 @by_method("langevin_baoab", among=[m for m in METHODS if METHODS[m].numbers])
 def test_gradient_with_respect_to_dt_and_kT_is_the_finite_difference(method):
     names = METHODS[method].numbers

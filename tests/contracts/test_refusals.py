@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 import treedyn as td
 from tests.contracts.refusals import drivers, energies, files, methods, potentials, streams, views
+from tests.contracts.refusals.drivers import STARTED
 from tests.contracts.refusals.kinds import KINDS, In, Row
-from tests.contracts.refusals.samples import nve, spring, state
+from tests.contracts.refusals.samples import nve, spring
 from tests.helpers import KEY
 from treedyn import particles as tp
 from treedyn import store, tree
@@ -167,7 +168,7 @@ def saved(path: Any, value: Any, like: Any) -> Any:
 
 
 GOOD = {
-    "run": (td.run, {"dynamics": nve(), "state": state(), "steps": 2, "every": 1, "record": spring, "chunk": 1}),
+    "run": (td.run, {"dynamics": nve(), "state": STARTED, "steps": 2, "every": 1, "record": spring, "chunk": 1}),
     "init": (nve().init, {"key": KEY, "position": {"a": 1.0}, "momentum": None, "kT": 0.5}),
     "pair_energy": (tp.pair_energy, {"u": tp.lennard_jones(), "space": tp.free(), "cutoff": 2.5, "precision": None}),
     "neighbor_list": (tp.neighbor_list, {"space": tp.free(), "cutoff": 1.0, "skin": 0.1, "headroom": 1.5}),
@@ -188,7 +189,7 @@ def test_garbage_in_any_combination_is_an_error_of_value_or_type(name, data):
     values = {key: data.draw(st.just(x) | GARBAGE, label=key) for key, x in good.items()}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), limited():
         try:
-            function(**values)
+            function(**{key: x.make(Path(folder)) if isinstance(x, In) else x for key, x in values.items()})
         except (ValueError, TypeError, OSError) as error:
             assert str(error)
         except td.SimulationError:

@@ -4,10 +4,6 @@ How a run is cut, recorded and stopped is in `tests/driver/test_replay.py`; here
 """
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from tests import programs
 from tests.helpers import assert_close, make, plain
 from treedyn import particles as tp
 
@@ -265,10 +262,7 @@ def whole_leaf(start):
 
 
 def elsewhere(program, path, *how, **settings):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **settings}
-    command = [sys.executable, "-W", "ignore", "-c", program, path, *how]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    programs.output(programs.start(program, path, *how, **settings))
     return np.load(path)
 
 

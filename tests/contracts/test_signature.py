@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 import treedyn as td
-from tests.helpers import KEY, METHODS, TREES, make
+from tests.helpers import KEY, METHODS, TREES, by_method, make
 
 EVERY_METHOD = pytest.mark.parametrize("method", METHODS)
 
@@ -25,7 +25,7 @@ def test_step_takes_state_and_env(method):
     assert parameters["env"].default is None
 
 
-@EVERY_METHOD
+@by_method("langevin_baoab", "fire")
 def test_a_dynamics_unpacks_into_init_and_step(method):
     dynamics = make(method)
     init, step = dynamics

@@ -63,6 +63,7 @@ def test_projectile_moves_and_wraps_around_the_box():
     assert np.allclose(moved.position, [0.1, 4.9])
 
 
+@pytest.mark.slow
 def test_castle_settles_and_loses_energy(sand):
     outcome = demo.play(few_steps(demo.SETTLE, 100), sand)
     assert outcome.after < outcome.before
@@ -90,6 +91,7 @@ def test_stage_is_the_same_with_and_without_lists(sand):
     assert np.allclose(pairs.run.records[0], lists.run.records[0], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_films_and_pictures_are_written_and_listed(sand, tmp_path):
     outcome = demo.play(few_steps(demo.SHOT), sand)
     outcome = demo.show(outcome, tmp_path / "out", width=120)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from tests.helpers import mostly_slow
 from treedyn import minimize
 from treedyn.testing import sigmas
 
@@ -55,7 +56,7 @@ SPLITTINGS = {
 }
 
 
-@pytest.mark.parametrize("splitting", SPLITTINGS)
+@pytest.mark.parametrize("splitting", mostly_slow(SPLITTINGS, "ABOBA"))
 def test_masses_and_frictions_of_leaves_have_their_exact_covariance(splitting):
     xx, pp, xp = SPLITTINGS[splitting]
     found = td.certify(*three(splitting))
@@ -74,7 +75,7 @@ def test_two_temperatures_have_a_heat_current():
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-@pytest.mark.parametrize("splitting", NOISY)
+@pytest.mark.parametrize("splitting", mostly_slow(NOISY, "BAOAB"))
 def test_gradient_noise_heats_by_its_part_in_the_kicks(splitting, fresh):
     dynamics = td.langevin(harmonic, dt=0.2, kT=1.0, gamma=1.0, splitting=splitting)
     state = dynamics.init(KEY, jnp.zeros(1))
@@ -160,6 +161,7 @@ class Pull(td.Timed):
         return jnp.sin(3 * time)
 
 
+@pytest.mark.slow
 def test_a_driven_and_annealed_run_has_its_exact_moments():
     def energy(x, env):
         return harmonic(x) - env * jnp.sum(x)
@@ -198,6 +200,7 @@ class Own(td.Targeted):
         return self.evaluate(new, env)
 
 
+@pytest.mark.slow
 def test_a_custom_dynamics_can_be_certified():
     h = 0.3
     dynamics = Own(target=harmonic, space=td.euclidean(), dt=h)
@@ -214,6 +217,7 @@ def test_a_custom_dynamics_can_be_certified():
     np.testing.assert_allclose(noisy.position_covariance, C[0, 0] * np.eye(2), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_minimizer_contracts_to_the_minimum():
     dynamics = td.gradient_descent(lambda x: harmonic(x - 3), rate=0.1)
     found = td.certify(dynamics, dynamics.init(KEY, jnp.zeros(2)))

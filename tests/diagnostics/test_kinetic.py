@@ -72,6 +72,7 @@ def test_a_state_without_momenta_has_no_kinetic_energy():
             diagnostic(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [jnp.float16, jnp.bfloat16])
 def test_many_degrees_of_freedom_in_half_precision_are_counted_and_summed(kind):
     # 100,000 is infinite in float16, and bfloat16 has 8 bits

@@ -57,6 +57,7 @@ def test_reversal_rebuilds_lists_and_reports_failure():
         reversal_error(unstable, unstable.init(KEY, x), steps=99)
 
 
+@pytest.mark.slow
 def test_environments_may_contain_functions():
     def bent(x, env):
         return jnp.sum(env["f"](x) ** 2) / 2

@@ -47,6 +47,7 @@ def arrays(tree):
     return [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype")]
 
 
+@pytest.mark.slow
 def test_a_run_and_a_trajectory_take_an_environment_with_functions(tmp_path):
     dynamics = td.langevin(pull, dt=0.05, kT=1.0, gamma=1.0)
     state = dynamics.init(KEY, X, ENV)
@@ -63,6 +64,7 @@ def test_a_run_and_a_trajectory_take_an_environment_with_functions(tmp_path):
     assert_same_bits(arrays((again.state, again.env, again.records)), arrays((out.state, out.env, out.records)))
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_takes_it_as_well():
     dynamics = td.langevin(pull, dt=0.05, kT=1.0, gamma=1.0)
     state = dynamics.init(KEY, X, ENV)
@@ -79,6 +81,7 @@ def test_a_loop_of_ones_own_takes_it_as_well():
     assert_same_bits(state.position, expected.state.position)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [td.langevin, td.nose_hoover, td.fire])
 def test_a_module_with_functions_in_it_is_a_target(make, tmp_path):
     numbers = {"langevin": {"kT": 1.0, "gamma": 1.0}, "nose_hoover": {"kT": 1.0, "tau": 1.0}}.get(make.__name__, {})
@@ -90,6 +93,7 @@ def test_a_module_with_functions_in_it_is_a_target(make, tmp_path):
     assert td.run(dynamics, state, steps=10, record=lambda state: state.energy, checkpoint=tmp_path).steps == 10
 
 
+@pytest.mark.slow
 def test_flags_layers_and_classes_of_numbers_are_structure():
     layers = {"drop": eqx.nn.Dropout(0.5, inference=True), "dense": flax.linen.Dense(1), "dtype": jnp.float32}
     env = {**layers, "flag": True, "class": np.float64}

@@ -44,6 +44,7 @@ def test_structs_are_described_by_their_class_and_static_fields():
     assert describe(td.nve(scaled(1.0), dt=0.1)) == describe(td.nve(scaled(2.0), dt=0.1))
 
 
+@pytest.mark.slow
 def test_another_tag_is_refused(tmp_path):
     td.run(*begin(), steps=10, checkpoint=tmp_path, tag="one")
     with pytest.raises(ValueError, match=r"another run, with tag = one instead of two.*resume=\"never\""):
@@ -62,6 +63,7 @@ def test_another_version_is_reported(tmp_path, monkeypatch):
     assert td.run(*begin(), steps=30, checkpoint=tmp_path).steps == 30  # reported once
 
 
+@pytest.mark.slow
 def test_another_shape_of_records_or_carries_is_refused(tmp_path):
     td.run(*begin(), steps=10, record=lambda s: s.position, reduce=stream.mean(lambda s: s.energy), checkpoint=tmp_path)
     for changed in ({"record": lambda s: s.position[:2]}, {"reduce": stream.mean(lambda s: s.position)}):
@@ -70,6 +72,7 @@ def test_another_shape_of_records_or_carries_is_refused(tmp_path):
             td.run(*begin(), steps=20, checkpoint=tmp_path, **options)
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_another_until(tmp_path):
     def until(count):
         return lambda state: state.step >= count

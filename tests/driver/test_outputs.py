@@ -1,12 +1,7 @@
 """What a run writes while it goes on: every frame once, in order, whatever stops it."""
 
-import os
-import random
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +10,12 @@ import pytest
 
 import treedyn as td
 from tests.driver.environments import KEY, energy, near_list, start_position
-from tests.helpers import assert_same_bits
+from tests.helpers import assert_same_bits, mostly_slow
+from tests.programs import CHANCE, output, start, wait
 from treedyn import store
 from treedyn.store import _checkpoint
 from treedyn.store._writer import check_steps
 
-ROOT = Path(__file__).parents[2]
 DYNAMICS = td.langevin(energy, dt=0.05, kT=0.3, gamma=1.0)
 
 
@@ -70,7 +65,7 @@ def where(state):
     return {"x": state.position, "deep": (state.energy, state.step)}
 
 
-@pytest.mark.parametrize("chunk", [1, 7, None])
+@pytest.mark.parametrize("chunk", mostly_slow([1, 7, None], 7))
 def test_outputs_are_the_records_at_their_own_rates(chunk):
     expected = td.run(DYNAMICS, *begin(), steps=45, every=3, record=where)
     fine, coarse = Kept(), Kept()
@@ -144,6 +139,7 @@ def test_no_checkpoint_is_ahead_of_the_outputs(tmp_path, monkeypatch):
     assert seen == [(0, None), (10, 10), (20, 20), (30, 30)]
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_file_go_on_where_the_second_was_killed(tmp_path):
     def go(steps, writer):
         once = {"every": 4, "record": where, "outputs": [td.Output(writer, where, 4)]}
@@ -160,6 +156,7 @@ def test_two_runs_in_one_file_go_on_where_the_second_was_killed(tmp_path):
     assert_same_bits(kept.stacked(), whole.stacked())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_cuts_no_file_that_is_not_its_own(tmp_path):
     def go(steps, path):
         with store.CSVWriter(path, mode="a") as table:
@@ -196,6 +193,7 @@ def test_frames_that_are_there_already_are_not_written_over():
     assert len(kept.frames) == 5
 
 
+@pytest.mark.slow
 def test_a_full_disk_gives_back_everything():
     fails, fine = Kept(fails_at=20), Kept()
     outputs = [td.Output(fails, where, 4), td.Output(fine, where, 4)]
@@ -272,27 +270,18 @@ with td.store.CSVWriter(folder + "/a.csv", mode="a") as a, tpf.writer(folder + "
 """
 
 
-def start(folder):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", PROGRAM, str(folder), "4000"]
-    process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    return process
-
-
 @pytest.mark.slow
 def test_files_of_a_run_that_was_killed_are_those_of_one_that_was_not(tmp_path):
-    (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
-    chance = random.Random(3)
-    _, said = start(tmp_path / "whole").communicate()
-    assert not said, said
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    output(start(PROGRAM, whole, 4000))
     for _ in range(8):
-        process = start(tmp_path / "killed")
-        time.sleep(chance.uniform(0.3, 2.5))
+        process = start(PROGRAM, killed, 4000)
+        wait(process)
+        time.sleep(CHANCE.uniform(0.1, 1.5))
         process.kill()
         process.communicate()
-    _, said = start(tmp_path / "killed").communicate()
-    assert not said, said
+    output(start(PROGRAM, killed, 4000))
     for name in ("a.csv", "b.xyz"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert store.read_table(tmp_path / "whole" / "a.csv")["step"][-1] == 4000
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert store.read_table(whole / "a.csv")["step"][-1] == 4000

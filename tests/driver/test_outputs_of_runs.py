@@ -26,6 +26,7 @@ def steps_in(file):
     return store.read_table(file)["step"].tolist()
 
 
+@pytest.mark.slow
 def test_a_file_of_the_same_name_in_another_folder_is_another_file(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -49,7 +50,7 @@ def test_a_run_whose_folder_was_moved_goes_on_in_its_files(tmp_path, monkeypatch
 
         keep = _resume.Checkpoints.after_chunk
         patch.setattr(_resume.Checkpoints, "after_chunk", killed)
-        go(tmp_path / "old", 40, ("x.csv", 4), checkpoint_every=10)
+        go(tmp_path / "old", 40, ("x.csv", 4), checkpoint_every=10, chunk=10)
     assert steps_in(tmp_path / "old" / "x.csv")[-1] > 20
     shutil.move(tmp_path / "old", tmp_path / "new")
     go(tmp_path / "new", 40, ("x.csv", 4))

@@ -28,6 +28,7 @@ def stored():
     return td.run(DYNAMICS, *begin(), steps=60, every=4, record=records)
 
 
+@pytest.mark.slow
 def test_a_run_reduces_what_it_would_have_recorded(stored):
     out = td.run(DYNAMICS, *begin(), steps=62, every=4, reduce=REDUCERS, chunk=7)
     assert out.records is None and out.allocations > 0
@@ -36,6 +37,7 @@ def test_a_run_reduces_what_it_would_have_recorded(stored):
     np.testing.assert_allclose(found.variance, np.var(stored.records[1], ddof=1), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_reducing_leaves_no_trace_in_the_trajectory(stored):
     out = td.run(DYNAMICS, *begin(), steps=60, every=4, record=records, reduce=REDUCERS, chunk=60)
     assert_same_bits((out.state, out.records), (stored.state, stored.records))
@@ -43,6 +45,7 @@ def test_reducing_leaves_no_trace_in_the_trajectory(stored):
     assert_same_bits(again.reduced["mean"], out.reduced["mean"])
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_reduces_to_the_same_bits(tmp_path):
     expected = td.run(DYNAMICS, *begin(), steps=60, every=4, reduce=REDUCERS)
     for steps in (13, 44, 60):

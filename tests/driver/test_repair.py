@@ -161,6 +161,7 @@ def test_a_state_that_init_made_with_an_old_list_is_made_good():
     np.testing.assert_allclose(out.state.position, right.state.position, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_record_that_changes_shape_when_a_list_grows_is_refused_by_name():
     state, env = begin(capacity=24)
     with pytest.raises(ValueError, match=r"record: .*shape"):

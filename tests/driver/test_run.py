@@ -7,7 +7,7 @@ import pytest
 
 import treedyn as td
 from tests.driver.environments import KEY, energy, start_position, surroundings
-from tests.helpers import TREES, assert_close, assert_same_bits
+from tests.helpers import TREES, assert_close, assert_same_bits, mostly_slow
 from tests.helpers import energy as tree_energy
 
 PLAIN_DYNAMICS = td.nve(tree_energy, dt=0.1)
@@ -120,6 +120,7 @@ def test_no_steps_change_nothing():
     assert (out.steps, out.records) == (0, None)
 
 
+@pytest.mark.slow
 def test_records_may_be_states_and_trees_with_functions():
     dynamics = td.gradient_descent(tree_energy, 0.1)
     state = dynamics.init(KEY, TREES["equinox"](jnp.float64))
@@ -131,7 +132,7 @@ def test_records_may_be_states_and_trees_with_functions():
     np.testing.assert_array_equal(states.position.linear.bias[-1], out.state.position.linear.bias)
 
 
-@pytest.mark.parametrize("chunk", [None, 1, 5])
+@pytest.mark.parametrize("chunk", mostly_slow([None, 1, 5], 5))
 def test_until_is_asked_after_every_step(chunk):
     dynamics, state = plain()
     out = td.run(dynamics, state, steps=100, until=reaches_seven, chunk=chunk)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from tests.helpers import mostly_slow
 from treedyn import operators as to
 from treedyn import particles as tp
 
@@ -27,9 +28,9 @@ def cluster(apart, dtype=jnp.float64):
     return jnp.concatenate([x, x[:1] + jnp.asarray([[apart, 0, 0]], dtype)])
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", mostly_slow([jnp.float32, jnp.float64], jnp.float32))
 @pytest.mark.parametrize("apart", [0.05, 0.2, 0.4])
-@pytest.mark.parametrize("kind", ["nve", "langevin"])
+@pytest.mark.parametrize("kind", mostly_slow(["nve", "langevin"], "langevin"))
 def test_overlapping_particles_stop_a_run_at_its_start(kind, apart, dtype):
     dynamics = td.nve(LJ, dt=5e-3) if kind == "nve" else td.langevin(LJ, dt=5e-3, kT=1.0, gamma=1.0)
     x = cluster(apart, dtype)
@@ -48,6 +49,7 @@ def test_all_numbers_of_the_refused_step_were_finite():
     assert np.isfinite(after.energy) and np.isfinite(td.kinetic_energy(after))
 
 
+@pytest.mark.slow
 def test_a_collision_that_dt_is_too_long_for_is_found_on_the_way():
     x = jnp.array([[0.0, 0, 0], [3.0, 0.1, 0]])
     dynamics = td.nve(LJ, dt=0.05)
@@ -59,6 +61,7 @@ def test_a_collision_that_dt_is_too_long_for_is_found_on_the_way():
     assert abs(last.energy + td.kinetic_energy(last) - state.energy - td.kinetic_energy(state)) < 100 * 60
 
 
+@pytest.mark.slow
 def test_a_run_without_the_check_takes_the_step():
     dynamics = td.nve(LJ, dt=5e-3)
     state = dynamics.init(KEY, cluster(0.3), kT=1.0)
@@ -85,21 +88,20 @@ def test_one_leaf_of_a_tree_is_enough_and_a_loop_of_ones_own_can_ask():
 DOUBLE_WELL = td.from_energy(lambda x: (x**2 - 1) ** 2)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        td.nve,
-        lambda f, dt: td.langevin(f, dt=dt, kT=1.0, gamma=0.1),
-        lambda f, dt: td.langevin(f, dt=dt, kT=lambda step: 1e-3 * step, gamma=30.0),
-        lambda f, dt: td.nose_hoover(f, dt=dt, kT=1.0, tau=5.0),
-        lambda f, dt: td.csvr(f, dt=dt, kT=1.0, tau=1.0),
-        lambda f, dt: td.andersen(f, dt=dt, kT=1.0, rate=0.5),
-    ],
-    ids=["nve", "langevin", "ramp", "nose_hoover", "csvr", "andersen"],
-)
-def test_single_degrees_of_freedom_at_rest_on_tops_and_slopes_are_no_explosion(make):
+BATHS = {
+    "nve": td.nve,
+    "langevin": lambda f, dt: td.langevin(f, dt=dt, kT=1.0, gamma=0.1),
+    "ramp": lambda f, dt: td.langevin(f, dt=dt, kT=lambda step: 1e-3 * step, gamma=30.0),
+    "nose_hoover": lambda f, dt: td.nose_hoover(f, dt=dt, kT=1.0, tau=5.0),
+    "csvr": lambda f, dt: td.csvr(f, dt=dt, kT=1.0, tau=1.0),
+    "andersen": lambda f, dt: td.andersen(f, dt=dt, kT=1.0, rate=0.5),
+}
+
+
+@pytest.mark.parametrize("bath", mostly_slow(BATHS, "langevin"))
+def test_single_degrees_of_freedom_at_rest_on_tops_and_slopes_are_no_explosion(bath):
     def walk(key, start, dt, kT):
-        dynamics = make(DOUBLE_WELL, dt)
+        dynamics = BATHS[bath](DOUBLE_WELL, dt)
         state = dynamics.init(key, start, kT=kT)
 
         def one(_, carry):
@@ -114,6 +116,7 @@ def test_single_degrees_of_freedom_at_rest_on_tops_and_slopes_are_no_explosion(m
     assert not np.any(jax.jit(jax.vmap(walk))(keys, *cases.T))
 
 
+@pytest.mark.slow
 def test_free_particles_at_rest_take_up_heat_without_complaint():
     dynamics = td.langevin(lambda x: 0.0 * jnp.sum(x), dt=1e-8, kT=1.0, gamma=1e-3)
     out = td.run(dynamics, dynamics.init(KEY, jnp.zeros(5), kT=0.0), steps=1000)
@@ -168,6 +171,7 @@ def test_an_account_of_one_operator_is_no_excuse_for_another():
     assert td.Status.EXPLODING in inspected(dynamics, dynamics.init(KEY, x, kT=1.0))[1]
 
 
+@pytest.mark.slow
 def test_kinetic_energies_fit_into_half_precision_where_squares_of_momenta_do_not():
     dynamics = td.nve(lambda x: jnp.sum(x**2) / 2, dt=0.1, mass=1e4)
     state = dynamics.init(KEY, jnp.zeros(4, jnp.float16), momentum=jnp.full(4, 400.0, jnp.float16))

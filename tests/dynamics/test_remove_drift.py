@@ -61,6 +61,7 @@ def test_removal_is_weighted_by_mass():
         np.testing.assert_allclose(after[leaf], np.asarray(velocity[leaf]) - np.asarray(center), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_every_leaf_keeps_its_share_of_the_degrees_of_freedom():
     # the light leaf has 6/16 of the mass: it loses 6/16 of three degrees of freedom, and so does its kinetic energy
     kT = 0.7

@@ -49,6 +49,7 @@ def two_atoms(kT, tau):
     return td.csvr(nothing, dt=0.2, kT=kT, tau=tau, mass=jnp.array([1.0, 4.0]), space=free(), remove_drift=True)
 
 
+@pytest.mark.slow
 def test_two_atoms_with_held_center_have_three_degrees_of_freedom():
     kT = 1.7
     dynamics = two_atoms(kT, tau=0.3)
@@ -99,6 +100,7 @@ def test_oscillators_and_free_leaves_each_have_their_own_temperature():
     np.testing.assert_allclose(np.abs(free @ first), np.linalg.norm(free, axis=1) * np.linalg.norm(first), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_conserved_quantity_counts_the_heat():
     # free particles: kinetic energy and heat cancel to round-off
     dynamics = two_atoms(kT=1.0, tau=0.2)
@@ -122,6 +124,7 @@ def test_error_of_the_conserved_quantity_is_of_second_order():
     np.testing.assert_allclose(np.polyfit(np.log([1, 1 / 2, 1 / 4]), np.log(errors), 1)[0], 2, atol=0.1)
 
 
+@pytest.mark.slow
 def test_no_kinetic_energy_stays_finite():
     dynamics = two_atoms(kT=1.0, tau=1.0)
     ends = run(dynamics, begin(dynamics, jnp.zeros((2, 3)), momentum=jnp.zeros((2, 3))), 5)

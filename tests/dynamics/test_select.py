@@ -82,6 +82,7 @@ class Walk(td.Targeted):
         return state.select(accept, new.replace(info=accept))
 
 
+@pytest.mark.slow
 def test_a_metropolis_walk_samples():
     walk = Walk(target=lambda x: jnp.sum(x**4), space=td.euclidean(), kT=0.5, length=0.8)
     many = td.ensemble(walk, 2000)
@@ -105,6 +106,7 @@ class Careless(Walk):
         return self.evaluate(state, env)
 
 
+@pytest.mark.slow
 def test_a_decision_on_a_stale_list_fails_the_step():
     x = start_position()
     for kind, fails in ((Walk, False), (Careless, True)):
@@ -119,6 +121,7 @@ def test_a_decision_on_a_stale_list_fails_the_step():
             assert out.steps == 200 and out.rebuilds > 2
 
 
+@pytest.mark.slow
 def test_a_walk_with_a_list_is_the_walk_with_all_pairs():
     x = start_position()
     a, b = (Walk(target=f, space=td.euclidean(), kT=0.2, length=0.15) for f in (energy, energy_of_all_pairs))
@@ -147,6 +150,7 @@ def noises(dynamics, state):
     return np.asarray(jax.tree.leaves(dynamics.draw(state))[0])
 
 
+@pytest.mark.slow
 def test_a_state_that_is_copied_into_a_slot_has_the_noise_of_that_slot():
     dynamics = td.langevin(lambda x: jnp.sum(x**2) / 2, 0.1, 1.0)
     many = td.ensemble(dynamics, 4)
@@ -168,6 +172,7 @@ def test_a_state_that_is_copied_into_a_slot_has_the_noise_of_that_slot():
     np.testing.assert_array_equal(noises(many, swapped), noises(many, spread))
 
 
+@pytest.mark.slow
 def test_a_list_that_overflows_in_a_proposal_grows_for_one_system_and_for_many():
     box = tp.periodic(jnp.full(3, 7.5))
     x = 1.25 * jnp.stack(jnp.meshgrid(*[jnp.arange(6.0)] * 3), axis=-1).reshape(-1, 3)

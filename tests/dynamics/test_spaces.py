@@ -86,6 +86,7 @@ def test_logarithmic_coordinates_are_the_dynamics_of_the_logarithm():
     np.testing.assert_allclose(a.position, jnp.exp(b.position), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_verlet_on_a_circle_is_reversible_and_of_second_order():
     def start(dynamics):
         return begin(dynamics, START, momentum=jnp.array([1.0, -0.5, 0.1]))

@@ -212,6 +212,7 @@ def test_a_shrinking_box_does_the_exact_work_on_an_ideal_gas():
         np.testing.assert_allclose(ratio, (length(0) / length(END)) ** 2, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_work_of_a_shrinking_box_on_interacting_particles_is_of_second_order():
     def lattice(x, length):
         return jnp.sum(jnp.cos(2 * jnp.pi * x / length))

@@ -1,12 +1,5 @@
 """A member that fails stands still and is named; runs of ensembles are killed, resumed and sharded like any other."""
 
-import os
-import random
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +7,8 @@ import pytest
 
 import treedyn as td
 from tests.helpers import KEY, assert_same_bits
+from tests.programs import kill, output, start
 from treedyn._status import Status
-
-ROOT = Path(__file__).parents[2]
 
 
 def trapped(x, env):
@@ -60,6 +52,7 @@ def test_one_of_64_fails_and_63_are_as_if_nothing_had_happened(chunk):
     assert np.all(out.records[step // 5 :, 17] == np.asarray(out.state.position[17]))
 
 
+@pytest.mark.slow
 def test_the_error_comes_when_the_others_are_done_and_has_all_of_it():
     many, state, env = system(8, bad=(3, 5))
     with pytest.raises(td.SimulationError, match="members 3, 5 failed and stand still") as caught:
@@ -69,12 +62,14 @@ def test_the_error_comes_when_the_others_are_done_and_has_all_of_it():
     assert np.sum(np.asarray(error.state.step) == 2000) == 6
 
 
+@pytest.mark.slow
 def test_a_run_ends_where_all_members_failed():
     many, state, env = system(4, bad=(0, 1, 2, 3))
     out = td.run(many, state, env, steps=100_000, on_failure="return")
     assert out.steps < 5000 and len(out.failure.members) == 4
 
 
+@pytest.mark.slow
 def test_a_member_that_starts_in_trouble_is_named_and_the_others_run():
     many, state, env = system(4, bad=(1,))
     env = env | {"limit": jnp.asarray(0.0)}
@@ -84,6 +79,7 @@ def test_a_member_that_starts_in_trouble_is_named_and_the_others_run():
     np.testing.assert_array_equal(out.state.step, [20, 0, 20, 20])
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_ends_in_the_same_bits_with_members_that_failed_and_finished(tmp_path):
     until = lambda s: jnp.sum(s.position**2) < 0.05  # noqa: E731
 
@@ -106,6 +102,7 @@ class Counter(td.Advancing):
         return self.replace(count=self.count + 1)
 
 
+@pytest.mark.slow
 def test_members_that_stand_still_are_recorded_alike_however_a_run_is_cut():
     many, state, env = system(16, bad=(3,))
     env = env | {"shared": Counter(count=jnp.int32(0)), "own": td.per_member(Counter(count=jnp.arange(16)))}
@@ -136,6 +133,7 @@ def test_members_that_stand_still_are_recorded_alike_however_a_run_is_cut():
     assert np.all(first.records["shared"] == 3 * np.arange(1, len(first.records["shared"]) + 1)[:, None])
 
 
+@pytest.mark.slow
 def test_outputs_have_the_members_in_every_frame_or_what_they_have_in_common(tmp_path):
     many, state, env = system(4, bad=())
     mean = td.jointly(lambda s: {"energy": jnp.mean(s.energy)})
@@ -167,42 +165,22 @@ print(hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in numbers
 """
 
 
-def start(folder, steps, devices=1):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(steps)]
-    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment)
-
-
-def said(process):
-    out, error = process.communicate()
-    assert process.returncode == 0, error
-    return out.removeprefix("ready\n")
-
-
 @pytest.fixture(scope="module")
 def unbroken():
-    return said(start("-", 3000))
+    return output(start(PROGRAM, "-", 1500))
 
 
 @pytest.mark.slow
 def test_an_ensemble_that_is_killed_while_it_writes_ends_in_the_same_bits(tmp_path, unbroken):
-    rng = random.Random(0)
     for _ in range(8):
-        process = start(tmp_path, 3000)
-        assert process.stdout.readline() == "ready\n"
-        before = len(list(tmp_path.glob("records-*")))
-        while len(list(tmp_path.glob("records-*"))) <= before and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0.0, 0.2))
-        process.kill()
-        process.communicate()
-    assert said(start(tmp_path, 3000)) == unbroken
+        kill(start(PROGRAM, tmp_path, 1500), tmp_path)
+    assert output(start(PROGRAM, tmp_path, 1500)) == unbroken
 
 
 @pytest.mark.slow
 def test_members_that_are_spread_over_four_devices_are_the_same_bits(unbroken):
-    assert said(start("-", 3000, devices=4)) == unbroken
+    four = "--xla_force_host_platform_device_count=4"
+    assert output(start(PROGRAM, "-", 1500, XLA_FLAGS=four)) == unbroken
 
 
 class MeanField(td.Advancing):
@@ -212,6 +190,7 @@ class MeanField(td.Advancing):
         return self.replace(value=jnp.mean(state.position))
 
 
+@pytest.mark.slow
 def test_what_members_share_sees_all_of_them_whoever_stands_still():
     many = td.ensemble(td.langevin(td.from_energy(lambda x, env: jnp.sum(x**2) / 2), 0.01, 1.0), 4)
     env = MeanField(value=jnp.zeros(()))
@@ -254,6 +233,7 @@ class Boxed(td.Refreshable):
         return made
 
 
+@pytest.mark.slow
 def test_a_member_without_room_does_not_take_it_from_the_others():
     def go(limits):
         lists = [

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import treedyn as td
+from tests.helpers import mostly_slow
 
 KEY = jax.random.key(0)
 
@@ -43,7 +44,7 @@ MINIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("method", MINIMIZERS)
+@pytest.mark.parametrize("method", mostly_slow(MINIMIZERS, "fire on Rosenbrock"))
 def test_minimum_is_found(method):
     make, steps, (energy, start, minimum) = MINIMIZERS[method]
     dynamics = make(energy)

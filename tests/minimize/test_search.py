@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import treedyn as td
+from tests.helpers import mostly_slow
 from treedyn import minimize
 from treedyn import particles as tp
 
@@ -19,7 +20,7 @@ METHODS = {
     "conjugate_gradient": lambda f, step, space: td.conjugate_gradient(f, max_step=step, space=space),
     "fire": lambda f, step, space: td.fire(f, 2e-3 if step == 0.1 else 0.02, max_step=step, space=space),
 }
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", mostly_slow(METHODS, "lbfgs"))
 
 
 def minimized(dynamics, position, env=None, steps=20_000, force=FORCE):
@@ -103,7 +104,7 @@ def test_rosenbrock_in_a_dict_reaches_its_minimum(method):
     assert evaluations < {"lbfgs": 110, "conjugate_gradient": 260, "fire": 2000}[method]
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", mostly_slow([jnp.float32, jnp.float64], jnp.float32))
 @pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
 def test_a_minimum_is_found_to_the_precision_of_the_dtype(make, dtype):
     def energy(x):
@@ -148,6 +149,7 @@ def test_optax_sees_unwrapped_displacements():
 # --- trials -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
 def test_trials_beyond_the_skin_are_evaluated_with_valid_lists(make):
     # a spring pulls two particles by far more than the skin
@@ -205,6 +207,7 @@ def test_a_trial_of_infinite_energy_shortens_the_search():
     np.testing.assert_allclose(out.state.position, 1, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_no_element_moves_further_than_the_step_limit():
     for make in (td.lbfgs, td.conjugate_gradient):
         dynamics = make(lambda x: jnp.sum((x - jnp.array([10.0, -3.0])) ** 2), max_step=0.5)
@@ -213,6 +216,7 @@ def test_no_element_moves_further_than_the_step_limit():
         np.testing.assert_allclose(path[-1], [10, -3], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_failed_search_does_not_move_and_is_reported():
     # the force has the wrong sign, so no trial is lower
     class Wrong(td.Target):
@@ -240,6 +244,7 @@ def test_a_minimization_that_did_not_converge_warns():
         assert not td.run(md, md.init(KEY, jnp.ones(2)), steps=5, until=lambda s: s.energy < -1).finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
 def test_forces_with_overflowing_squares_are_followed(make):
     def energy(x):
@@ -254,6 +259,7 @@ def test_forces_with_overflowing_squares_are_followed(make):
     np.testing.assert_allclose(out.state.position[1, 0] - out.state.position[0, 0], 2 ** (1 / 6), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
 def test_the_minimum_has_a_derivative_in_forward_mode(make):
     def minimum(k):
@@ -272,6 +278,7 @@ def test_line_searches_need_an_energy(make):
         jax.eval_shape(dynamics.step, dynamics.init(KEY, 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
 def test_members_of_an_ensemble_search_independently(make):
     def energy(x):
@@ -299,8 +306,8 @@ CURVED = {
 }
 
 
-@pytest.mark.parametrize("method", CURVED)
-@pytest.mark.parametrize("dimension", [3, 7])
+@pytest.mark.parametrize("method", mostly_slow(CURVED, "lbfgs"))
+@pytest.mark.parametrize("dimension", mostly_slow([3, 7], 3))
 def test_the_lowest_eigenvector_is_found_on_a_sphere(method, dimension):
     A = jax.random.normal(jax.random.key(1), (dimension, dimension))
     A = (A + A.T) / 2
@@ -311,7 +318,7 @@ def test_the_lowest_eigenvector_is_found_on_a_sphere(method, dimension):
     np.testing.assert_allclose(jnp.sum(out.state.position @ A * out.state.position, axis=1), np.linalg.eigvalsh(A)[0])
 
 
-@pytest.mark.parametrize("method", CURVED)
+@pytest.mark.parametrize("method", mostly_slow(CURVED, "conjugate_gradient"))
 def test_the_best_rotation_is_found(method):
     # turning points onto others (Kabsch)
     points = jax.random.normal(KEY, (6, 3))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import treedyn as td
+from tests.helpers import mostly_slow
 from treedyn.particles import free
 from treedyn.testing import convergence_order, log_volume, reversal_error, sigmas
 
@@ -28,7 +29,7 @@ SPACES = {
     "hypersphere": (td.sphere(0.5), 6),
     "rotations": (td.rotations(), 4),
 }
-every_space = pytest.mark.parametrize("name", SPACES)
+every_space = pytest.mark.parametrize("name", mostly_slow(SPACES, "sphere", "rotations"))
 
 
 def sample(name, seed=0, dtype=None):
@@ -91,6 +92,7 @@ def test_the_pull_back_is_the_derivative_along_a_displacement(name):
     np.testing.assert_allclose(jnp.sum(pulled * a), slope, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_second_derivatives_at_zero_displacement_include_the_curvature():
     # U = z at the pole falls by 1 - cos(angle): its second derivative along a geodesic is -U'
     x = jnp.array([0.0, 0.0, 1.0])
@@ -98,6 +100,7 @@ def test_second_derivatives_at_zero_displacement_include_the_curvature():
     np.testing.assert_allclose(hessian[:2, :2], -np.eye(2), atol=1e-14)
 
 
+@pytest.mark.slow
 def test_rotations_agree_with_scipy():
     q = unit(KEY, 5, 4)
     space = td.rotations()
@@ -158,7 +161,9 @@ def test_thermostats_have_the_exact_mean_height_on_a_sphere(method):
         assert np.all(out.state.dof == 2)
 
 
-@pytest.mark.parametrize("name, dof", [("circle", 3), ("sphere", 6), ("hypersphere", 15), ("rotations", 9)])
+@pytest.mark.parametrize(
+    "name, dof", [("sphere", 6), *mostly_slow([("circle", 3), ("hypersphere", 15), ("rotations", 9)])]
+)
 def test_degrees_of_freedom_and_thermal_momenta_are_those_of_the_tangent_space(name, dof):
     space, x, _, _ = sample(name)
     dynamics = td.langevin(lambda x: 0 * jnp.sum(x), 0.1, kT=1.7, mass=3.0, space=space)
@@ -192,6 +197,7 @@ def test_constant_energy_has_its_order_reversal_and_volume_on_a_sphere(order):
     assert abs(log_volume(dynamics, start(dynamics))) < 1e-12
 
 
+@pytest.mark.slow
 def test_nose_hoover_conserves_its_energy_to_second_order_on_a_sphere():
     x = unit(KEY, 4, 3)
     drifts = []
@@ -218,6 +224,7 @@ def test_a_free_spherical_top_keeps_its_angular_momentum_over_100000_steps():
     np.testing.assert_allclose(space.displacement(turned.state.position[0], state.position[0]), 0, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_force_on_a_rotation_is_the_torque():
     # a dipole in a field: U = -mu B cos(angle); small swings have the frequency sqrt(mu B/I)
     def energy(q):
@@ -232,6 +239,7 @@ def test_the_force_on_a_rotation_is_the_torque():
     assert tilt < 1e-5
 
 
+@pytest.mark.slow
 def test_spheres_and_other_spaces_in_one_tree():
     space = {
         "spins": td.sphere(),
@@ -254,6 +262,7 @@ def test_spheres_and_other_spaces_in_one_tree():
     assert batch.position["spins"].shape == (2, 2, 3)
 
 
+@pytest.mark.slow
 def test_gradients_go_through_the_radius_of_a_sphere():
     def end(radius):
         dynamics = td.nve(height, 0.1, space=td.sphere(radius))
@@ -322,6 +331,7 @@ class Scaled(Bent):
         return self.radius * super().shift(position, displacement)
 
 
+@pytest.mark.slow
 def test_curved_spaces_are_found_in_coordinates_under_jit_and_in_ensembles():
     def make(space):
         return td.nve(jnp.sum, 0.1, space=space)
@@ -336,6 +346,7 @@ def test_curved_spaces_are_found_in_coordinates_under_jit_and_in_ensembles():
             wrong()
 
 
+@pytest.mark.slow
 def test_points_off_a_sphere_set_the_status_where_numbers_are_unknown():
     off = jnp.array([3.0, 4.0, 0.0])
 
@@ -404,6 +415,7 @@ class Dense(td.Metric):
         return jnp.asarray(position.size)
 
 
+@pytest.mark.slow
 def test_a_dense_metric_is_a_change_of_coordinates():
     # with M = L L^T, x = L^-T y moves as y does at unit mass
     M = jnp.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 3.0]])
@@ -423,6 +435,7 @@ def test_a_dense_metric_is_a_change_of_coordinates():
     np.testing.assert_allclose(exact.momentum_covariance, M - 0.09 / 4 * np.eye(3), atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_metric_works_beside_masses_and_thermostats_of_other_leaves():
     x = {"a": jnp.ones(2), "b": jnp.ones((2, 2))}
     M = Dense(matrix=jnp.array([[2.0, 0.5], [0.5, 1.0]]))
@@ -462,7 +475,7 @@ class Uneven(td.Metric):
         return position.size
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", mostly_slow([jnp.bfloat16, jnp.float32, jnp.float64], jnp.float32))
 def test_a_metric_that_depends_on_the_position_is_refused_from_any_start(dtype):
     x = jnp.zeros(3, dtype)
     uneven, even = (td.nve(jnp.sum, 0.1, mass=Uneven(turns=turns)) for turns in (False, True))
@@ -480,6 +493,7 @@ class WrongShape(td.Space):
         return a - b
 
 
+@pytest.mark.slow
 def test_a_shift_that_changes_the_shape_is_refused_and_a_flat_one_works_in_half_precision():
     with pytest.raises(ValueError, match=r"space: the shift of a WrongShape .* returns shape \(\) for \(3,\)"):
         td.nve(jnp.sum, 0.1, space=WrongShape()).init(KEY, jnp.ones(3))

@@ -153,6 +153,7 @@ def test_a_full_disk_leaves_the_old_file(folder, monkeypatch):
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.slow
 def test_python_numbers_keep_weak_types_after_a_restart(folder):
     def energy(x, env):
         return env["k"] * jnp.sum(x**2) / env["n"]

@@ -1,12 +1,7 @@
 """A run that was stopped goes on to end in the same bits; what does not fit is refused, and nothing is lost."""
 
-import os
-import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +10,12 @@ import pytest
 
 import treedyn as td
 from tests.driver.environments import KEY, energy, near_list, start_position
-from tests.helpers import assert_same_bits
+from tests.helpers import assert_same_bits, mostly_slow
+from tests.programs import kill, output, start, wait
 from treedyn.store import _archive as archive
 from treedyn.store._checkpoint import Folder
 
 DYNAMICS = td.langevin(energy, dt=0.05, kT=0.3, gamma=1.0)
-ROOT = Path(__file__).parents[2]
-
-
-def slowly(*cases):
-    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
 
 
 def where(state):
@@ -46,7 +37,7 @@ def go_on(folder, steps=60, **options):
     return td.run(DYNAMICS, *begin(), **{"every": 4, "record": where, **options}, steps=steps, checkpoint=folder)
 
 
-@pytest.mark.parametrize("stops, every", [((0, 1, 59), 7), *slowly(((13, 26, 27), None), ((60,), 20))])
+@pytest.mark.parametrize("stops, every", [((0, 1, 59), 7), *mostly_slow([((13, 26, 27), None), ((60,), 20)])])
 def test_a_run_in_pieces_ends_in_the_same_bits_as_a_whole_one(tmp_path, whole, stops, every):
     for stop in (*stops, 60):
         out = go_on(tmp_path, stop, checkpoint_every=every)
@@ -56,6 +47,7 @@ def test_a_run_in_pieces_ends_in_the_same_bits_as_a_whole_one(tmp_path, whole, s
     assert len(list(tmp_path.glob("step-*"))) <= 3 and not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_every_tree_is_gone_on_with(tmp_path):
     dynamics = td.nose_hoover(lambda x: jnp.sum(x["w"].astype(float) ** 2) + x["b"] ** 4, dt=0.1, kT=1.0, tau=1.0)
     state = dynamics.init(KEY, {"w": jnp.ones((2, 3), jnp.float32), "b": jnp.ones(()), "f": jnp.tanh, "n": 3})
@@ -66,7 +58,7 @@ def test_every_tree_is_gone_on_with(tmp_path):
     assert out.state.position["f"] is jnp.tanh and out.state.position["n"] == 3
 
 
-@pytest.mark.parametrize("harm", ["records", *slowly(("flip",), ("cut",), ("empty",))])
+@pytest.mark.parametrize("harm", mostly_slow(["records", "flip", "cut", "empty"], "records"))
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole, harm):
     go_on(tmp_path, 40, checkpoint_every=10)
     file = sorted(tmp_path.glob("records-*" if harm == "records" else "step-*"))[-1]
@@ -216,59 +208,33 @@ print(float(jnp.sum(out.state.position["a"])).hex(), float(out.records["b"].sum(
 """
 
 
-def start(folder, steps):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), str(steps)], stdout=-1, stderr=-1, text=True, env=environment
-    )
-
-
-def ready(process):
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-
-
-def kill_and_go_on(folder, kills, steps):
-    rng = random.Random(0)
-    for _ in range(kills):
-        process = start(folder, steps)
-        ready(process)
-        before = len(list(folder.glob("records-*")))
-        while len(list(folder.glob("records-*"))) <= before and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0.0, 0.2))
-        process.kill()
-        process.communicate()
-    process = start(folder, steps)
-    out, error = process.communicate()
-    assert process.returncode == 0, error
-    return out.removeprefix("ready\n")
+STEPS = 2000
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    out, error = start(tmp_path_factory.mktemp("unbroken"), 6000).communicate()
-    assert out, error
-    return out.removeprefix("ready\n")
+    return output(start(PROGRAM, tmp_path_factory.mktemp("unbroken"), STEPS))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [50])
-def test_a_run_that_is_killed_while_it_writes_ends_in_the_same_bits(tmp_path, unbroken, kills):
-    assert kill_and_go_on(tmp_path, kills, 6000) == unbroken
+def test_a_run_that_is_killed_while_it_writes_ends_in_the_same_bits(tmp_path, unbroken):
+    for _ in range(20):
+        kill(start(PROGRAM, tmp_path, STEPS), tmp_path)
+    assert output(start(PROGRAM, tmp_path, STEPS)) == unbroken
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, -2)])
 def test_a_signal_finishes_the_chunk_writes_and_says_so(tmp_path, unbroken, number, code):
-    process = start(tmp_path, 6000)
-    ready(process)
+    process = start(PROGRAM, tmp_path, STEPS)
+    wait(process)
     while not list(tmp_path.glob("step-*")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
     _, error = process.communicate()
-    assert "run stopped after step" in error and "the same call goes on" in error
+    assert "run stopped after step" in error and "The same call resumes it" in error
     assert process.returncode == code
-    assert kill_and_go_on(tmp_path, 0, 6000) == unbroken
+    assert output(start(PROGRAM, tmp_path, STEPS)) == unbroken
 
 
 @pytest.mark.slow

@@ -54,6 +54,15 @@ class _Affine(NamedTuple):
     c: np.ndarray
 
 
+class _Randomness(NamedTuple):
+    """The numbers of a step that are random: its own draws, and the noise in the forces."""
+
+    draws: int
+    forces: int  # the first is that of the start
+    covariance: np.ndarray | None
+    fresh: bool
+
+
 def certify(
     dynamics: Dynamics,
     state: State,
@@ -108,12 +117,15 @@ def certify(
     if jnp.ndim(state.step):
         raise ValueError("state: expected one of a single system. Certify the members of an ensemble one by one.")
     fresh, env = check.flag("fresh", fresh), tree.traceable(env)
-    _check_noise(np.asarray(_draws(dynamics, state), dtype=float))
+    draws = np.asarray(_draws(dynamics, state), dtype=float)
+    _check_noise(draws)
     noise = _covariance(gradient_noise, state)
     if noise is not None and not isinstance(dynamics, Targeted):
         raise ValueError(f"gradient_noise: expected a dynamics with a target, got a {type(dynamics).__name__}")
+    forces = 0 if noise is None else 1 + _evaluations(dynamics, state, env)
+    random = _Randomness(draws.shape[1], forces, noise, fresh)
     if steps is None:
-        return _stationary(dynamics, state, env, noise, fresh)
+        return _stationary(dynamics, state, env, random)
     point = np.asarray(phase_space.flatten(phase_space.phase(state)), dtype=float)
     spread = np.zeros((point.size, point.size))
     if noise is not None and not fresh:
@@ -123,7 +135,7 @@ def certify(
     for _ in range(check.integer("steps", steps, 0)):
         then = environment.advance(env, end)
         # the target must be quadratic wherever the distribution reaches
-        step = _affine(dynamics, end, env, then, noise, fresh, around=(point, 1 + 3 * np.sqrt(np.diag(spread))))
+        step = _affine(dynamics, end, env, then, random, around=(point, 1 + 3 * np.sqrt(np.diag(spread))))
         point, spread = step.A @ point + step.c, step.A @ spread @ step.A.T + step.Q
         if not np.all(np.abs(spread) < 1e100):
             raise ValueError("steps: the distribution spreads without bound. Take fewer steps, or reduce dt.")
@@ -131,10 +143,10 @@ def certify(
     return _certificate(point, spread, state, None)
 
 
-def _stationary(dynamics: Dynamics, state: State, env: PyTree, noise: np.ndarray | None, fresh: bool) -> Certificate:
+def _stationary(dynamics: Dynamics, state: State, env: PyTree, random: _Randomness) -> Certificate:
     if environment.moves(env):
         raise ValueError("env: a part of it changes with time, so nothing is stationary. Pass steps= to certify a run.")
-    step = _affine(dynamics, state, env, env, noise, fresh)
+    step = _affine(dynamics, state, env, env, random)
     radius = float(np.max(np.abs(np.linalg.eigvals(step.A))))
     if radius > 1 - 1e-9:
         raise ValueError(
@@ -143,7 +155,7 @@ def _stationary(dynamics: Dynamics, state: State, env: PyTree, noise: np.ndarray
         )
     mean, C = np.linalg.solve(np.eye(len(step.A)) - step.A, step.c), _lyapunov(step.A, step.Q)
     # the target must be quadratic wherever the method goes, not only near the state
-    _affine(dynamics, state, env, env, noise, fresh, around=(mean, 3 * np.sqrt(np.diag(C))))
+    _affine(dynamics, state, env, env, random, around=(mean, 3 * np.sqrt(np.diag(C))))
     return _certificate(mean, C, state, radius)
 
 
@@ -270,15 +282,13 @@ def _affine(
     state: State,
     before: PyTree,
     after: PyTree,
-    noise: np.ndarray | None,
-    fresh: bool,
+    random: _Randomness,
     around: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> _Affine:
     """Return one step as an affine map, checked at three points; `around` is their center and spread."""
     start = np.asarray(phase_space.flatten(phase_space.phase(state)))
-    width = sum(x.size for x in jax.tree.leaves(jax.eval_shape(dynamics.draw, state)))
+    width, count, noise, fresh = random
     n = 0 if noise is None else len(noise)
-    count = 1 + _evaluations(dynamics, state, after) if n else 0
     # the state itself with zero input, and two points far from it and from each other
     scales = np.array([[0.0], [1.0], [-3.0]])
     far = np.ones_like(start)

@@ -13,8 +13,10 @@ from tests.helpers import KEY
 from treedyn import environment, minimize, store, testing, tree
 
 FLAG = arg(False, "flag")
-STATE = arg(state(), "struct", more={"position": X, "batch": jax.tree.map(lambda x: jnp.stack([x, x]), state("fire"))})
-MOMENTA = arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")})
+STARTED, AT_REST = In(lambda _: state()), In(lambda _: state("fire"))
+BATCH = In(lambda _: jax.tree.map(lambda x: jnp.stack([x, x]), state("fire")))
+STATE = arg(STARTED, "struct", more={"position": X, "batch": BATCH})
+MOMENTA = arg(STARTED, "struct", more={"position": X, "of_a_minimizer": AT_REST})
 FUNCTION = arg(spring, "function arity")
 STEPS = arg(2, "natural")
 
@@ -37,7 +39,7 @@ DRIVERS = [
     row(
         td.run,
         dynamics=arg(nve(), "struct", more={"rule": minimize.Fire(dt=0.1), "target": td.from_energy(spring)}),
-        state=arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")}),
+        state=arg(STARTED, "struct", more={"position": X, "of_a_minimizer": AT_REST}),
         steps=STEPS,
         every=arg(1, "natural counting", more={"huge": 2**40}),
         record=arg(
@@ -70,7 +72,7 @@ DRIVERS = [
         td.run,
         called="treedyn.run with checkpoints",
         dynamics=arg(nve(), ""),
-        state=arg(state(), ""),
+        state=arg(STARTED, ""),
         steps=arg(0, ""),
         checkpoint=arg(file(""), "path", "none", {"a_file": In(loaded)}),
         checkpoint_every=arg(None, "natural counting", "none"),
@@ -81,7 +83,7 @@ DRIVERS = [
     row(
         td.trajectory,
         dynamics=arg(nve(), "struct", more={"rule": minimize.Fire(dt=0.1)}),
-        state=arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")}),
+        state=arg(STARTED, "struct", more={"position": X, "of_a_minimizer": AT_REST}),
         steps=STEPS,
         every=arg(1, "natural counting", more={"huge": 2**40}),
         record=arg(None, "function arity", "none", {"nothing": lambda s: None, "text": lambda s: "a"}),
@@ -115,7 +117,7 @@ DIAGNOSTICS = [
     row(
         td.certify,
         dynamics=arg(langevin(), "struct", more={"target": td.from_energy(spring)}),
-        state=arg(state("langevin"), "struct", more={"position": X, "of_a_minimizer": state("fire")}),
+        state=arg(In(lambda _: state("langevin")), "struct", more={"position": X, "of_a_minimizer": AT_REST}),
     ),
     *(row(f, state=MOMENTA) for f in (td.kinetic_energy, td.temperature, td.degrees_of_freedom)),
     row(

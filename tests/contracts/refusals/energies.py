@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from tests.contracts.refusals.kinds import NAN, THING, arg, f0, f4, row
+from tests.contracts.refusals.kinds import NAN, THING, In, arg, f0, f4, row
 from treedyn import particles as tp
 
 BOX, CUBE = tp.periodic(8.0), jnp.ones((4, 3)) * jnp.arange(4.0)[:, None]
@@ -23,6 +23,9 @@ def energy() -> Any:
 @functools.cache
 def lists() -> Any:
     return tp.neighbor_list(BOX, 2.5).allocate(CUBE)
+
+
+LISTS, TWO = In(lambda _: lists()), In(lambda _: [lists(), lists()])
 
 
 def started(reducer: Any, value: Any) -> Any:
@@ -88,7 +91,7 @@ ROWS = [
     row(
         update,
         called="NeighborList.update",
-        made=arg(lists(), ""),
+        made=arg(LISTS, ""),
         position=arg(CUBE, "points", more={"more": jnp.ones((5, 3)), "single": CUBE.astype(jnp.float32)}),
         space=arg(BOX, "space", "none", more={"free": tp.free(), "plane": tp.periodic(jnp.ones(2))}),
     ),
@@ -102,11 +105,11 @@ ROWS = [
             "struct",
             "none",
             {
-                "two": [lists(), lists()],
+                "two": TWO,
                 "recipe": tp.neighbor_list(BOX, 2.5),
-                "short": tp.neighbor_list(BOX, 1.0).allocate(CUBE),
-                "other": tp.neighbor_list(tp.free(), 2.5).allocate(CUBE),
-                "fewer": tp.neighbor_list(BOX, 2.5).allocate(CUBE[:3]),
+                "short": In(lambda _: tp.neighbor_list(BOX, 1.0).allocate(CUBE)),
+                "other": In(lambda _: tp.neighbor_list(tp.free(), 2.5).allocate(CUBE)),
+                "fewer": In(lambda _: tp.neighbor_list(BOX, 2.5).allocate(CUBE[:3])),
             },
             named="env|cutoff|space",
         ),
@@ -133,7 +136,7 @@ ROWS = [
             },
         ),
         position=arg(CUBE, "points"),
-        neighbors=arg(None, "struct", "none", {"two": [lists(), lists()]}),
+        neighbors=arg(None, "struct", "none", {"two": TWO}),
         quantities=arg(None, "", more={"short": CUBE[:3], "number": 1.0, "text": "one", "list": [1.0] * 4}),
         cutoff=arg(2.5, "number positive finite one constant", more={"long": 5.0}),
         space=arg(BOX, "space one_space"),

@@ -40,6 +40,7 @@ def test_pressure_is_minus_the_derivative_of_the_energy_with_respect_to_volume()
     assert expected > 0
 
 
+@pytest.mark.slow
 def test_stress_is_the_derivative_with_respect_to_the_cell_in_fractional_coordinates():
     cell = jnp.array([[6.0, 0.0, 0.0], [1.0, 6.2, 0.0], [-0.5, 1.2, 5.8]])
     fraction = jnp.asarray(np.asarray(POSITION) @ np.linalg.inv(cell))
@@ -52,6 +53,7 @@ def test_stress_is_the_derivative_with_respect_to_the_cell_in_fractional_coordin
     np.testing.assert_allclose(stress(pair_energy(U, space), POSITION, space=space), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_stress_and_forces_are_those_of_ase():
     ase = pytest.importorskip("ase")
     calculator = pytest.importorskip("ase.calculators.lj")

@@ -25,6 +25,7 @@ def icosahedron(count: int) -> jax.Array:
     return jnp.asarray(1.1 * position / np.min(distance[distance > 0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MINIMIZERS)
 @pytest.mark.parametrize("count", ENERGY)
 def test_clusters_relax_to_their_published_energy(count, method):

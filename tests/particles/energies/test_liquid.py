@@ -89,6 +89,7 @@ def test_32000_atoms_keep_their_energy():
     assert abs(change) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_list_of_another_box_is_never_used_for_a_wrong_energy():
     crystal = tp.fcc(4, density=0.7)
     u = tp.shifted(tp.lennard_jones(), cutoff=2.2)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers import mostly_slow
 from tests.particles.lists import hand_made, scattered, written_out
 from treedyn.particles.energies._pair import pair_energy
 from treedyn.particles.energies._parameters import by_particle, by_species
@@ -26,7 +27,9 @@ def close(a, b, factor=1e3):
     np.testing.assert_allclose(a, b, rtol=0, atol=factor * np.finfo(a.dtype).eps * max(1, np.max(np.abs(b), initial=0)))
 
 
-@pytest.mark.parametrize(("dimension", "listed"), [(1, False), (2, True), (3, False), (3, True), (4, False)])
+@pytest.mark.parametrize(
+    ("dimension", "listed"), [(2, True), (4, False), *mostly_slow([(1, False), (3, False), (3, True)])]
+)
 def test_energy_and_force_are_those_of_the_sum_over_pairs(dimension, listed):
     position = scattered(5 if dimension == 1 else 20, dimension, BOX)
     expected = jax.jit(jax.value_and_grad(lambda x: written_out(lambda i, j, r: U(r), x, BOX)))(position)
@@ -72,6 +75,7 @@ def test_energy_of_a_cluster_is_invariant_under_rotation_and_reflection(seed):
     close(turned[1], gradient @ turn, factor=1e5)
 
 
+@pytest.mark.slow
 def test_a_user_function_is_equivalent_to_the_library_potential():
     position = scattered(20, 3, BOX)
     own = pair_energy(lambda r: 4 * ((1 / r) ** 12 - (1 / r) ** 6), periodic(BOX), cutoff=2.5)
@@ -79,6 +83,7 @@ def test_a_user_function_is_equivalent_to_the_library_potential():
     close(jax.grad(own)(position), jax.grad(library)(position))
 
 
+@pytest.mark.slow
 def test_a_space_of_plain_functions_gives_the_same_as_the_library_space():
     def displacement(a, b):
         return (a - b + BOX / 2) % BOX - BOX / 2
@@ -89,6 +94,7 @@ def test_a_space_of_plain_functions_gives_the_same_as_the_library_space():
     close(jax.grad(own)(position, hand_made(position, BOX, 2.5)), jax.grad(ENERGY)(position))
 
 
+@pytest.mark.slow
 def test_a_curved_space_gets_the_gradient_of_its_own_distance():
     def chord(a, b):
         return jnp.stack([jnp.cos(a[0]) - jnp.cos(b[0]), jnp.sin(a[0]) - jnp.sin(b[0])])
@@ -103,6 +109,7 @@ def test_a_curved_space_gets_the_gradient_of_its_own_distance():
     )
 
 
+@pytest.mark.slow
 def test_fractional_coordinates_give_the_energy_of_the_real_ones_and_its_gradient():
     cell = jnp.array([[6.0, 0.0, 0.0], [1.0, 6.5, 0.0], [-0.5, 1.2, 5.8]])
     position = scattered(20, 3, 5.0)

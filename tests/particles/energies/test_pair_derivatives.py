@@ -85,6 +85,7 @@ def test_derivatives_with_respect_to_everything_are_those_of_the_sum_over_pairs(
     assert relative_error(actual, expected) < 1e-10
 
 
+@pytest.mark.slow
 def test_gradients_of_tables_and_of_numbers_per_particle_are_those_of_the_sum_over_pairs():
     x = scattered(COUNT, 3, BOX)
     species = np.arange(COUNT) % 2
@@ -109,6 +110,7 @@ def test_gradients_of_tables_and_of_numbers_per_particle_are_those_of_the_sum_ov
         assert relative_error(actual, tuple(expected)) < 1e-12
 
 
+@pytest.mark.slow
 def test_reverse_mode_through_a_trajectory_is_that_of_the_sum_over_pairs():
     x = scattered(COUNT, 3, BOX, apart=1.0)
     u = jax.tree.map(jnp.asarray, force_shifted(morse(1.3, 2.0, 1.2), 2.5))
@@ -128,6 +130,7 @@ def test_reverse_mode_through_a_trajectory_is_that_of_the_sum_over_pairs():
     assert relative_error(actual, expected) < 1e-10
 
 
+@pytest.mark.slow
 def test_vmap_over_systems_lists_and_parameters_is_a_loop():
     systems = jnp.stack([scattered(COUNT, 3, BOX, seed) for seed in range(3)])
     lists = [hand_made(x, BOX, 2.5) for x in systems]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers import mostly_slow
 from tests.particles.lists import hand_made, scattered, written_out
 from treedyn.particles.energies._pair import pair_energy
 from treedyn.particles.energies._parameters import (
@@ -34,7 +35,7 @@ def agree(energy, u):
         np.testing.assert_allclose(actual[1], expected[1], atol=1e-10 * float(jnp.max(jnp.abs(expected[1]))))
 
 
-@pytest.mark.parametrize("kinds", [1, 3, 7])
+@pytest.mark.parametrize("kinds", mostly_slow([1, 3, 7], 3))
 def test_every_pair_uses_its_own_entry_of_a_table_and_its_own_shift(kinds):
     species = jnp.asarray(RNG.integers(0, kinds, COUNT))
     epsilon, sigma = (x + x.T for x in jnp.asarray(RNG.uniform(0.4, 0.6, (2, kinds, kinds))))
@@ -47,6 +48,7 @@ def test_every_pair_uses_its_own_entry_of_a_table_and_its_own_shift(kinds):
     )
 
 
+@pytest.mark.slow
 def test_a_cutoff_may_be_a_table():
     species, cutoff = jnp.arange(COUNT) % 2, jnp.array([[2.8, 1.5], [1.5, 2.2]])
     u = shifted(lennard_jones(), by_species(cutoff, species))
@@ -55,6 +57,7 @@ def test_a_cutoff_may_be_a_table():
         pair_energy(u, periodic(BOX))(POSITION, hand_made(POSITION, BOX, 2.5))
 
 
+@pytest.mark.slow
 def test_numbers_of_particles_are_combined_by_the_rule():
     depth, width = (jnp.asarray(x) for x in RNG.uniform(0.8, 1.2, (2, COUNT)))
     u = shifted(lennard_jones(by_particle(depth, geometric_mean), by_particle(width, arithmetic_mean)), 2.5)
@@ -95,6 +98,7 @@ def test_a_traced_species_out_of_range_gives_nan(kinds):
     assert jnp.isnan(jax.jit(energy)(jnp.arange(COUNT) % kinds - 1))
 
 
+@pytest.mark.slow
 def test_elementwise_maps_a_function_of_numbers_over_arrays_that_broadcast():
     def one(a, b):
         assert a.shape == b.shape == ()

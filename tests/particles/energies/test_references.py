@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers import mostly_slow
 from tests.particles.lists import hand_made
 from treedyn.particles.analysis._stress import pressure, virial
 from treedyn.particles.energies._bonds import bond_energy
@@ -20,7 +21,7 @@ from treedyn.particles.space._space import free, periodic
 NIST = Path(__file__).parent / "data" / "nist_lennard_jones_4.txt"
 
 
-@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("listed", mostly_slow([False, True], True))
 @pytest.mark.parametrize(
     ("u", "energy", "trace", "correction", "digits"),
     [
@@ -87,11 +88,7 @@ def site_energy(make, distance, reach=24.0):
 
 @pytest.mark.parametrize(
     ("make", "distance", "expected"),
-    [
-        (fcc, 1.090173, -8.610200),
-        (hcp, 1.090167, -8.611070),
-        (bcc, 1.068432, -8.237292),
-    ],
+    mostly_slow([(fcc, 1.090173, -8.610200), (hcp, 1.090167, -8.611070), (bcc, 1.068432, -8.237292)]),
 )
 def test_crystals_have_their_energy_at_zero_temperature(make, distance, expected):
     """With the lattice sums L of r^-6 and r^-12: -L6^2 / (2 L12), at rest at the distance (2 L12 / L6)^(1/6)."""

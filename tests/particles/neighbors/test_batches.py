@@ -65,6 +65,7 @@ def test_a_batch_of_trajectories_with_lists_equals_the_single_trajectories():
         np.testing.assert_allclose(batch.position[k], jax.jit(end)(one).position, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_batch_is_rebuilt_as_soon_as_one_member_must_be():
     start = jnp.stack([tp.fcc(2, density=0.9).position] * 2)
     lists = tp.neighbor_list(tp.free(), 2.0, skin=0.4).allocate_batch(start)

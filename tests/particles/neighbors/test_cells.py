@@ -20,6 +20,7 @@ def lattice(rng, heights, skew):
     return np.linalg.inv((normals / np.linalg.norm(normals, axis=1)[:, None] / np.array(heights)[:, None]).T)
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32 - 1),
     skew=st.floats(0, 0.4),

@@ -51,6 +51,7 @@ def test_allocating_under_jit_is_refused():
         jax.jit(lambda side: make(periodic(side)).allocate(np.asarray(X)).partners)(6.0)
 
 
+@pytest.mark.slow
 def test_a_list_refuses_points_and_spaces_of_another_kind():
     lists = make().allocate(X)
     for method in (lists.valid, lists.rebuild, lists.update):

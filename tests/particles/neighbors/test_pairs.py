@@ -14,6 +14,7 @@ import vesin
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers import mostly_slow
 from treedyn._status import Status
 from treedyn.particles.neighbors._spec import neighbor_list
 from treedyn.particles.space._space import free, periodic, triclinic
@@ -117,7 +118,7 @@ def allocated(name):
 # the most different cases are in the fast suite
 @pytest.mark.parametrize(
     "name",
-    [name if name in ("cube", "slab", "free plane") else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
+    mostly_slow(CASES, "slab"),
 )
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -141,6 +142,7 @@ def test_rebuilt_lists_hold_exactly_the_pairs_within_reach_in_any_box(name, seed
     assert_holds_exactly(lists, brute_force(real, cell, case.axes), tolerance)
 
 
+@pytest.mark.slow
 def test_lists_allocated_for_a_crowd_hold_exactly_the_pairs_within_reach():
     case, rng = CASES["slab"], np.random.default_rng(3)
     cell = lattice(case, rng, 1.0, 0.5)
@@ -151,7 +153,7 @@ def test_lists_allocated_for_a_crowd_hold_exactly_the_pairs_within_reach():
     assert_holds_exactly(lists, brute_force(np.asarray(position, float), cell, case.axes), tolerance)
 
 
-@pytest.mark.parametrize("name", ["cube", "skewed", "slab", "wire", "one cell"])
+@pytest.mark.parametrize("name", mostly_slow(["cube", "skewed", "slab", "wire", "one cell"], "skewed"))
 def test_lists_equal_those_of_vesin_and_ase(name):
     case, rng = CASES[name], np.random.default_rng(7)
     cell = lattice(case, rng, 1.0, 0.0)
@@ -166,6 +168,7 @@ def test_lists_equal_those_of_vesin_and_ase(name):
     assert mine == set(zip(i.tolist(), j.tolist(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, space", [(1, free()), (3, periodic(4.0))], ids=["one", "three"])
 def test_lists_of_very_few_particles(number, space):
     x = jnp.asarray([[0.1, 0.2], [3.9, 0.2], [0.1, 1.0]])[:number]
@@ -187,6 +190,7 @@ def test_a_list_is_symmetric_for_pairs_at_the_limit_of_rounding():
         assert set(zip(i.tolist(), j.tolist(), strict=True)) == set(zip(j.tolist(), i.tolist(), strict=True))
 
 
+@pytest.mark.slow
 def test_coinciding_particles_are_neighbors():
     lists = neighbor_list(periodic(9.0), CUTOFF, skin=SKIN).allocate(jnp.full((70, 3), 4.5))
     assert int(lists.status) == 0
@@ -201,6 +205,7 @@ def test_a_space_of_plain_functions_has_lists():
     assert_holds_exactly(lists, brute_force(np.asarray(x), side * np.eye(2), (True, True)), 1e-12)
 
 
+@pytest.mark.slow
 def test_building_under_jit_gives_the_same_bits():
     case, lists = CASES["cube"], allocated("cube")
     x = stored(case, points(case, np.random.default_rng(5), 0.0), np.diag(np.asarray(lists.space.box)))

@@ -39,16 +39,19 @@ def system(skin):
     return dynamics, dynamics.init(jax.random.key(0), crystal.position, env, kT=1.4), env
 
 
+@pytest.mark.slow
 def test_a_given_skin_is_kept():
     _, state, env = system(0.3)
     assert env.tuned(state.position, Pace(seconds=10.0, life=1.0, left=10**6)) is env
 
 
+@pytest.mark.slow
 def test_a_free_skin_is_kept_near_the_end_of_a_run():
     _, state, env = system("auto")
     assert env.tuned(state.position, Pace(seconds=1e-3, life=2.0, left=10)) is env
 
 
+@pytest.mark.slow
 def test_a_free_skin_shrinks_if_forces_are_expensive():
     _, state, env = system("auto")
     found = env.tuned(state.position, Pace(seconds=10.0, life=7.0, left=10**6))
@@ -56,6 +59,7 @@ def test_a_free_skin_shrinks_if_forces_are_expensive():
     assert bool(found.valid(state.position)) and not found.word
 
 
+@pytest.mark.slow
 def test_the_skin_of_a_small_box_fits_it():
     space = tp.periodic(4.5)
     position = 4.5 * jax.random.uniform(jax.random.key(0), (30, 3))

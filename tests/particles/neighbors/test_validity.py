@@ -91,6 +91,7 @@ def test_a_box_that_shrinks_under_its_list_is_caught():
     assert not bool(lists.valid(lists.reference, space=periodic(np.array([SIDE, SIDE]) * factor)))
 
 
+@pytest.mark.slow
 def test_a_box_that_shrank_too_far_sets_a_bit_when_the_list_is_rebuilt():
     lists = fluid()
     assert lists.grid.counts == (4, 4)
@@ -120,6 +121,7 @@ def strained():
     return lists, cell, x
 
 
+@pytest.mark.slow
 @given(
     part=st.floats(0, 1),
     used=st.floats(0.8, 1.02),

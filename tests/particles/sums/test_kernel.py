@@ -30,6 +30,7 @@ def test_every_particle_is_summed_with_every_other_once(count):
     np.testing.assert_array_equal(sums, x * (jnp.sum(x) - x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "height"), [(7, 3), (5, 8), (64, 1), (10, 9), (40, 16), (33, 64)])
 @pytest.mark.parametrize("once", [False, True])
 def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, height, once):
@@ -56,6 +57,7 @@ def test_blocks_and_tiles_do_not_change_a_sum_over_a_list(monkeypatch, rows, hei
     np.testing.assert_array_equal(kernel.sum_over_partners(product, of_pairs, x, listed, once=once), expected)
 
 
+@pytest.mark.slow
 def test_a_sum_has_the_same_bits_for_any_number_of_slots():
     crystal = hexagonal((9, 7), lattice_constant=1.0)
     position = crystal.position + 0.1 * jax.random.normal(jax.random.key(0), crystal.position.shape)
@@ -67,6 +69,7 @@ def test_a_sum_has_the_same_bits_for_any_number_of_slots():
         np.testing.assert_array_equal(other[1], first[1])
 
 
+@pytest.mark.slow
 def test_a_large_crystal_has_its_energy_zero_force_and_derivatives_in_blocks(monkeypatch):
     monkeypatch.setattr(kernel, "_ROWS", 2**15)
     crystal = hexagonal((208, 80), lattice_constant=1.0)
@@ -90,6 +93,7 @@ def test_a_large_crystal_has_its_energy_zero_force_and_derivatives_in_blocks(mon
     assert jnp.abs(rate[70, 0]) > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("wide", [jnp.float32, jnp.float64])
 def test_the_dtype_is_that_of_the_position_for_any_dtype_of_parameters(kind, wide):

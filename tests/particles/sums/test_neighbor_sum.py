@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers import mostly_slow
 from tests.particles.lists import hand_made, scattered
 from treedyn import particles as tp
 
@@ -48,9 +49,8 @@ def close(actual, expected, dtype=jnp.float64):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e3 * jnp.finfo(dtype).eps * max(1, float(jnp.max(jnp.abs(b)))))
 
 
-@pytest.mark.parametrize(
-    ("dimension", "dtype"), [(1, jnp.float64), (2, jnp.float32), (3, jnp.float32), (3, jnp.float64)]
-)
+@pytest.mark.parametrize("dtype", mostly_slow([jnp.float32, jnp.float64], jnp.float32))
+@pytest.mark.parametrize("dimension", mostly_slow([1, 2, 3], 2))
 def test_sums_are_those_of_all_pairs_whatever_finds_the_neighbors(dimension, dtype):
     x, q = system(dimension, dtype)
     space = tp.periodic(BOX)
@@ -64,7 +64,7 @@ def test_sums_are_those_of_all_pairs_whatever_finds_the_neighbors(dimension, dty
     close(tp.neighbor_sum(one, x, hand_made(x, BOX, CUTOFF), quantities=q, space=space), expected, dtype)
 
 
-@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("listed", mostly_slow([True, False], True))
 def test_half_the_sum_of_a_potential_is_the_pair_energy_with_its_gradients(listed):
     x, _ = system(3)
     env = tp.neighbor_list(tp.periodic(BOX), CUTOFF).allocate(x) if listed else None
@@ -81,6 +81,7 @@ def test_half_the_sum_of_a_potential_is_the_pair_energy_with_its_gradients(liste
     close(by_sum, jax.jit(of_pairs)(*arguments))
 
 
+@pytest.mark.slow
 def test_second_derivatives_and_those_of_quantities_are_those_of_all_pairs():
     x, q = system(2)
 
@@ -98,6 +99,7 @@ def test_second_derivatives_and_those_of_quantities_are_those_of_all_pairs():
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * float(jnp.max(jnp.abs(b))))
 
 
+@pytest.mark.slow
 def test_vmap_over_systems_is_a_loop():
     systems = [system(3, seed=seed) for seed in range(3)]
     x, q = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts) for parts in zip(*systems, strict=True))
@@ -107,6 +109,7 @@ def test_vmap_over_systems_is_a_loop():
         close(jax.tree.map(lambda leaf, k=k: leaf[k], together), written_out(position, quantities))
 
 
+@pytest.mark.slow
 def test_coordination_numbers_of_a_crystal_of_many_atoms():
     crystal = tp.fcc(12, lattice_constant=1.0)
     env = tp.neighbor_list(crystal.space, 1.1).allocate(crystal.position)
@@ -115,6 +118,7 @@ def test_coordination_numbers_of_a_crystal_of_many_atoms():
         np.testing.assert_array_equal(found, number)
 
 
+@pytest.mark.slow
 def test_nan_is_not_far_away_and_a_traced_cutoff_that_is_too_long_gives_nan():
     x, _ = system(3)
     env = tp.neighbor_list(tp.periodic(BOX), CUTOFF).allocate(x)

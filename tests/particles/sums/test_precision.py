@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from tests.helpers import mostly_slow
 from treedyn import particles as tp
 
 CRYSTAL = tp.fcc(4, density=0.8442)
@@ -18,10 +19,10 @@ def make(precision, space=None):
     return tp.pair_energy(u, tp.periodic(CRYSTAL.box) if space is None else space, precision=precision)
 
 
-@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("listed", mostly_slow([True, False], True))
 def test_energy_and_force_are_those_of_float64_to_the_precision_of_pairs(listed):
     env = tp.neighbor_list(tp.periodic(CRYSTAL.box), 2.5, skin=0.2).allocate(X) if listed else None
-    (energy, force), (exact, right) = (jax.value_and_grad(make(p))(X, env) for p in (jnp.float32, None))
+    (energy, force), (exact, right) = (jax.jit(jax.value_and_grad(make(p)))(X, env) for p in (jnp.float32, None))
     assert energy.dtype == force.dtype == jnp.float64
     # positions are rounded to eps times the box, which stiffness converts to an error of the force
     np.testing.assert_allclose(energy, exact, rtol=20 * EPS)
@@ -44,6 +45,7 @@ def test_a_precision_of_float64_differs_from_none():
     assert abs(float(wide) - exact) <= EPS * abs(exact)
 
 
+@pytest.mark.slow
 def test_derivatives_have_the_dtype_of_the_position():
     energy, direction = make(jnp.float32), jnp.ones_like(X).at[0].set(0)
     value, rate = jax.jvp(jax.grad(energy), (X,), (direction,))
@@ -61,6 +63,7 @@ def test_derivatives_have_the_dtype_of_the_position():
     np.testing.assert_allclose(slope, of_epsilon(1.0, None), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_trajectory_conserves_energy_as_float64_does():
     def drift(precision):
         energy = make(precision)
