@@ -93,7 +93,7 @@ def test_frames_and_files_that_do_not_fit_are_refused(writer, name, tmp_path):
             with pytest.raises(ValueError, match="frames"):
                 out.write(np.array([20]), bad)
     (tmp_path / "other").write_text("not a table\n")
-    with pytest.raises(ValueError, match="valid table"):
+    with pytest.raises(ValueError, match="cannot be continued as table"):
         writer(tmp_path / "other", mode="a")
     assert (tmp_path / "other").read_text() == "not a table\n"
 

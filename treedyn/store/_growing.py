@@ -129,9 +129,7 @@ class GrowingWriter(FileWriter):
                     if file.peek(1) if here is None else self.last is not None and here <= self.last:
                         raise ValueError(f"the bytes from {kept} on are not the next frame")
                 except (ValueError, LookupError) as error:
-                    raise ValueError(
-                        f"path: {str(self.path)!r} is not a valid {self.kind} and cannot be continued: {error}"
-                    ) from error
+                    raise ValueError(f"path: {str(self.path)!r} cannot be continued as {self.kind}: {error}") from error
                 if here is None or (step is not None and here > step):
                     break
                 kept, self.last = file.tell(), here

@@ -69,17 +69,18 @@ def test_extended_xyz_of_ase_is_read(tmp_path):
         one.info |= {"energy": -1.5, "label": "salt", "ok": True, "vector": np.arange(3)}
     ase_io.write(tmp_path / "t.xyz", atoms, format="extxyz")
     found = io.read(tmp_path / "t.xyz")
-    assert found.symbols == atoms[0].get_chemical_symbols() and found.steps.tolist() == [0, 1]
+    assert found[0]["species"].tolist() == atoms[0].get_chemical_symbols() and found.steps.tolist() == [0, 1]
     np.testing.assert_allclose(found[0]["position"], atoms[0].positions, atol=1e-7)
     np.testing.assert_allclose(np.asarray(found.space(0).cell(3)), np.asarray(atoms[0].cell))
     assert found.space().periodic_axes(3) == (True, False, True)
     assert found[1]["energy"] == -1.5 and found[1]["ok"] and found[1]["vector"].tolist() == [0, 1, 2]
+    assert found[0]["label"] == "salt"
 
 
 def test_plain_xyz_is_read(tmp_path):
     (tmp_path / "t.xyz").write_text("2\nwater without a hydrogen\nO 0 0 0\nH 0 0 1\n")
     found = io.read(tmp_path / "t.xyz")
-    assert found.symbols == ["O", "H"] and found[0]["position"].tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert found[0]["species"].tolist() == ["O", "H"] and found[0]["position"].tolist() == [[0, 0, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize("name", THREE)

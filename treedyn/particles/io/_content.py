@@ -14,6 +14,7 @@ from treedyn.store._writer import FileWriter, Mode
 from treedyn.tree import PyTree
 
 _OWN = {"position", "cell", "time"}
+_OF_WRITERS = {"species", "mass", "periodic"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,11 @@ def content(steps: np.ndarray, frames: PyTree, space: ParticleSpace) -> Content:
         raise ValueError(
             'frames: expected positions [n, N, d], or a dict of arrays with "position" among them, got '
             f"{ {name: type(x).__name__ for name, x in frames.items()} }. tp.io.frame records such a dict."
+        )
+    if given := sorted(_OF_WRITERS & frames.keys()):
+        raise ValueError(
+            f"frames[{given[0]!r}]: expected arrays that change, but it is constant. Leave it out, and pass species=, "
+            "mass= or space= to the writer."
         )
     arrays = {name: np.asarray(x) for name, x in frames.items()}
     position = arrays["position"]

@@ -51,14 +51,14 @@ def writer(
         >>> with io.writer(path, space=tp.periodic(5.0), species="Ar") as out:
         ...     out.write(np.array([0, 10]), {"position": np.ones((2, 4, 3)), "energy": np.array([-1.0, -1.5])})
         >>> frames = io.read(path)
-        >>> print(len(frames), frames.symbols[0], frames[-1]["energy"], frames[-1]["position"].shape)
+        >>> print(len(frames), frames[-1]["species"][0], frames[-1]["energy"], frames[-1]["position"].shape)
         2 Ar -1.5 (4, 3)
     """
     return _FORMATS[_suffix(path)][0](path, mode=mode, space=space, species=species, mass=mass)
 
 
 def read(path: str | os.PathLike[str]) -> Trajectory:
-    """Open a trajectory to read; the suffix of its name chooses the format.
+    """Open a trajectory of any program to read; the suffix of its name chooses the format.
 
     Args:
         path: the file.

@@ -9,16 +9,15 @@ Reference: https://gsd.readthedocs.io/en/stable/schema-hoomd.html
 """
 
 import os
-from collections.abc import Callable
+import weakref
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from treedyn import _check as check
 from treedyn._extras import require
 from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses
-from treedyn.particles.io._species import SYMBOLS, atomic_numbers, symbols
+from treedyn.particles.io._species import atomic_numbers, symbols
 from treedyn.particles.io._trajectory import Trajectory, stack
 from treedyn.store._files import replacing, sync
 from treedyn.store._writer import Mode
@@ -27,6 +26,7 @@ from treedyn.tree import PyTree
 _CELL = "treedyn/cell"
 _TIME = "treedyn/time"
 _VECTORS = ("velocity", "force", "momentum")
+_NOTHING = np.zeros((0,))
 
 
 class GSDWriter(ParticleWriter):
@@ -92,6 +92,12 @@ class GSDWriter(ParticleWriter):
         self._form, self.last = None, None
         if len(self._file):
             frame = self._file[-1]
+            if _CELL not in frame.log:
+                self._file.close()
+                raise ValueError(
+                    f"path: {str(self.path)!r} was written by another program, so it cannot be continued. Write a new "
+                    "file."
+                )
             self._form = (int(frame.particles.N), int(frame.configuration.dimensions))
             self.last = int(frame.configuration.step)
             self._reopen(frame.particles.position.dtype)
@@ -139,43 +145,69 @@ class GSDTrajectory(Trajectory):
     """Frames in GSD."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        hoomd = require("gsd.hoomd", "gsd")
+        # not gsd.hoomd, which cannot read frames before the first one with a certain log
+        library = require("gsd.fl", "gsd")
         try:
-            self._file = hoomd.open(str(check.file("path", path)), "r")
+            self._file = library.open(str(check.file("path", path)), "r")
         except RuntimeError as error:
             raise ValueError(f"path: expected a file in GSD, but {str(path)!r} is not one: {error}") from error
-        self.steps = np.array([self._step(k) for k in range(len(self._file))], np.int64)
-        if not self.steps.size:
-            raise ValueError(f"path: {str(path)!r} holds no frame. Give a file with frames.")
-        # a frame of default values has no chunk of its own
-        self._optional = [name for name in ("velocity", "charge") if any(map(self._has(name), range(len(self.steps))))]
-        first = self._file[0]
-        self.axes = (True,) * int(first.configuration.dimensions)
-        self.types = tuple(first.particles.types)
-        self._typeid = first.particles.typeid
-        self.mass = first.particles.mass if self._has("mass")(0) else None
+        weakref.finalize(self, self._file.close)  # before the interpreter ends, when gsd could not any more
+        count = self._file.nframes
+        if self._file.schema != "hoomd" or not count:
+            raise ValueError(f"path: {str(path)!r} holds no frame in the schema of HOOMD. Give a file with frames.")
+        self.steps = np.array([self._chunk(k, "configuration/step", 0) for k in range(count)], np.int64)
+        # values that are the default in all frames have no chunk
+        names = ("velocity", "charge", "mass")
+        self._stored = [x for x in names if self._file.find_matching_chunk_names(f"particles/{x}")]
 
-    @property
-    def species(self) -> Int[np.ndarray, " particles"]:  # type: ignore[override]
-        """Return atomic numbers.
-
-        Raises:
-            ValueError: the name of a type is not a chemical symbol; `types` has the names.
-        """
-        if unknown := [name for name in self.types if name not in SYMBOLS]:
-            raise ValueError(f"species: the type {unknown[0]!r} is not a chemical symbol. Use `types`.")
-        return atomic_numbers(list(self.types), len(self.types))[self._typeid]
-
-    def _has(self, name: str) -> Callable[[int], bool]:
-        return lambda k: self._file.file.chunk_exists(frame=k, name=f"particles/{name}")
-
-    def _step(self, k: int) -> int:
-        # only this chunk, because reading a frame reads all of its arrays
-        known = self._file.file.chunk_exists(frame=k, name="configuration/step")
-        return int(self._file.file.read_chunk(frame=k, name="configuration/step")[0]) if known else 0
+    def _chunk(self, k: int, name: str, default: Any) -> Any:
+        """Return a chunk of a frame; one that is missing is that of frame 0, or the default."""
+        for frame in (k, 0):
+            if self._file.chunk_exists(frame=frame, name=name):
+                found = self._file.read_chunk(frame=frame, name=name)
+                return found[0] if np.ndim(default) == 0 else found
+        return default
 
     def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        return stack(lambda k: _unpack(self._file[k], self._optional), start, stop)
+        return stack(self._frame, start, stop)
+
+    def _frame(self, k: int) -> dict[str, np.ndarray]:
+        count = int(self._chunk(k, "particles/N", 0))
+        dimension = int(self._chunk(k, "configuration/dimensions", 3))
+        cell = from_box(self._chunk(k, "configuration/box", np.array([1, 1, 1, 0, 0, 0])), dimension)
+        log = {
+            name: found
+            for name in self._file.find_matching_chunk_names("log/")
+            if (found := self._chunk(k, name, _NOTHING)) is not _NOTHING
+        }
+        exact = log.pop(f"log/{_CELL}", cell)
+        rotation = to_box(exact)[1]
+
+        def vectors(name: str) -> np.ndarray:
+            return self._chunk(k, f"particles/{name}", np.zeros((count, 3), np.float32))[:, :dimension]
+
+        def rotated_back(x: np.ndarray) -> np.ndarray:
+            return (x @ rotation).astype(x.dtype)
+
+        position = vectors("position")
+        real = position + vectors("image") @ cell
+        letters = self._chunk(k, "particles/types", np.array([[65]], np.int8))
+        types = np.array([bytes(row.tolist()).rstrip(b"\0").decode() for row in letters])
+        out = {"position": (real @ rotation).astype(position.dtype), "cell": exact}
+        out["species"] = types[self._chunk(k, "particles/typeid", np.zeros(count, int))]
+        out["periodic"] = np.ones(dimension, bool)
+        if "velocity" in self._stored:
+            out["velocity"] = rotated_back(vectors("velocity"))
+        for name, default in (("charge", np.zeros), ("mass", np.ones)):
+            if name in self._stored:
+                out[name] = self._chunk(k, f"particles/{name}", default(count, np.float32))
+        if f"log/{_TIME}" in log:
+            out["time"] = log.pop(f"log/{_TIME}")[0]
+        for name, x in log.items():
+            short = name.removeprefix("log/").removeprefix("particles/")
+            x = rotated_back(x) if name.startswith("log/particles/") and short in _VECTORS else x
+            out[short] = x[0] if x.shape == (1,) else x
+        return out
 
 
 def read_gsd(path: str | os.PathLike[str]) -> GSDTrajectory:
@@ -232,33 +264,6 @@ def into_box(position: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.nda
     fraction = position.astype(np.float64) @ np.linalg.inv(cell)
     image = np.floor(fraction + 0.5)
     return position - image @ cell, image
-
-
-def _unpack(frame: Any, optional: list[str]) -> dict[str, np.ndarray]:
-    dimension = int(frame.configuration.dimensions)
-    cell = from_box(frame.configuration.box, dimension)
-    exact = np.asarray(frame.log.get(_CELL, cell))
-    rotation = to_box(exact)[1]
-
-    def rotated_back(x: np.ndarray) -> np.ndarray:
-        return (x @ rotation).astype(x.dtype)
-
-    position = frame.particles.position[:, :dimension]
-    real = position + frame.particles.image[:, :dimension] @ cell
-    out = {"position": (real @ rotation).astype(position.dtype), "cell": exact}
-    if "velocity" in optional:
-        out["velocity"] = rotated_back(frame.particles.velocity[:, :dimension])
-    if "charge" in optional:
-        out["charge"] = frame.particles.charge
-    for name, x in frame.log.items():
-        short = name.removeprefix("particles/")
-        if name == _TIME:
-            out["time"] = x[0]
-        elif short != name:
-            out[short] = rotated_back(x) if short in _VECTORS else x
-        elif name != _CELL:
-            out[name] = x[0] if x.shape == (1,) else x
-    return out
 
 
 def _check(found: Content) -> None:

@@ -21,7 +21,7 @@ import treedyn
 from treedyn import _check as check
 from treedyn._extras import require
 from treedyn.particles.io._content import Content, ParticleWriter, content, masses
-from treedyn.particles.io._species import atomic_numbers
+from treedyn.particles.io._species import SYMBOLS, atomic_numbers
 from treedyn.particles.io._trajectory import Trajectory
 from treedyn.particles.space._space import Periodic
 from treedyn.store._files import chunks, complete, put, replacing, sync
@@ -105,8 +105,8 @@ class H5MDWriter(ParticleWriter):
 
     def _arrays(self) -> dict[str, Any]:
         """Return the arrays that frames of this file have."""
-        out = {f"{_GROUP}/{name}": x for name, x in _elements(self._file[_GROUP]).items()}
-        out |= {f"observables/{name}": x for name, x in _elements(self._file.get("observables", {})).items()}
+        out = {f"{_GROUP}/{name}": x["value"] for name, x in _elements(self._file[_GROUP]).items()}
+        out |= {f"observables/{name}": x["value"] for name, x in _elements(self._file.get("observables", {})).items()}
         return out | ({_EDGES: self._file[f"{_EDGES}/value"]} if _EDGES in self._file else {})
 
     def _create(self, found: Content, values: dict[str, np.ndarray]) -> None:
@@ -165,50 +165,70 @@ class H5MDWriter(ParticleWriter):
                 self._h5py.File(aside, "w", libver="latest") as new,
             ):
                 self._check_layout(old)
+                # at once, because a copy keeps the hard links within it
+                old.copy("/", new, "all")
                 for name in old:
-                    old.copy(name, new)
+                    new.move(f"all/{name}", name)
+                del new["all"]
         except OSError as error:
             raise ValueError(
                 f"path: {str(self.path)!r} cannot be continued: it is open in another process, or damaged ({error})"
             ) from error
 
     def _check_layout(self, file: Any) -> None:
-        if _STEP not in file:
-            raise ValueError(f'path: {str(self.path)!r} is not H5MD with positions. mode="w" overwrites it.')
+        if _STEP not in file or not _is_ours(file):
+            raise ValueError(
+                f"path: {str(self.path)!r} was written by another program, so it cannot be continued. Write a new file."
+            )
 
 
 class H5MDTrajectory(Trajectory):
-    """The frames in H5MD at the time of opening; the file may grow."""
+    """The frames in H5MD at the time of opening; the file may grow.
+
+    Arrays that are stored at other steps than the positions are left out.
+    """
 
     def __init__(self, path: str | os.PathLike[str], group: str | None = None) -> None:
-        h5py = require("h5py", "hdf5")
-        self._file = _opened(h5py, check.file("path", path))
+        self._h5py = require("h5py", "hdf5")
+        self._file = _opened(self._h5py, check.file("path", path))
         groups = list(self._file.get("particles", ()))
         if not groups or (group is not None and (not isinstance(group, str) or group not in groups)):
             raise ValueError(f"group: expected one of the groups of particles {groups} of {str(path)!r}, got {group!r}")
-        self._name = f"particles/{groups[0] if group is None else group}"
-        self._particles: Any = self._file[self._name]
-        if "position/value" not in self._particles:
-            raise ValueError(f"path: {str(path)!r} has no positions in {self._name}. Give a file with positions.")
-        self.steps = _steps(self._particles["position"])
-        count = self._particles["position/value"].shape[1]
-        boundary = self._particles["box"].attrs.get("boundary", ())
-        names = [x.decode() if isinstance(x, bytes) else str(x) for x in np.ravel(boundary)]
-        self.axes = tuple(name == "periodic" for name in names)
-        species = self._particles.get("species")
-        self.species = atomic_numbers(species[:] if isinstance(species, h5py.Dataset) else None, count)
-        mass = self._particles.get("mass")
-        self.mass = mass[:] if isinstance(mass, h5py.Dataset) else None
+        name = f"particles/{groups[0] if group is None else group}"
+        if f"{name}/position/value" not in self._file:
+            raise ValueError(f"path: {str(path)!r} has no positions in {name}. Give a file with positions.")
+        self._particles: Any = self._file[name]
+        self._position: Any = self._particles["position"]
+        self.steps = _steps(self._position)
+        self._is_ours = _is_ours(self._file)
 
     def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        out = {name: x[start:stop] for name, x in _elements(self._particles).items()}
-        if "time" in self._particles["position"] and not _is_step(self._particles["position"], start, stop):
-            out["time"] = self._particles["position/time"][start:stop]
-        out |= {name: x[start:stop] for name, x in _elements(self._file.get("observables", {})).items()}
-        edges = self._particles["box"].get("edges")
-        if edges is not None:
-            out["cell"] = _matrices(edges, start, stop)
-        return out
+        count, particles = stop - start, self._particles
+        out = {}
+        for group in (self._file.get("observables", {}), particles):
+            for name, element in _elements(group).items():
+                if np.array_equal(_steps(element), self.steps):
+                    out[name] = element["value"][start:stop]
+        for name in ("species", "mass"):  # usually constant
+            if isinstance(constant := particles.get(name), self._h5py.Dataset):
+                out[name] = np.broadcast_to(constant[:], (count, len(constant)))
+        if "species" in out:
+            stored = particles["species"]
+            out["species"] = self._names(out["species"], stored.get("value") if hasattr(stored, "keys") else stored)
+        boundary = np.ravel(particles["box"].attrs.get("boundary", ())).astype(str)
+        out["periodic"] = np.broadcast_to(boundary == "periodic", (count, len(boundary)))
+        if "time" in self._position and not _is_step(self._position, start, stop):
+            out["time"] = self._position["time"][start:stop]
+        edges = particles["box"].get("edges")
+        return out if edges is None else out | {"cell": _matrices(edges, start, stop)}
+
+    def _names(self, numbers: np.ndarray, dataset: Any) -> np.ndarray:
+        """Return the names of species: those of an enumeration, chemical symbols of ours, else the numbers."""
+        named = self._h5py.check_enum_dtype(dataset.dtype)
+        if named is None and not self._is_ours:
+            return numbers
+        names = dict(enumerate(SYMBOLS)) if named is None else {number: name for name, number in named.items()}
+        return np.array([names[int(number)] for number in np.ravel(numbers)]).reshape(numbers.shape)
 
 
 def read_h5md(path: str | os.PathLike[str], *, group: str | None = None) -> H5MDTrajectory:
@@ -239,12 +259,21 @@ def _hdf5_errors(path: Path) -> Generator[None, None, None]:
 
 def _opened(h5py: Any, path: Path) -> Any:
     try:
-        return h5py.File(path, "r")
-    except OSError:
-        try:
-            return h5py.File(path, "r", libver="latest", swmr=True)
-        except OSError as error:
-            raise ValueError(f"path: expected a file in HDF5, but {str(path)!r} is not one: {error}") from error
+        # only a file that says that it is being written is opened beside its writer
+        return h5py.File(path, "r", **({"libver": "latest", "swmr": True} if _is_growing(path) else {}))
+    except OSError as error:
+        raise ValueError(f"path: expected a file in HDF5, but {str(path)!r} is not one: {error}") from error
+
+
+def _is_growing(path: Path) -> bool:
+    """Return whether a file is marked as open for a single writer and multiple readers, in version 3 of its format."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    return head[:8] == b"\x89HDF\r\n\x1a\n" and head[8:9] == b"\x03" and bool(head[11] & 4)
+
+
+def _is_ours(file: Any) -> bool:
+    return "h5md/creator" in file and file["h5md/creator"].attrs.get("name") == "treedyn"
 
 
 def _values(found: Content, rectangular: bool) -> dict[str, np.ndarray]:
@@ -263,9 +292,10 @@ def _values(found: Content, rectangular: bool) -> dict[str, np.ndarray]:
 
 
 def _elements(group: Any) -> dict[str, Any]:
-    """Return the arrays of a group that have a value for every frame."""
+    """Return the elements of a group that have a value for every frame, all of them in this file."""
     # a constant is a dataset, and looking for a value in it would read it
-    return {name: entry["value"] for name, entry in group.items() if hasattr(entry, "keys") and "value" in entry}
+    own = [name for name in group if not hasattr(group.get(name, getlink=True), "filename")]
+    return {name: group[name] for name in own if hasattr(group[name], "keys") and "value" in group[name]}
 
 
 def _grow(file: Any, name: str, like: np.ndarray, fill: int) -> None:
@@ -284,11 +314,12 @@ def _allocate(path: Path, size: int) -> None:
             os.close(descriptor)
 
 
-def _steps(position: Any) -> np.ndarray:
-    """Return the steps of the complete frames, which may be constant or missing in files of other programs."""
-    step = position.get("step")
+def _steps(element: Any) -> np.ndarray:
+    """Return the steps of the complete frames, which may be at a fixed distance or missing in files of others."""
+    step = element.get("step")
     if step is None or step.shape == ():
-        return np.arange(position["value"].shape[0]) * (1 if step is None else int(step[()]))
+        first, each = (0, 1) if step is None else (int(step.attrs.get("offset", 0)), int(step[()]))
+        return first + each * np.arange(element["value"].shape[0])
     return complete(step)
 
 

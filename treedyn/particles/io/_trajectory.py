@@ -4,38 +4,28 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
 
 from treedyn import _check as check
 from treedyn._state import State
 from treedyn.particles.io._content import make_space
-from treedyn.particles.io._species import symbols
 from treedyn.particles.space._space import ParticleSpace
 from treedyn.store._frames import Frames
 
 
 class Trajectory(Frames):
-    """Frames of particles: dicts of arrays by name, with `position` and, in a box, `cell` among them.
+    """Frames of particles: dicts of arrays by name.
+
+    A frame has `position` `[N, d]`, `species` (names, `[N]`), `periodic` (which axes are, `[d]`), in a box `cell` (a
+    lattice vector in each row, `[d, d]`), and `mass` and other arrays if the file has them.
 
     Attributes:
         steps: the step of every frame.
-        axes: the lattice vectors that are periodic.
-        species: atomic numbers.
-        mass: the mass of every particle, `None` if the file does not have it.
     """
-
-    axes: tuple[bool, ...]
-    species: Int[np.ndarray, " particles"]
-    mass: Float[np.ndarray, " particles"] | None = None
-
-    @property
-    def symbols(self) -> list[str]:
-        """Return the chemical symbol of every particle."""
-        return symbols(self.species)
 
     def space(self, index: int = -1) -> ParticleSpace:
         """Return the box of a frame, by default of the last one."""
-        return make_space(self[index].get("cell"), self.axes)
+        frame = self[index]
+        return make_space(frame.get("cell"), frame["periodic"])
 
 
 def stack(frame: Callable[[int], dict[str, np.ndarray]], start: int, stop: int) -> dict[str, np.ndarray]:

@@ -11,11 +11,13 @@ import contextlib
 import itertools
 import os
 import re
-from typing import BinaryIO, ClassVar, NamedTuple
+from collections.abc import Generator
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
 from treedyn import _check as check
+from treedyn._extras import require
 from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses
 from treedyn.particles.io._species import atomic_numbers, symbols
 from treedyn.particles.io._trajectory import Trajectory, stack
@@ -23,13 +25,16 @@ from treedyn.store._growing import GrowingWriter
 from treedyn.tree import PyTree
 
 # the names of columns in ASE and OVITO
-_COLUMNS = {"position": "pos", "velocity": "velo", "force": "forces", "momentum": "momenta"}
+_COLUMNS = {"position": "pos", "velocity": "velo", "force": "forces", "momentum": "momenta", "mass": "masses"}
 _NAMES = {column: name for name, column in _COLUMNS.items()}
 _KINDS = {"f": "R", "i": "I", "u": "I", "b": "L"}
 _TRUE = ("T", "True", "1")
 _TENSORS = ("stress", "virial")
-_OWN = {"Lattice", "Properties", "pbc", "step", "dimension", "precision"}
-_PAIR = re.compile(r'([^\s=]+)=(?:"([^"]*)"|(\S+))')
+_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}  # which some programs write otherwise
+_OWN = {"Lattice", "Properties", "pbc", "step", "dimension", "precision", "creator"}
+_MARK = "creator=treedyn"
+_PAIR = re.compile(r"(\w+)=(\S+)")
+_STEP = re.compile(r"(?:^|\s)step=(\d+)(?=\s|$)")
 _NAME = re.compile(r"[A-Za-z_][\w/\-]*")
 
 
@@ -47,7 +52,7 @@ class XYZWriter(ParticleWriter, GrowingWriter):
         names, mass = symbols(atomic_numbers(self._species, found.count)), masses(self._mass, found.count)
         arrays = {"position": found.position} | found.particles
         if mass is not None:
-            arrays["masses"] = np.broadcast_to(mass, (len(steps), found.count))
+            arrays["mass"] = np.broadcast_to(mass, (len(steps), found.count))
         entries, patterns, columns = zip(
             *(_property(name, x, found.dimension) for name, x in arrays.items()), strict=True
         )
@@ -67,81 +72,43 @@ class XYZWriter(ParticleWriter, GrowingWriter):
 
     def read_step(self, file: BinaryIO) -> int | None:
         """Read one frame and return its step."""
-        block = _block(file, 0 if self.last is None else self.last + 1)
+        block = _block(file)
         if block is None:
             return None
-        self._form = (block.particles, int(block.info.get("dimension", 3)), block.info.get("Properties", ""))
+        if not block.is_ours:
+            raise ValueError("it was written by another program. Write a new file")
+        if not block.complete or block.step is None:
+            return None
+        info = dict(_PAIR.findall(block.comment))
+        self._form = (block.particles, int(info.get("dimension", 3)), info["Properties"])
         return block.step
 
 
 class XYZTrajectory(Trajectory):
-    """Frames in extended XYZ."""
+    """Frames in extended or plain XYZ. ASE parses the comment lines."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._parse = require("ase.io.extxyz", "ase").key_val_str_to_dict
         self._path = str(check.file("path", path))
-        self._blocks: list[_Block] = []
-        with open(self._path, "rb") as file:
-            try:
-                while block := _block(file, len(self._blocks)):
-                    self._blocks.append(block)
-            except ValueError as error:
-                number = len(self._blocks)
-                raise ValueError(
-                    f"path: frame {number} of {self._path!r} is not extended XYZ: {error}. Leave it out of the file."
-                ) from error
+        self._blocks = _blocks(self._path)
         if not self._blocks:
             raise ValueError(f"path: {self._path!r} holds no complete frame. Give a file with frames.")
-        self.steps = np.array([block.step for block in self._blocks], np.int64)
-        first = self._blocks[0].info
-        self.dimension = int(first.get("dimension", 3))
-        default = "T T T" if "Lattice" in first else "F F F"
-        self.axes = tuple(x in _TRUE for x in first.get("pbc", default).split())[: self.dimension]
-        columns, table = self._table(0)
-        species = None
-        if "species" in columns:
-            species = [name.decode() for name in table[:, columns["species"][0].start]]
-        elif "Z" in columns:
-            species = table[:, columns["Z"][0].start].astype(np.int64)
-        self.species = atomic_numbers(species, len(table))
-        if "masses" in columns:
-            self.mass = table[:, columns["masses"][0].start].astype(np.float64)
+        steps = (k if block.step is None else block.step for k, block in enumerate(self._blocks))
+        self.steps = np.fromiter(steps, np.int64)
 
     def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
         return stack(self._frame, start, stop)
 
-    def _table(self, number: int) -> tuple[dict[str, tuple[slice, str]], np.ndarray]:
-        """Return the columns of every property of a frame with its kind, and the words of the frame."""
+    def _frame(self, number: int) -> dict[str, np.ndarray]:
         block = self._blocks[number]
-        with open(self._path, "rb") as file:
+        with open(self._path, "rb") as file, _frame_named(self._path, number):
             file.seek(block.data)
             words = file.read(block.end - block.data).split()
-        columns = _columns(block.info.get("Properties", "species:S:1:pos:R:3"))
-        width = max(where.stop for where, _ in columns.values())
-        if len(words) != width * block.particles:
-            raise ValueError(
-                f"path: expected {width} entries in each row of frame {number} of {self._path!r}, got {len(words)} in "
-                f"{block.particles} rows"
+            # a comment of plain words is no dict
+            info = self._parse(block.comment) if "=" in block.comment else {}
+            return _arrays(
+                block.particles, words, {_KEYS.get(str(name).lower(), str(name)): x for name, x in info.items()}
             )
-        return columns, np.array(words).reshape(block.particles, width)
-
-    def _frame(self, number: int) -> dict[str, np.ndarray]:
-        info = self._blocks[number].info
-        real = np.dtype(info.get("precision", "float64"))
-        columns, table = self._table(number)
-        out = {}
-        for column, (where, kind) in columns.items():
-            if kind == "S" or column in ("Z", "masses"):
-                continue
-            values = _parse(table[:, where], kind, real)
-            values = values[:, : self.dimension] if column in _NAMES else values
-            out[_NAMES.get(column, column)] = values[:, 0] if where.stop - where.start == 1 else values
-        if "Lattice" in info:
-            lattice = np.array(info["Lattice"].split(), np.float64).reshape(3, 3)
-            out["cell"] = lattice[: self.dimension, : self.dimension]
-        for name, text in info.items():
-            if name not in _OWN and (value := _value(name, text, real, self.dimension)) is not None:
-                out[name] = value
-        return out
 
 
 def read_xyz(path: str | os.PathLike[str]) -> XYZTrajectory:
@@ -151,35 +118,90 @@ def read_xyz(path: str | os.PathLike[str]) -> XYZTrajectory:
         path: the file.
 
     Returns:
-        Its complete frames. Only their places in the file are kept in memory.
+        Its frames. Only their places in the file are kept in memory.
 
     Raises:
         ValueError: the file is not XYZ, or has no frame.
+        ImportError: ase is not installed.
     """
     return XYZTrajectory(path)
 
 
 class _Block(NamedTuple):
-    """A frame in a file: the contents of its comment line, and where its data begin and end."""
+    """A frame in a file: its comment line, where its data are, whose it is, and whether it is whole."""
 
     particles: int
-    step: int
-    info: dict[str, str]
+    step: int | None
+    comment: str
     data: int
     end: int
+    is_ours: bool
+    complete: bool
 
 
-def _block(file: BinaryIO, number: int) -> _Block | None:
-    """Read one frame, whose step is `number` unless it has one; return `None` if it is incomplete."""
-    head, comment = file.readline(), file.readline()
-    if not comment.endswith(b"\n") or not head.strip():
+def _block(file: BinaryIO) -> _Block | None:
+    """Read one frame, which may follow blank lines; return `None` at the end of the file."""
+    head = next((line for line in file if line.strip()), None)
+    if head is None:
         return None
-    info = {name: quoted or bare for name, quoted, bare in _PAIR.findall(comment.decode())}
-    count, data = int(head), file.tell()
-    rows = list(itertools.islice(file, count))
-    if len(rows) < count or not all(row.endswith(b"\n") for row in rows[-1:]):
-        return None
-    return _Block(count, int(info.get("step", number)), info, data, file.tell())
+    if not head.strip().isdigit():
+        raise ValueError(f"expected the number of particles, got {head[:40].decode(errors='replace')!r}")
+    count, line, data = int(head), file.readline(), file.tell()
+    comment = line.decode()
+    rows, step = list(itertools.islice(file, count)), _STEP.search(comment)
+    # of ours, a row without its end may be half a number
+    is_ours = comment.startswith(_MARK)
+    complete = len(rows) == count and (not is_ours or (rows or [line])[-1].endswith(b"\n"))
+    return _Block(count, int(step[1]) if step else None, comment, data, file.tell(), is_ours, complete)
+
+
+def _blocks(path: str) -> list[_Block]:
+    """Return the complete frames; only our own last frame may be incomplete, because its writer was killed."""
+    out: list[_Block] = []
+    with open(path, "rb") as file:
+        while True:
+            with _frame_named(path, len(out)):
+                block = _block(file)
+                if block is None or (block.is_ours and not block.complete):
+                    return out
+                if not block.complete:
+                    raise ValueError("it ends before its last particle")
+                out.append(block)
+
+
+@contextlib.contextmanager
+def _frame_named(path: str, number: int) -> Generator[None, None, None]:
+    """Name file and frame in errors."""
+    try:
+        yield
+    except (ValueError, LookupError) as error:
+        raise ValueError(
+            f"path: frame {number} of {path!r} is not extended XYZ: {error}. Correct it, or leave it out."
+        ) from error
+
+
+def _arrays(count: int, words: list[bytes], info: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of a frame from the entries of its rows and of its comment."""
+    columns = _columns(str(info.get("Properties", "species:S:1:pos:R:3")))
+    width = max(where.stop for where, _ in columns.values())
+    if len(words) != width * count:
+        raise ValueError(f"expected {width} entries for each of {count} particles, got {len(words)} entries")
+    table, dimension = np.array(words, np.bytes_).reshape(count, width), int(info.get("dimension", 3))
+    real = np.dtype(str(info.get("precision", "float64")))
+    out = {}
+    for column, (where, kind) in columns.items():
+        values = _values(table[:, where], kind, np.dtype(float) if column == "masses" else real)
+        values = values[:, :dimension] if column in _NAMES else values
+        out[_NAMES.get(column, column)] = values[:, 0] if where.stop - where.start == 1 else values
+    if "Z" in out:
+        out.setdefault("species", np.array(symbols(out.pop("Z"))))
+    out |= _box(info, dimension)
+    for name in info.keys() - _OWN:
+        x = np.array(info[name])
+        x = x.astype(real) if x.dtype == np.float64 and name != "time" else x
+        # a column keeps its name
+        out[f"frame_{name}" if name in out else name] = x[:dimension, :dimension] if name in _TENSORS else x
+    return out
 
 
 def _columns(properties: str) -> dict[str, tuple[slice, str]]:
@@ -189,29 +211,27 @@ def _columns(properties: str) -> dict[str, tuple[slice, str]]:
     return {name: (slice(start, stop), kind) for name, kind, start, stop in each}
 
 
-def _parse(words: np.ndarray, kind: str, real: np.dtype) -> np.ndarray:
+def _values(words: np.ndarray, kind: str, real: np.dtype) -> np.ndarray:
+    if kind == "S":
+        return np.char.decode(words)
     if kind == "L":
         return np.isin(words, [word.encode() for word in _TRUE])
     return words.astype(np.int64) if kind == "I" else words.astype(np.float64).astype(real)
 
 
-def _value(name: str, text: str, real: np.dtype, dimension: int) -> np.ndarray | None:
-    """Return a value of the comment line, `None` if it is not numbers."""
-    words = text.split()
-    if words and all(word in ("T", "F") for word in words):
-        value = np.array([word == "T" for word in words])
-    else:
-        value = None
-        for kind in (np.dtype(np.int64), np.dtype(np.float64)):
-            with contextlib.suppress(ValueError, OverflowError):
-                value = np.array(words, kind)
-                break
-        if value is None:
-            return None
-        value = value.astype(real) if value.dtype == np.float64 and name != "time" else value
-    if name in _TENSORS and value.size == 9:
-        return value.reshape(3, 3, order="F")[:dimension, :dimension]
-    return value[0] if value.size == 1 else value
+def _box(info: dict[str, Any], dimension: int) -> dict[str, np.ndarray]:
+    """Return `cell` and `periodic`."""
+    lattice = info.get("Lattice")
+    periodic = np.array(info.get("pbc", [lattice is not None] * 3))
+    if periodic.dtype != bool or periodic.shape != (3,):
+        raise ValueError(f"expected pbc to be three of T and F, got {info['pbc']!r}")
+    out = {"periodic": periodic[:dimension]}
+    if lattice is None:
+        return out
+    # ASE has a vector in each column
+    vectors = np.asarray(lattice, np.float64).reshape(3, 3)
+    vectors = vectors.T if np.ndim(lattice) == 2 else vectors
+    return out | {"cell": vectors[:dimension, :dimension]}
 
 
 def _property(name: str, x: np.ndarray, dimension: int) -> tuple[str, str, np.ndarray]:
@@ -238,7 +258,7 @@ def _kind(name: str, x: np.ndarray) -> str:
 
 
 def _comment(found: Content, k: int, properties: str) -> str:
-    words = []
+    words = [_MARK]
     if found.cell is not None:
         lattice = np.eye(3)
         lattice[: found.dimension, : found.dimension] = found.cell[k]
