@@ -17,7 +17,11 @@ from abc import ABCMeta
 from typing import Any, Self, dataclass_transform
 
 import jax
+import numpy as np
+from jax.core import Tracer
+from wadler_lindig import TextDoc, pformat
 
+_FEW = 9  # elements of an array that are shown
 _KIND = "treedyn.kind"
 
 
@@ -136,8 +140,7 @@ class Struct(metaclass=ABCMeta):  # noqa: B024
         raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __repr__(self) -> str:
-        fields = [f.name for f in dataclasses.fields(self) if f.repr]  # type: ignore[arg-type]
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in fields)})"
+        return pformat(self, width=120, custom=_numbers)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with new values of the named fields.
@@ -146,6 +149,15 @@ class Struct(metaclass=ABCMeta):  # noqa: B024
             TypeError: a name is not a field.
         """
         return type(self)(**{**vars(self), **changes})
+
+
+def _numbers(x: object) -> TextDoc | None:
+    """Return the numbers of a small array; of others, dtype and shape are shown."""
+    if not isinstance(x, jax.Array) or isinstance(x, Tracer) or x.size > _FEW:
+        return None
+    if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return None
+    return TextDoc(" ".join(np.array2string(np.asarray(x), separator=", ").split()))
 
 
 def static_fields(struct: Struct) -> dict[str, Any]:

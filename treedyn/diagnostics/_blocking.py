@@ -1,5 +1,7 @@
 """The standard error of the mean of a correlated series."""
 
+import warnings
+
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
@@ -19,10 +21,11 @@ def standard_error(series: Shaped[ArrayLike, "steps *shape"]) -> Float[np.ndarra
             separate series. Average over replicas before.
 
     Returns:
-        The standard error of `mean(series, axis=0)`, `[...]`.
+        The standard error of `mean(series, axis=0)`, `[...]`; NaN, with a warning, where the series is too short for
+        its correlation time.
 
     Raises:
-        ValueError: the series has no time axis, or is too short for its correlation time.
+        ValueError: the series has no time axis.
 
     Example:
         >>> import numpy as np
@@ -36,11 +39,11 @@ def standard_error(series: Shaped[ArrayLike, "steps *shape"]) -> Float[np.ndarra
         83, 066706 (2011), doi:10.1103/PhysRevE.83.066706.
     """
     blocks = samples(series)
-    if blocks.ndim == 0 or len(blocks) < 16:
-        raise ValueError(f"series: expected at least 16 values along the first axis, got shape {blocks.shape}")
+    if blocks.ndim == 0 or not len(blocks):
+        raise ValueError(f"series: expected values along the first axis, got shape {blocks.shape}")
     n, length = len(blocks), 1
-    naive = _naive(blocks)
-    error, found = np.zeros_like(naive), naive == 0
+    naive = _naive(blocks) if n > 1 else np.full(blocks.shape[1:], np.nan)
+    error, found = np.where(naive == 0, 0, np.nan), naive == 0
     while len(blocks) >= 8 and not np.all(found):
         now = _naive(blocks)
         enough = length**3 * naive**4 > 2 * n * now**4
@@ -49,9 +52,10 @@ def standard_error(series: Shaped[ArrayLike, "steps *shape"]) -> Float[np.ndarra
         blocks = (blocks[: len(blocks) // 2 * 2 : 2] + blocks[1::2]) / 2
         length *= 2
     if not np.all(found):
-        raise ValueError(
-            f"series: {n} values are too few for their correlation time of about {n // 16} steps or more. "
-            "Make a longer run."
+        warnings.warn(
+            f"series: {n} values are too few for their correlation time, so the standard error is not known. Make a "
+            "longer run.",
+            stacklevel=2,
         )
     return error
 

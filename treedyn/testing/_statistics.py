@@ -20,10 +20,10 @@ def sigmas(
         expected: the exact mean, broadcast against `[...]`.
 
     Returns:
-        (mean - expected) / standard error, `[...]`.
+        (mean - expected) / standard error, `[...]`; NaN where there are too few samples for their correlation time.
 
     Raises:
-        ValueError: there are too few samples for their correlation time, or the shapes do not fit.
+        ValueError: the shapes do not fit.
 
     Example:
         >>> import numpy as np

@@ -126,7 +126,6 @@ DIAGNOSTICS = [
             np.sin(np.arange(64.0)),
             "struct",
             more={
-                "short": np.ones(3),
                 "empty": np.ones(0),
                 "number": 1.0,
                 "nans": np.full(64, NAN),
@@ -136,7 +135,7 @@ DIAGNOSTICS = [
     ),
     row(
         testing.sigmas,
-        series=arg(np.sin(np.arange(64.0)), "struct", more={"short": np.ones(3), "nans": np.full(64, NAN)}),
+        series=arg(np.sin(np.arange(64.0)), "struct", more={"nans": np.full(64, NAN)}),
         expected=arg(0.0, "number", "true", {"shape": np.ones(7)}),
     ),
     row(

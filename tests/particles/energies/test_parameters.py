@@ -18,6 +18,7 @@ from treedyn.particles.energies._parameters import (
 )
 from treedyn.particles.energies._potentials import lennard_jones, soft_sphere
 from treedyn.particles.energies._truncation import force_shifted, shifted
+from treedyn.particles.neighbors._spec import neighbor_list
 from treedyn.particles.space._space import free, periodic
 
 BOX = 6.0
@@ -106,3 +107,22 @@ def test_elementwise_maps_a_function_of_numbers_over_arrays_that_broadcast():
 
     a, b = jnp.arange(3.0)[:, None], jnp.arange(4.0)[None]
     np.testing.assert_array_equal(elementwise(one, a, b), np.arange(3)[:, None] - 2 * np.arange(4))
+
+
+@pytest.mark.parametrize(
+    "combine, largest", [(lambda a, b: a + b, 1.2), (lambda a, b: abs(a - b), 0.4), (arithmetic_mean, 0.7)]
+)
+def test_a_range_is_the_largest_over_all_pairs_for_any_rule(combine, largest):
+    radii = jnp.array([0.3, 0.5, 0.7, 0.3])
+    assert by_particle(radii, combine).maximum() == pytest.approx(largest)
+    assert jax.jit(lambda x: by_particle(x, combine).maximum())(radii) == pytest.approx(largest)
+    assert by_particle(jnp.repeat(radii, 2), lambda a, b: a + b).maximum() == pytest.approx(1.4)
+
+
+def test_a_list_that_is_too_short_for_sums_of_radii_is_refused():
+    diameter = by_particle(jnp.array([0.5, 0.7]), lambda a, b: a + b)
+    energy = pair_energy(soft_sphere(sigma=diameter), periodic(10.0))
+    x = jnp.array([[0.0, 0.0], [1.1, 0.0]])
+    assert energy(x) > 0
+    with pytest.raises(ValueError, match=r"cutoff.*1\.2"):
+        energy(x, neighbor_list(periodic(10.0), 0.7, skin=0.1).allocate(x))

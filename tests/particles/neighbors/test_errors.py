@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from treedyn.particles.neighbors._allocation import check_reach, choose_capacity
+from treedyn.particles.neighbors._allocation import choose_capacity
 from treedyn.particles.neighbors._spec import neighbor_list
 from treedyn.particles.space._space import free, periodic, triclinic
 from treedyn.space import euclidean
@@ -39,9 +39,16 @@ def test_a_box_of_another_dimension_is_refused(space):
 def test_a_skin_beyond_half_the_box_is_refused_with_the_largest_one_in_the_message():
     with pytest.raises(ValueError, match=r"skin: .* the skin can be at most 0.5, got 0.6"):
         make(cutoff=2.5, skin=0.6).allocate(X)
-    with pytest.raises(ValueError, match=r"skin: .* at most 0.2, got 0.336"):
-        make(cutoff=2.8).allocate(X)
-    assert check_reach(periodic(6.0), 2.5, 0.5, X) == 3.0
+    assert make(cutoff=2.5, skin=0.5).allocate(X).skin == 0.5
+
+
+def test_a_skin_that_is_not_given_fits_the_box():
+    assert make(cutoff=2.5).allocate(X).skin == pytest.approx(0.12 * 2.5)
+    assert make(cutoff=2.8).allocate(X).skin == pytest.approx(0.2)
+    lists = make(cutoff=3.0).allocate(X)
+    assert lists.skin == 0 and lists.allocate(X, periodic(7.0)).skin == 0
+    with pytest.raises(ValueError, match=r"cutoff: .* half of the smallest box height"):
+        make(cutoff=3.1).allocate(X)
 
 
 def test_allocating_under_jit_is_refused():

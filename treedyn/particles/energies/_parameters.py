@@ -97,7 +97,23 @@ class ByParticle(Parameter):
         return elementwise(self.combine, own, partner)
 
     def maximum(self) -> jax.Array | float:
-        return _largest(self.values)
+        if self.combine in (arithmetic_mean, geometric_mean) or len(self.values) < 2:
+            return _largest(self.values)
+        known = tree.known(self.values)
+        if known is None:
+            return self._largest_of_pairs(self.values, jnp.ones(len(self.values), bool))
+        with jax.ensure_compile_time_eval():
+            values, count = np.unique(known, return_counts=True)
+            return float(self._largest_of_pairs(jnp.asarray(values), jnp.asarray(count == 1)))
+
+    def _largest_of_pairs(self, values: jax.Array, single: jax.Array) -> jax.Array:
+        """Return the largest number of any pair; a value that is `single` makes no pair with itself."""
+        index = jnp.arange(len(values))
+
+        def of(k: jax.Array) -> jax.Array:
+            return jnp.max(jnp.where((index == k) & single[k], -jnp.inf, self.of_pairs(values[k], values)))
+
+        return jnp.max(jax.lax.map(of, index))
 
     def good(self) -> jax.Array:
         return jnp.asarray(True)
@@ -158,8 +174,7 @@ def by_particle(
     Args:
         values: one number per particle; in the unit of the parameter.
         combine: function of two numbers that returns the number of the pair: `tp.arithmetic_mean` (Lorentz),
-            `tp.geometric_mean` (Berthelot), or any symmetric function. For a range (a cutoff, the diameter of a soft
-            sphere) it must not return more than the larger of the two.
+            `tp.geometric_mean` (Berthelot), or any symmetric function.
 
     Raises:
         ValueError: the values are not `[N]`, or `combine` is not symmetric.

@@ -57,15 +57,15 @@ def check_points(points: Any) -> jax.Array:
     return points
 
 
-def check_reach(space: Space, cutoff: jax.Array | float, skin: jax.Array | float, points: jax.Array) -> float:
-    """Return `cutoff + skin`; refuse a box that does not fit the points or is too small for both.
+def check_skin(space: Space, cutoff: float, skin: float, points: jax.Array, fits: bool) -> float:
+    """Return the skin, made smaller if it `fits` itself to the box; refuse a box that is too small for it.
 
     The skin has to fit into half the box, too. A pair is listed by its nearest image; beyond half a height another,
     unlisted image may be equally near and could come within the cutoff unnoticed.
     """
     dimension = points.shape[1]
     if not isinstance(space, ParticleSpace):
-        return float(cutoff) + float(skin)
+        return skin
     shapes = {leaf.shape for leaf in map(jnp.asarray, jax.tree.leaves(space)) if leaf.ndim}
     if any(n != dimension for shape in shapes for n in shape):
         raise ValueError(
@@ -73,15 +73,16 @@ def check_reach(space: Space, cutoff: jax.Array | float, skin: jax.Array | float
             "points and box the same number of dimensions."
         )
     check_cutoff(space, cutoff, dimension)
-    most = largest_skin(space, float(cutoff), points)
-    allowance = 4 * float(jnp.finfo(points.dtype).eps) * float(cutoff)
-    if float(skin) > most + allowance:
+    most = max(largest_skin(space, cutoff, points), 0.0)
+    if fits:
+        return min(skin, most)
+    if skin > most + 4 * float(jnp.finfo(points.dtype).eps) * cutoff:
         raise ValueError(
             "skin: cutoff + skin must stay within half of the smallest box height. With a cutoff of "
-            f"{float(cutoff):.6g} in this box the skin can be at most {max(most, 0):.6g}, got {float(skin):.6g}. Pass "
-            "a smaller skin, use a larger box, or replicate the cell."
+            f"{cutoff:.6g} in this box the skin can be at most {most:.6g}, got {skin:.6g}. Pass a smaller skin, use a "
+            "larger box, or replicate the cell."
         )
-    return float(cutoff) + float(skin)
+    return skin
 
 
 def largest_skin(space: Space, cutoff: float, points: jax.Array) -> float:

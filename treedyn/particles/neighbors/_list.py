@@ -28,7 +28,7 @@ from treedyn.environment._parts import Pace, Refreshable, either, for_all
 from treedyn.particles.neighbors._allocation import (
     check_known,
     check_points,
-    check_reach,
+    check_skin,
     choose_capacity,
     larger_capacity,
     largest_skin,
@@ -58,6 +58,7 @@ class Recipe(Struct):
         cutoff: largest distance at which pairs interact.
         skin: distance beyond the cutoff up to which pairs are listed.
         headroom: ratio of the slots for neighbors to the number of neighbors at allocation.
+        fits: whether the skin is made smaller where the box allows no larger one.
         auto: whether `run` may choose another skin.
         tolerance: fraction of the pairs within the cutoff that a list may miss.
         select: selects the points from the position; `None` if the position is the points.
@@ -67,6 +68,7 @@ class Recipe(Struct):
     cutoff: Float[Array, ""] | float
     skin: Float[Array, ""] | float
     headroom: float = static()
+    fits: bool = static(default=False)
     auto: bool = static(default=False)
     tolerance: float = static(default=0.0)
     select: Callable[[PyTree], jax.Array] | None = function()
@@ -293,13 +295,11 @@ def make_list(
     points = recipe.points(position)
     check_known({"position": points, "space": recipe.space, "cutoff": recipe.cutoff, "skin": recipe.skin})
     x = check_points(points)
-    if recipe.auto:
-        most = largest_skin(recipe.space, float(recipe.cutoff), x)
-        recipe = recipe.replace(skin=min(float(recipe.skin), most) if most > 0 else recipe.skin)
-    reach = check_reach(recipe.space, recipe.cutoff, recipe.skin, x)
+    beyond = check_skin(recipe.space, float(recipe.cutoff), float(recipe.skin), x, recipe.fits)
+    recipe = recipe.replace(skin=beyond)
     space = jax.tree.map(lambda leaf: jnp.array(leaf, jnp.result_type(leaf)), recipe.space)
-    cutoff, skin = (jnp.asarray(value, x.dtype) for value in (recipe.cutoff, recipe.skin))
-    grid = make_grid(space, x, reach) if grid is None else grid
+    cutoff, skin = jnp.asarray(recipe.cutoff, x.dtype), jnp.asarray(beyond, x.dtype)
+    grid = make_grid(space, x, float(recipe.cutoff) + beyond) if grid is None else grid
     room = measure_room(grid, space, x, None if old is None else old.room)
     # in two steps, because the first one tells the size of the second
     rows, words, status = mark(grid, room, space, x, cutoff + skin)
@@ -318,6 +318,7 @@ def make_list(
         grid=grid,
         room=room,
         headroom=recipe.headroom,
+        fits=recipe.fits,
         auto=recipe.auto,
         tolerance=recipe.tolerance,
         select=recipe.select,

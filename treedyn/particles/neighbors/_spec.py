@@ -74,8 +74,8 @@ def neighbor_list(
         cutoff: largest distance at which pairs interact; length.
         skin: distance beyond the cutoff up to which pairs are listed, so that a list is valid until particles have
             moved by half of it; length. A larger skin makes lists live longer and forces slower. By default 12 % of
-            the cutoff; 0 for positions that do not move. With "auto", `run` measures the costs and chooses the best
-            skin; the trajectory is unchanged up to round-off.
+            the cutoff, or less where the box requires it; 0 for positions that do not move. With "auto", `run` measures
+            the costs and chooses the best skin; the trajectory is unchanged up to round-off.
         tolerance: fraction of the pairs within the cutoff that a list may miss by the time it is rebuilt, estimated
             from the displacements; the missed pairs are the most distant ones. 0 by default. With 1e-4 a list lives
             two to three times as long.
@@ -130,6 +130,7 @@ def neighbor_list(
         cutoff=reach,
         skin=beyond,
         headroom=headroom,
+        fits=skin is None or auto,
         auto=auto,
         tolerance=tolerance,
         select=select,

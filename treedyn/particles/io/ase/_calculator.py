@@ -16,9 +16,8 @@ from treedyn._extras import require
 from treedyn._target import call
 from treedyn.particles.analysis._stress import virial
 from treedyn.particles.io.ase._convert import space_of
-from treedyn.particles.neighbors._allocation import largest_skin
 from treedyn.particles.neighbors._list import NeighborList
-from treedyn.particles.neighbors._spec import DEFAULT_SKIN, neighbor_list
+from treedyn.particles.neighbors._spec import neighbor_list
 from treedyn.particles.space._space import ParticleSpace
 
 _calculator = require("ase.calculators.calculator", "ase")
@@ -125,9 +124,6 @@ class TreedynCalculator(_calculator.Calculator):
         if old is not None and same and old.reference.shape == position.shape:
             found = self._update(old, position, space=space)
         if found is None or int(found.status) != 0:
-            skin = self._skin
-            if skin is None:
-                skin = max(min(DEFAULT_SKIN * cutoff, largest_skin(space, cutoff, position)), 0.0)
-            found = neighbor_list(space, cutoff, skin=skin).allocate(position)
+            found = neighbor_list(space, cutoff, skin=self._skin).allocate(position)
         self._list = found
         return found
