@@ -204,3 +204,12 @@ def test_a_timed_part_that_returns_itself_is_evaluated_once():
     state = many.init(KEY, jnp.ones(2), env, time=0.4)
     for record in (lambda s, env: env.side, td.jointly(lambda s, env: env.side)):
         np.testing.assert_allclose(many.observe(record, state, env), 1.4)
+
+
+@pytest.mark.parametrize("wrong", [np.array([object()]), np.array(["a"]), np.array(["2020-01-01"], "M8[D]")])
+def test_arrays_without_numbers_are_refused(wrong):
+    dynamics = td.nve(lambda x: jnp.sum(x**2), 0.1)
+    with pytest.raises(ValueError, match="env: expected arrays of numbers, got"):
+        dynamics.init(jax.random.key(0), jnp.ones(2), {"a": wrong})
+    with pytest.raises(ValueError, match="env: expected arrays of numbers, got"):
+        td.run(dynamics, dynamics.init(jax.random.key(0), jnp.ones(2)), {"a": wrong}, steps=1)

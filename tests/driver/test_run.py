@@ -200,3 +200,14 @@ def test_progress_without_tqdm_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
     with pytest.raises(ImportError, match=r"tqdm is not installed: pip install \"treedyn\[progress\]\""):
         td.run(dynamics, state, steps=1, progress=True)
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda f: lambda x: jax.vmap(f)(x[None])])
+def test_a_run_inside_a_transformation_is_refused(transform):
+    dynamics = td.nve(lambda x: jnp.sum(x**2) / 2, dt=0.1)
+
+    def end(x):
+        return td.run(dynamics, dynamics.init(jax.random.key(0), x), steps=3).state.energy
+
+    with pytest.raises(ValueError, match=r"state: expected known numbers, got traced ones. Use td\.trajectory"):
+        transform(end)(jnp.ones(3))

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from treedyn import environment, tree
 from treedyn._check import brief, choice, instance
@@ -42,10 +43,11 @@ def check_record(name: str, shapes: PyTree) -> None:
 def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until: Any, chunk: Any) -> None:
     """Check the arguments that only `run` has, and that it can drive the state."""
     shape = (dynamics.members,) if isinstance(dynamics, Ensemble) else ()
-    if tree.known(state.status) is None:
-        raise ValueError(
-            "state: expected a concrete state, got a traced one. Use td.trajectory inside jit, vmap and grad."
-        )
+    for name, value in {"dynamics": dynamics, "state": state, "env": env}.items():
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+            raise ValueError(
+                f"{name}: expected known numbers, got traced ones. Use td.trajectory inside jit, vmap and grad."
+            )
     if jnp.shape(state.status) != shape or (shape and state.slot is None):
         raise ValueError(
             f"state: expected {f'the states of {shape[0]} members' if shape else 'the state of one system'}, got a "

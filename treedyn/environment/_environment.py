@@ -192,14 +192,22 @@ def with_advancing(env: PyTree, nodes: list[Any]) -> PyTree:
 
 
 def check(env: PyTree, holder: Any = None) -> None:
-    """Check that every part which contains other parts can update them; `holder` is the part that contains `env`.
+    """Check that arrays hold numbers, and that every part which contains other parts can update them.
+
+    Args:
+        env: the environment.
+        holder: the part that contains it.
 
     Raises:
-        ValueError: a part is inside one that does not update it.
+        ValueError: an array holds objects or strings, or a part is inside one that does not update it.
     """
     kinds = (Refreshable, Timed, Advancing, PerMember)
     for x in jax.tree.leaves(env, is_leaf=lambda x: x is not holder and isinstance(x, kinds)):
         if not isinstance(x, kinds):
+            if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "OSUMm":
+                raise ValueError(
+                    f"env: expected arrays of numbers, got {x.dtype}{list(x.shape)}. Convert it, or leave it out."
+                )
             continue
         blind = isinstance(holder, Refreshable) and isinstance(x, Timed) and not isinstance(holder, Timed)
         if holder is not None and (blind or is_per_member(x)):

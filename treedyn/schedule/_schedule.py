@@ -64,7 +64,7 @@ def numbers(
         if isinstance(leaf, Schedule):
             return leaf
         if is_bare_function(leaf) and not isinstance(leaf, type):
-            return Schedule(function=leaf)
+            return Schedule(function=check.function(name, leaf, "the step"))
         if not check.is_real(leaf):
             raise ValueError(
                 f"{name}: expected a number, an array, a schedule (a function of the step) or a tree of those, "

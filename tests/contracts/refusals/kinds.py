@@ -107,7 +107,7 @@ KINDS: dict[str, dict[str, Any]] = {
     # numbers as methods take them: constants, schedules, trees
     "number": {
         **{"none": None, "true": True, "complex": 1 + 1j, "nan": NAN, "nans": jnp.array([1.0, NAN, 1.0])},
-        **{"boolean_row": np.array([True]), **_OBJECTS, **_ARRAYS},
+        **{"boolean_row": np.array([True]), "of_nothing": f0, **_OBJECTS, **_ARRAYS},
     },
     "positive": {
         "zero": 0.0,
