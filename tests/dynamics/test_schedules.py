@@ -108,3 +108,22 @@ def test_schedule_of_the_chain_temperature_enters_its_mass():
     steady = run(td.nose_hoover(quartic, dt=0.1, kT=1.0, tau=1.0, order=1), state, 5)
     then = run(td.nose_hoover(quartic, dt=0.1, kT=1.5, tau=1.0, order=1), steady, 3)
     np.testing.assert_allclose(jump.position, then.position, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda down: td.nve(quartic, dt=lambda step: 0.1 * down(step)),
+        lambda down: td.csvr(quartic, dt=0.1, kT=lambda step: down(step) - 1e-9, tau=1.0),
+        lambda down: td.langevin(quartic, dt=0.1, kT=1.0, gamma=lambda step: down(step) - 1e-9),
+        lambda down: td.brownian(quartic, dt=lambda step: 0.1 * down(step), kT=1.0, gamma=1.0),
+    ],
+    ids=["dt", "kT", "gamma", "overdamped"],
+)
+def test_a_schedule_out_of_range_ends_the_run_at_its_step(make):
+    dynamics = make(lambda step: 1.0 - 0.25 * step)
+    state = begin(dynamics, jnp.array([1.0, -0.5]))
+    with pytest.raises(td.SimulationError) as caught:
+        td.run(dynamics, state, steps=10)
+    assert caught.value.status == td.Status.NONFINITE and caught.value.step == 4
+    assert np.isfinite(caught.value.state.position).all()

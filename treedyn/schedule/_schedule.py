@@ -1,7 +1,7 @@
 """Constants, schedules, and prefix trees of both."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Int
 
 from treedyn import _check as check
 from treedyn import tree
-from treedyn._struct import Struct, function, is_bare_function
+from treedyn._struct import Struct, function, is_bare_function, static
 from treedyn.tree import PyTree
 from treedyn.tree._structure import map_nodes
 
@@ -20,6 +20,7 @@ class Schedule(Struct):
 
     Attributes:
         function: `function(step)`, returns a number or an array.
+        sign: "positive", "nonnegative" or "any"; other numbers count as NaN, which ends a run.
 
     Example:
         >>> import jax, treedyn as td
@@ -33,7 +34,15 @@ class Schedule(Struct):
         [0.5]
     """
 
-    function: Callable[[jax.Array], Any] = function()
+    function: Callable[[Any], Any] = function()
+    sign: Literal["positive", "nonnegative", "any"] = static(default="any")
+
+    def at(self, step: Int[ArrayLike, "..."]) -> Any:
+        """Return the number at a step."""
+        number = self.function(step)
+        if self.sign == "any":
+            return number
+        return jnp.where(number > 0 if self.sign == "positive" else number >= 0, number, jnp.nan)
 
 
 def is_schedule(value: object) -> bool:
@@ -59,12 +68,13 @@ def numbers(
     Raises:
         ValueError: a leaf is not a number, or is out of range.
     """
+    sign = "positive" if positive else "nonnegative" if nonnegative else "any"
 
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, Schedule):
-            return leaf
+            return leaf.replace(sign=sign)
         if is_bare_function(leaf) and not isinstance(leaf, type):
-            return Schedule(function=check.function(name, leaf, "the step"))
+            return Schedule(function=check.function(name, leaf, "the step"), sign=sign)
         if not check.is_real(leaf):
             raise ValueError(
                 f"{name}: expected a number, an array, a schedule (a function of the step) or a tree of those, "
@@ -98,7 +108,7 @@ def at(value: PyTree, step: Int[ArrayLike, "..."]) -> PyTree:
     """
     # schedules, those of Optax included, mix integers and floats, which strict promotion would refuse
     with jax.numpy_dtype_promotion("standard"):
-        return map_nodes(lambda x: x.function(step), Schedule, value)
+        return map_nodes(lambda x: x.at(step), Schedule, value)
 
 
 def of_leaves(value: PyTree, step: Int[Array, ""], part: PyTree, name: str) -> PyTree:
