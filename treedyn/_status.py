@@ -51,8 +51,9 @@ _ADVICE = {
     Status.BOX: "the box became too small for a cutoff or for the cells of a neighbor list: "
     "keep every cutoff below half of the smallest box height, and allocate the list again after a large change of the "
     "box",
-    Status.TOO_FAR: "a particle moved further than half the skin in a single step, so the dynamics is exploding: "
-    "reduce dt, minimize the start configuration, or check units and masses",
+    Status.TOO_FAR: "a particle moved further than half the skin in a single step, because the dynamics explodes or "
+    "the skin is too small: reduce dt, minimize the start configuration, check units and masses, or use a larger skin; "
+    "where the box does not allow one, use all pairs",
     Status.EXPLODING: "the kinetic energy grew in one step to more than a hundred times what forces and thermostats "
     "can supply: reduce dt, minimize the start configuration, or check units and masses. If an operator of your own "
     "adds energy on purpose, set its accounts = False or return the energy from its energy(). If the energy is not the "

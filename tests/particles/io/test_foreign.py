@@ -13,22 +13,23 @@ pytest.importorskip("ase.io")
 P = "Properties=species:S:1:pos:R:3"
 BOX = "4 0 0 1 5 0 0 0 6"
 ONE = "H 0 0 0\n"
+CELL = [[4, 0, 0], [1, 5, 0], [0, 0, 6]]
 
 ACCEPTED = {
     "blank lines": (f"1\n{P}\n{ONE}\n1\n{P}\nHe 1 1 1\n\n\n", {"species": ["He"]}),
     "no line break at the end": (f"1\n{P}\n{ONE}1\n{P}\nHe 1 1 1", {"position": [[1, 1, 1]]}),
     "other species": (f"2\n{P}\nNa 0 0 0\nCl 1 1 1\n2\n{P}\nK 0 0 0\nBr 1 1 1\n", {"species": ["K", "Br"]}),
-    "words": (f'1\n{P} Lattice="{BOX}" pbc="true true false"\n{ONE}', {"periodic": [True, True, False]}),
-    "spaces": (f'1\n{P} Lattice = "{BOX}"\n{ONE}', {"periodic": [True] * 3, "cell": [[4, 0, 0], [1, 5, 0], [0, 0, 6]]}),
-    "small letters": (f'1\n{P} lattice="{BOX}" PBC="T F T"\n{ONE}', {"cell": [[4, 0, 0], [1, 5, 0], [0, 0, 6]]}),
+    "words": (f'1\n{P} Lattice="{BOX}" pbc="true true false"\n{ONE}', {"periodic": [True, True, False], "cell": CELL}),
+    "spaces": (f'1\n{P} Lattice = "{BOX}"\n{ONE}', {"periodic": [True] * 3, "cell": CELL}),
+    "small letters": (f'1\n{P} lattice="{BOX}" PBC="T F T"\n{ONE}', {"periodic": [True, False, True], "cell": CELL}),
     "header and column": (
-        f"1\n{P}:charge:R:1 charge=-1 position=3\nH 0 0 0 .5\n",
-        {"charge": [0.5], "frame_charge": -1, "position": [[0, 0, 0]], "frame_position": 3},
+        f"1\n{P}:charge:R:1 charge=-1 position=3 cell=5 mass=2\nH 0 0 0 .5\n",
+        {"charge": [0.5], "frame_charge": -1, "position": [[0, 0, 0]], "frame_cell": 5, "frame_mass": 2},
     ),
     "labels": ("3\nwater of some model\nOW 0 0 0\nD 0 0 1\n1 2 2 2\n", {"species": ["OW", "D", "1"]}),
     "numbers": ("1\nProperties=Z:I:1:pos:R:3\n8 0 0 0\n", {"species": ["O"]}),
     "not finite": (f"1\n{P} e=nan\nH nan inf 0\n", {"position": [[np.nan, np.inf, 0]], "e": np.nan}),
-    "nobody": (f"0\n{P}\n", {"position": np.zeros((0, 3))}),
+    "no particles": (f"0\n{P}\n", {"position": np.zeros((0, 3))}),
 }
 REFUSED = {
     "half a frame": (f"1\n{P}\n{ONE}2\n{P}\n{ONE}", "frame 1 .*ends before its last particle"),
@@ -37,6 +38,7 @@ REFUSED = {
     "lattice": (f'1\n{P} Lattice="1 2 3"\n{ONE}', "frame 0 .*Lattice"),
     "no number": ("hello\n", "frame 0 .*expected the number of particles, got 'hello"),
     "a huge number": (f"99999999999\n{P}\n{ONE}", "frame 0 .*ends before"),
+    "no positions": ("1\nProperties=species:S:1\nH\n", "frame 0 .*expected a column pos"),
     "words for numbers": (f"1\n{P}\nH a b c\n", "frame 0 .*could not convert"),
 }
 
@@ -57,7 +59,11 @@ def test_xyz_of_others_is_read_and_not_continued(case, tmp_path):
         last = found[-1]
         for name, x in expected.items():
             np.testing.assert_array_equal(last[name], x)
-        assert found.space().cell(3) is None or "cell" in expected or case == "words"
+        if "cell" in expected:
+            np.testing.assert_array_equal(found.space().cell(3), CELL)
+            assert found.space().periodic_axes(3) == tuple(expected["periodic"])
+        else:
+            assert found.space().cell(3) is None and not last["periodic"].any()
     assert_not_continued(path)
 
 
@@ -144,6 +150,16 @@ first = 0 if out.last is None else out.last + 1
 out.write(np.arange(first, first + 2), {"position": np.ones((2, 3, 3)), "energy": np.ones(2)})
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_h5md_that_grows_has_the_frames_of_its_opening(tmp_path):
+    frames = {"position": np.ones((2, 3, 3)), "energy": np.array([1.0, 2.0])}
+    with io.writer(tmp_path / "t.h5") as out:
+        out.write(np.array([0, 10]), frames)
+        with io.read(tmp_path / "t.h5") as found:
+            out.write(np.array([20, 30]), frames)
+            assert found.steps.tolist() == [0, 10] and found[-1]["position"].shape == (3, 3)
+            assert found[:]["energy"].tolist() == [1, 2]
 
 
 @pytest.mark.slow

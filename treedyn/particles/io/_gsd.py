@@ -26,7 +26,6 @@ from treedyn.tree import PyTree
 _CELL = "treedyn/cell"
 _TIME = "treedyn/time"
 _VECTORS = ("velocity", "force", "momentum")
-_NOTHING = np.zeros((0,))
 
 
 class GSDWriter(ParticleWriter):
@@ -155,31 +154,27 @@ class GSDTrajectory(Trajectory):
         count = self._file.nframes
         if self._file.schema != "hoomd" or not count:
             raise ValueError(f"path: {str(path)!r} holds no frame in the schema of HOOMD. Give a file with frames.")
-        self.steps = np.array([self._chunk(k, "configuration/step", 0) for k in range(count)], np.int64)
+        self.steps = np.array([self._chunk(k, "configuration/step", [0])[0] for k in range(count)], np.int64)
         # values that are the default in all frames have no chunk
         names = ("velocity", "charge", "mass")
         self._stored = [x for x in names if self._file.find_matching_chunk_names(f"particles/{x}")]
 
-    def _chunk(self, k: int, name: str, default: Any) -> Any:
+    def _chunk(self, k: int, name: str, default: Any = None) -> Any:
         """Return a chunk of a frame; one that is missing is that of frame 0, or the default."""
         for frame in (k, 0):
             if self._file.chunk_exists(frame=frame, name=name):
-                found = self._file.read_chunk(frame=frame, name=name)
-                return found[0] if np.ndim(default) == 0 else found
+                return self._file.read_chunk(frame=frame, name=name)
         return default
 
     def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
         return stack(self._frame, start, stop)
 
     def _frame(self, k: int) -> dict[str, np.ndarray]:
-        count = int(self._chunk(k, "particles/N", 0))
-        dimension = int(self._chunk(k, "configuration/dimensions", 3))
+        count = int(self._chunk(k, "particles/N", [0])[0])
+        dimension = int(self._chunk(k, "configuration/dimensions", [3])[0])
         cell = from_box(self._chunk(k, "configuration/box", np.array([1, 1, 1, 0, 0, 0])), dimension)
-        log = {
-            name: found
-            for name in self._file.find_matching_chunk_names("log/")
-            if (found := self._chunk(k, name, _NOTHING)) is not _NOTHING
-        }
+        names = self._file.find_matching_chunk_names("log/")
+        log = {name: x for name in names if (x := self._chunk(k, name)) is not None}
         exact = log.pop(f"log/{_CELL}", cell)
         rotation = to_box(exact)[1]
 

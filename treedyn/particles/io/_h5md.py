@@ -201,14 +201,18 @@ class H5MDTrajectory(Trajectory):
         self._position: Any = self._particles["position"]
         self.steps = _steps(self._position)
         self._is_ours = _is_ours(self._file)
+        elements = _elements(self._file.get("observables", {})) | _elements(self._particles)
+        self._values = {name: x["value"] for name, x in elements.items() if self._has_steps(x)}
+
+    def _has_steps(self, element: Any) -> bool:
+        """Return whether an element is stored at the steps of the positions."""
+        own, other = self._position.get("step"), element.get("step")
+        # the same dataset, which may have grown since
+        return (own is not None and own == other) or np.array_equal(_steps(element), self.steps)
 
     def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
         count, particles = stop - start, self._particles
-        out = {}
-        for group in (self._file.get("observables", {}), particles):
-            for name, element in _elements(group).items():
-                if np.array_equal(_steps(element), self.steps):
-                    out[name] = element["value"][start:stop]
+        out = {name: x[start:stop] for name, x in self._values.items()}
         for name in ("species", "mass"):  # usually constant
             if isinstance(constant := particles.get(name), self._h5py.Dataset):
                 out[name] = np.broadcast_to(constant[:], (count, len(constant)))

@@ -15,8 +15,9 @@ from treedyn.store._frames import Frames
 class Trajectory(Frames):
     """Frames of particles: dicts of arrays by name.
 
-    A frame has `position` `[N, d]`, `species` (names, `[N]`), `periodic` (which axes are, `[d]`), in a box `cell` (a
-    lattice vector in each row, `[d, d]`), and `mass` and other arrays if the file has them.
+    A frame has `position` `[N, d]`, `periodic` (which axes are, `[d]`) and, in a box, `cell` (a lattice vector in each
+    row, `[d, d]`). `species` (names, `[N]`), `mass` `[N]` and other arrays are there if the file has them. In XYZ, an
+    entry of the comment that has the name of one of these is `frame_` with that name.
 
     Attributes:
         steps: the step of every frame.

@@ -104,7 +104,7 @@ class XYZTrajectory(Trajectory):
         with open(self._path, "rb") as file, _frame_named(self._path, number):
             file.seek(block.data)
             words = file.read(block.end - block.data).split()
-            # a comment of plain words is no dict
+            # a comment without "=" is free text
             info = self._parse(block.comment) if "=" in block.comment else {}
             return _arrays(
                 block.particles, words, {_KEYS.get(str(name).lower(), str(name)): x for name, x in info.items()}
@@ -183,6 +183,8 @@ def _frame_named(path: str, number: int) -> Generator[None, None, None]:
 def _arrays(count: int, words: list[bytes], info: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return the arrays of a frame from the entries of its rows and of its comment."""
     columns = _columns(str(info.get("Properties", "species:S:1:pos:R:3")))
+    if "pos" not in columns:
+        raise ValueError("expected a column pos in Properties")
     width = max(where.stop for where, _ in columns.values())
     if len(words) != width * count:
         raise ValueError(f"expected {width} entries for each of {count} particles, got {len(words)} entries")
@@ -196,11 +198,12 @@ def _arrays(count: int, words: list[bytes], info: dict[str, Any]) -> dict[str, n
     if "Z" in out:
         out.setdefault("species", np.array(symbols(out.pop("Z"))))
     out |= _box(info, dimension)
-    for name in info.keys() - _OWN:
+    # what a frame has once never takes the place of a column or of the box
+    taken = {*out, "cell", "species", "mass"}
+    for name in (name for name in info if name not in _OWN):
         x = np.array(info[name])
         x = x.astype(real) if x.dtype == np.float64 and name != "time" else x
-        # a column keeps its name
-        out[f"frame_{name}" if name in out else name] = x[:dimension, :dimension] if name in _TENSORS else x
+        out[f"frame_{name}" if name in taken else name] = x[:dimension, :dimension] if name in _TENSORS else x
     return out
 
 
