@@ -1,5 +1,7 @@
 """Autocorrelation and blocking, against the stored series and against known processes."""
 
+import warnings
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -68,10 +70,9 @@ def test_blocked_error_is_that_of_the_stored_series(steps):
     out = reduced(stream.blocking(lambda x: x), jnp.asarray(x))
     np.testing.assert_allclose(out.mean, x.mean(axis=0), rtol=1e-14)
     for k in range(8):
-        try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # too few values for their correlation time: NaN
             exact = standard_error(x[:, k])
-        except ValueError:  # too few values for their correlation time
-            exact = np.nan
         np.testing.assert_allclose(out.error[k], exact, rtol=1e-9)
 
 
