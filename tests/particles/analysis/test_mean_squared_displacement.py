@@ -52,6 +52,23 @@ def test_value_is_the_mean_over_all_origins_of_the_stored_paths(space):
     np.testing.assert_allclose(out.value, exact, rtol=1e-12, atol=1e-12)
 
 
+def test_steps_beyond_half_a_height_of_a_skewed_cell_are_unwrapped_by_their_shortest_image():
+    space = tp.triclinic([[5.0, 0.0], [4.5, 2.5]])  # the lowest height is 2.4
+    paths = np.arange(20.0)[:, None, None] * np.array([[1.5, -0.3], [0.4, 1.2]])
+    out = after(mean_squared_displacement(space, lags=9, select=same), wrapped(space, jnp.asarray(paths)))
+    np.testing.assert_allclose(out.value, np.mean(np.sum(paths[1] ** 2, axis=-1)) * np.arange(10) ** 2, rtol=1e-12)
+
+
+def test_with_masses_the_motion_of_the_center_of_mass_is_subtracted():
+    space, mass = tp.periodic(5.0), np.array([1.0, 2.0, 5.0])
+    paths = np.cumsum(RNG.normal(size=(40, 3, 2)) * 0.2, axis=0)
+    center = np.einsum("i,tid->td", mass, paths)[:, None] / mass.sum()
+    drifting = wrapped(space, jnp.asarray(paths + 0.3 * np.arange(40)[:, None, None]))
+    out = after(mean_squared_displacement(space, lags=9, select=same, mass=mass), drifting)
+    still = after(mean_squared_displacement(tp.free(), lags=9, select=same), jnp.asarray(paths - center))
+    np.testing.assert_allclose(out.value, still.value, rtol=1e-11, atol=1e-13)
+
+
 def test_stride_unwraps_at_every_observation_and_measures_at_some():
     space, paths = tp.periodic(5.0), np.cumsum(RNG.normal(size=(61, 4, 2)) * 0.3, axis=0) + 0.2
     out = after(mean_squared_displacement(space, lags=5, stride=7, select=same), wrapped(space, jnp.asarray(paths)))

@@ -156,7 +156,7 @@ def test_pairs_are_counted_beyond_32_bits():
 
 def test_free_space_takes_a_volume():
     x = jnp.array([[0.0, 0.0], [1.0, 0.0]])
-    with pytest.raises(ValueError, match="volume: this space has none"):
+    with pytest.raises(ValueError, match="volume: expected a space"):
         radial_distribution(tp.free(), 2, 2.0, select=same).init(x)
     out = after(radial_distribution(tp.free(), 2, 2.0, volume=4 * np.pi, select=same), [x])
     np.testing.assert_allclose(out.g, [0.0, 4 / 3], rtol=1e-14)

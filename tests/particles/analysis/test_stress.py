@@ -1,11 +1,14 @@
 """Virial, stress and pressure from derivatives with respect to strain."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.particles.lists import hand_made, scattered
+from treedyn.particles.analysis._radial import radial_distribution
 from treedyn.particles.analysis._stress import pressure, stress, virial
 from treedyn.particles.energies._bonds import bond_energy
 from treedyn.particles.energies._pair import pair_energy
@@ -100,3 +103,13 @@ def test_a_sum_of_energies_has_the_sum_of_their_stresses():
 def test_a_box_and_a_volume_together_are_refused():
     with pytest.raises(ValueError, match="space, volume: expected one of the two"):
         pressure(ENERGY, POSITION, space=periodic(BOX), volume=1.0)
+
+
+@pytest.mark.parametrize("space", [periodic(8.0, axes=[True, True, False]), free()])
+def test_pressure_and_density_of_an_open_space_need_a_volume(space):
+    energy, position = pair_energy(lambda r: 1 / r**2, free()), jnp.asarray(np.eye(3))
+    with pytest.raises(ValueError, match="volume: expected a space that repeats along every axis"):
+        pressure(energy, position, space=space)
+    with pytest.raises(ValueError, match="volume: expected a space that repeats along every axis"):
+        radial_distribution(space, bins=4, cutoff=1.0).init(SimpleNamespace(position=position))
+    assert pressure(energy, position, volume=2.0) == 2 * pressure(energy, position, volume=4.0)

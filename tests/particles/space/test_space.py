@@ -52,17 +52,57 @@ def nearest_image(space, a, b, d):
 @pytest.mark.parametrize("d", [1, 2, 3])
 @settings(max_examples=8)
 @given(seed=seeds)
-def test_displacement_is_that_of_the_nearest_image_within_half_the_smallest_height(name, d, seed):
+def test_displacement_is_that_of_the_nearest_image_and_separation_is_within_half_the_smallest_height(name, d, seed):
     space, rng = SPACES[name](d), np.random.default_rng(seed)
     a, b = rng.uniform(-1, 6, (2, 40, d))
     expected = nearest_image(space, a, b, d)
+    points = stored(space, jnp.asarray(a)), stored(space, jnp.asarray(b))
+    length = np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(space.distance(*points), length, atol=1e-12)
     heights = space.heights(d)
     limit = np.inf if heights is None else float(np.min(heights)) / 2
-    near = np.linalg.norm(expected, axis=1) < limit * (1 - 1e-12)
-    actual = np.asarray(space.displacement(stored(space, jnp.asarray(a)), stored(space, jnp.asarray(b))))
-    np.testing.assert_allclose(actual[near], expected[near], atol=1e-12)
+    near = length < limit * (1 - 1e-12)
+    rounded = np.stack(space.separation(*map(unstack, points)), axis=-1)
+    np.testing.assert_allclose(rounded[near], expected[near], atol=1e-12)
+    np.testing.assert_array_equal(np.asarray(space.displacement(*points))[near], rounded[near])
     # a pair beyond the limit never appears within it
-    assert np.all(np.linalg.norm(actual[~near], axis=1) >= limit * (1 - 1e-9))
+    assert np.all(np.linalg.norm(rounded[~near], axis=1) >= limit * (1 - 1e-9))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("axes", [(True, True), (True, True, True), (True, False, True)])
+def test_displacement_is_the_shortest_of_all_images_in_thousands_of_skewed_cells(axes, kind):
+    # lattice vectors of lengths from 1 to 2, and of any angles from 30 to 150 degrees
+    d, rng = len(axes), np.random.default_rng(5)
+    unit = rng.normal(size=(40_000, d, d))
+    unit /= np.linalg.norm(unit, axis=-1, keepdims=True)
+    cosines = np.abs(np.einsum("nid,njd->nij", unit, unit) - np.eye(d))
+    cells = (unit * rng.uniform(1, 2, (40_000, d, 1)))[
+        (cosines.max((1, 2)) < np.cos(np.pi / 6)) & (np.abs(np.linalg.det(unit)) > 0.1)
+    ][:10_000]
+    assert len(cells) == 10_000
+    a, b = np.einsum("pnd,nde->pne", rng.random((2, len(cells), d)), cells)
+    found = jax.jit(jax.vmap(lambda m, a, b: triclinic(m, axes=axes).distance(a, b)))(*map(kind, (cells, a, b)))
+    images = np.array(list(itertools.product(*(range(-5, 6) if repeats else [0] for repeats in axes))))
+    exact = np.full(len(cells), np.inf)
+    for image in images:
+        exact = np.minimum(exact, np.linalg.norm(a - b + image @ cells, axis=1))
+    np.testing.assert_allclose(found, exact, rtol=100 * np.finfo(kind).eps, atol=100 * np.finfo(kind).eps)
+
+
+def test_the_shortest_image_in_a_cell_that_was_sheared_many_times_is_that_of_the_square():
+    points = jnp.asarray(np.random.default_rng(1).random((2, 500, 3)))
+    sheared = triclinic([[1.0, 0.0, 0.0], [137.0, 1.0, 0.0], [-11.0, 41.0, 1.0]])
+    np.testing.assert_allclose(sheared.distance(*points), periodic(1.0).distance(*points), atol=1e-12)
+    stretched = jax.grad(lambda e: triclinic((1 + e) * sheared.matrix).distance(*((1 + e) * points[:, 0])))(0.0)
+    np.testing.assert_allclose(stretched, sheared.distance(*points[:, 0]), atol=1e-12)
+
+
+def test_more_axes_than_the_shortest_image_is_known_for_are_refused():
+    space = triclinic(np.eye(4) + 0.1)
+    assert len(space.separation(*2 * (unstack(jnp.ones(4)),))) == 4
+    with pytest.raises(ValueError, match=r"displacement: .* up to 3 periodic axes"):
+        space.displacement(jnp.ones(4), jnp.zeros(4))
 
 
 @spaces
@@ -131,8 +171,9 @@ def test_heights_and_volume_are_those_of_the_cell():
     np.testing.assert_allclose(triclinic(edges, axes=[True, False, True]).heights(3)[1], np.inf)
     np.testing.assert_allclose(periodic([2.0, 3.0]).volume(2), 6)
     np.testing.assert_allclose(periodic(2.0, axes=[True, False]).heights(2), [2, np.inf])
-    with pytest.raises(ValueError, match="volume: free space has no volume"):
-        free().volume(3)
+    for space in (free(), periodic(2.0, axes=[True, True, False]), triclinic(edges, axes=[True, False, True])):
+        with pytest.raises(ValueError, match="volume: expected a space that repeats along every axis"):
+            space.volume(3)
 
 
 def test_a_box_is_a_leaf_for_vmap_and_grad():

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int32
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float, Int32, Real
 
 from treedyn import _check as check
+from treedyn import tree
 from treedyn._struct import Struct, static
 from treedyn._target import call, observing
 from treedyn.particles.space import _space as spaces
@@ -24,6 +25,8 @@ from treedyn.stream._average import Average
 from treedyn.stream._count import Count
 from treedyn.stream._reducer import Carry, Reducer, check_shape, sum_dtype
 from treedyn.tree import PyTree
+
+_MASSES = "one number or one per particle [N]"
 
 
 class MeanSquaredDisplacementResult(Struct):
@@ -45,6 +48,7 @@ class MeanSquaredDisplacement(Reducer):
 
     entries: ClassVar[tuple[str, ...]] = ("count", "wait", "last", "since", "window", "square")
     space: Space
+    mass: Float[Array, "..."] | None = None
     lags: int = static()
     stride: int = static(default=1)
 
@@ -77,7 +81,11 @@ class MeanSquaredDisplacement(Reducer):
     @jax.jit
     def _add(self, carry: Carry, points: jax.Array) -> Carry:
         points = points.astype(carry["last"].dtype)
-        step = jnp.stack(spaces.separation(self.space, spaces.unstack(points), spaces.unstack(carry["last"])), axis=-1)
+        now, last = spaces.unstack(points), spaces.unstack(carry["last"])
+        step = jnp.stack(spaces.separation(self.space, now, last, far=True), axis=-1)
+        if self.mass is not None:
+            weight = jnp.broadcast_to(tree.align(self.mass, step, "mass"), step.shape)
+            step = step - jnp.sum(weight * step, axis=0, keepdims=True) / jnp.sum(weight, axis=0, keepdims=True)
         moving = Count.zero() + 1 <= carry["count"]  # false for the first observation
         since = carry["since"] + jnp.where(moving, step, 0).astype(carry["since"].dtype)
         carry = {**carry, "last": points, "since": since}
@@ -107,18 +115,26 @@ class MeanSquaredDisplacement(Reducer):
 
 
 def mean_squared_displacement(
-    space: spaces.SpaceLike, lags: int, *, stride: int = 1, select: Callable[..., Any] | None = None
+    space: spaces.SpaceLike,
+    lags: int,
+    *,
+    stride: int = 1,
+    select: Callable[..., Any] | None = None,
+    mass: Real[ArrayLike, ""] | Real[ArrayLike, "particles"] | None = None,
 ) -> Reducer:
     r"""Make a reducer for the mean squared displacement at lags 0, 1, ..., each averaged over all time origins.
 
     Diffusion in d dimensions has $\mathrm{MSD}(t) \to 2 d D t$. No particle may move by half a box or more between two
-    observations; if it could, observe more often and use a stride. The drift of the center of mass is included.
+    observations; if it could, observe more often and use a stride. The drift of the center of mass is part of the
+    displacements unless masses are given.
 
     Args:
         space: the space of the particles, in any dimension.
         lags: the largest lag, in strides. Memory and time of an update are proportional to it.
         stride: observations between two time origins, and between two lags.
         select: selects the points `[N, d]`: `select(state)` or `select(state, env)`; by default `state.position`.
+        mass: the mass of every point, one number or one per point. If given, displacements are those relative to the
+            center of mass of the points.
 
     Returns:
         A reducer for `treedyn.stream`, which cannot be merged. Its result has the attributes
@@ -146,6 +162,7 @@ def mean_squared_displacement(
     return MeanSquaredDisplacement(
         of=_position if select is None else observing("select", select),
         space=spaces.check_space(space),
+        mass=None if mass is None else check.floats(check.array("mass", mass, _MASSES, (0, 1), positive=True)),
         lags=check.integer("lags", lags, 1),
         stride=check.integer("stride", stride, 1),
     )

@@ -66,7 +66,8 @@ class RadialDistribution(Reducer):
         numbers = numbers.astype(kind)
         partners = numbers[None, :] - jnp.eye(self.kinds, dtype=kind)
         shells = jnp.diff(_ball(dimension) * self._edges(kind) ** dimension)
-        per_volume = numbers[:, None] * partners / jnp.asarray(self._volume(dimension)).astype(kind)
+        volume = spaces.volume_of(self.space, self.volume, dimension)
+        per_volume = numbers[:, None] * partners / jnp.asarray(volume).astype(kind)
         return {
             "count": Count.zero(),
             "pairs": Count.zero((self.kinds, self.kinds, self.bins)),
@@ -110,13 +111,6 @@ class RadialDistribution(Reducer):
     def _edges(self, kind: DTypeLike) -> jax.Array:
         return jnp.asarray(self.cutoff).astype(kind) * (jnp.arange(self.bins + 1, dtype=kind) / self.bins)
 
-    def _volume(self, dimension: int) -> jax.Array | float:
-        if self.volume is not None:
-            return self.volume
-        if not isinstance(self.space, spaces.ParticleSpace) or self.space.cell(dimension) is None:
-            raise ValueError("volume: this space has none. Pass volume=... for the normalization.")
-        return self.space.volume(dimension)
-
     def _list(self, points: jax.Array, env: PyTree) -> NeighborList | None:
         """Return the one neighbor list whose points have this shape and dtype, if there is one."""
         leaves = jax.tree.leaves(env, is_leaf=lambda x: isinstance(x, NeighborList))
@@ -145,7 +139,7 @@ def radial_distribution(
         cutoff: the largest distance, at most half of the smallest box height; length.
         select: selects the points `[N, d]`: `select(state)` or `select(state, env)`; by default `state.position`.
         species: species of every particle, integers from 0, to resolve g by pairs of species.
-        volume: the volume for the density; by default that of the space.
+        volume: the volume for the density; by default that of the space, which needs to repeat along every axis.
 
     Returns:
         A reducer for `treedyn.stream`. Its result has the attributes

@@ -12,7 +12,6 @@ tension, as in mechanics and in ASE.
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,7 @@ from jaxtyping import Array, Float, Real
 from treedyn import _check as check
 from treedyn import _target as target
 from treedyn import tree
-from treedyn.particles.space._space import ParticleSpace, SpaceLike, check_space
+from treedyn.particles.space._space import SpaceLike, volume_of
 from treedyn.particles.sums._arguments import check_position
 from treedyn.tree import PyTree
 
@@ -88,7 +87,7 @@ def stress(
         position: one point per particle; length.
         env: passed on to the energy.
         space: the box, for its volume.
-        volume: the volume, if the space has none.
+        volume: the volume, if the space has none or is open along an axis.
         momentum: one vector per particle, for the kinetic part; without it the stress is configurational.
         mass: one number or one per particle; required with a momentum.
 
@@ -96,7 +95,8 @@ def stress(
         The tensor; energy/volume.
 
     Raises:
-        ValueError: not exactly one of space and volume is given, the mass is missing, or the energy takes no strain.
+        ValueError: not exactly one of space and volume is given, the space is open along an axis, the mass is missing,
+            or the energy takes no strain.
 
     Example:
         >>> import jax.numpy as jnp
@@ -131,7 +131,7 @@ def pressure(
         position: one point per particle; length.
         env: passed on to the energy.
         space: the box, for its volume.
-        volume: the volume, if the space has none.
+        volume: the volume, if the space has none or is open along an axis.
         momentum: one vector per particle, for the kinetic part; without it the pressure is configurational.
         mass: one number or one per particle; required with a momentum.
 
@@ -139,7 +139,8 @@ def pressure(
         A scalar; energy/volume.
 
     Raises:
-        ValueError: not exactly one of space and volume is given, the mass is missing, or the energy takes no strain.
+        ValueError: not exactly one of space and volume is given, the space is open along an axis, the mass is missing,
+            or the energy takes no strain.
 
     Example:
         >>> import jax.numpy as jnp
@@ -169,12 +170,8 @@ def _kinetic(momentum: Vectors, mass: Mass | None, position: jax.Array) -> jax.A
     return momentum.T @ (momentum / tree.align(masses, momentum, "mass"))
 
 
-def _volume(space: Any, volume: ArrayLike | None, position: jax.Array) -> jax.Array:
+def _volume(space: SpaceLike | None, volume: ArrayLike | None, position: jax.Array) -> jax.Array:
     if (space is None) == (volume is None):
         raise ValueError("space, volume: expected one of the two. Pass the box or its volume.")
-    if volume is None:
-        box = check_space(space)
-        if not isinstance(box, ParticleSpace):
-            raise ValueError("space: the volume of a space of plain functions is not known. Pass volume=...")
-        volume = box.volume(position.shape[-1])
-    return tree.cast(check.number("volume", volume, positive=True), position)
+    found = volume_of(space, volume, position.shape[-1])
+    return tree.cast(check.number("volume", found, positive=True), position)

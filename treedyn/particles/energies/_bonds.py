@@ -62,7 +62,7 @@ class BondEnergy(Struct):
         # a traced bond to a particle that does not exist gives NaN
         ends = position.at[self.bonds].get(mode="fill", fill_value=jnp.nan)
         a, b = (spaces.unstack(ends[:, k]) for k in range(2))
-        delta = spaces.separation(self.space, a, b)
+        delta = spaces.separation(self.space, a, b, far=True)
         distance = jnp.sqrt(spaces.dot(delta, stretch(metric(check_strain(strain, position)), delta)))
         return jnp.sum(_of_bonds(numbers_like(self.u, position), distance))
 

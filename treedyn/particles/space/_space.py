@@ -4,8 +4,8 @@ The last axis of a position holds the coordinates. Besides `shift` and `displace
 space has `separation`: the displacement component by component. Pair kernels keep x, y and z in separate arrays, since
 stacking them inside a fused loop costs a factor of 2 to 5.
 
-The minimum image is exact for every pair closer than half the smallest height of the cell. `check_cutoff` refuses a
-longer cutoff.
+Pair kernels use `separation`, which rounds to the nearest image: exact for every pair closer than half the smallest
+height of the cell. `check_cutoff` refuses a longer cutoff. `displacement` and `distance` are exact for every pair.
 """
 
 from abc import abstractmethod
@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Real
 
 from treedyn import _check as check
 from treedyn._struct import static
+from treedyn.particles.space._shortest import shortest
 from treedyn.space import FunctionSpace, Space, as_space
 from treedyn.tree import known
 
@@ -38,12 +39,19 @@ class ParticleSpace(Space):
 
     @abstractmethod
     def separation(self, a: Components, b: Components) -> Components:
-        """Return the displacement from `b` to `a`, one array per component."""
+        """Return the displacement from `b` to `a`, one array per component.
+
+        It is the shortest one up to half the smallest height of the cell, and never shorter than that beyond.
+        """
+
+    def shortest(self, delta: Components) -> Components:
+        """Return the shortest image of a `separation`, also beyond half the smallest height of the cell."""
+        return delta
 
     @final
     def displacement(self, a: Vectors, b: Vectors) -> Vectors:
         """Return the shortest vector from `b` to `a` in real coordinates."""
-        return jnp.stack(self.separation(unstack(a), unstack(b)), axis=-1)
+        return jnp.stack(self.shortest(self.separation(unstack(a), unstack(b))), axis=-1)
 
     @final
     def distance(self, a: Vectors, b: Vectors) -> Float[Array, "..."]:
@@ -75,11 +83,14 @@ class ParticleSpace(Space):
         """Return the volume of the cell: an area in two dimensions.
 
         Raises:
-            ValueError: the space has no cell.
+            ValueError: the space is open along an axis.
         """
-        cell = self.cell(dimension)
-        if cell is None:
-            raise ValueError("volume: free space has no volume. Use tp.periodic(box) or pass volume=... yourself.")
+        cell, periodic_axes = self.cell(dimension), self.periodic_axes(dimension)
+        if cell is None or not all(periodic_axes):
+            raise ValueError(
+                f"volume: expected a space that repeats along every axis, got periodic axes {periodic_axes}. Pass "
+                "volume=..., e.g. the area of a slab times its thickness."
+            )
         return jnp.abs(jnp.linalg.det(cell))
 
 
@@ -195,6 +206,10 @@ class Triclinic(ParticleSpace):
             d - sum(w * matrix[i, k] for i, w in enumerate(wound) if w is not None) for k, d in enumerate(delta)
         )
 
+    def shortest(self, delta: Components) -> Components:
+        repeats = np.flatnonzero(self.periodic_axes(len(delta)))
+        return shortest(delta, jnp.asarray(self.matrix)[repeats].astype(delta[0].dtype)) if repeats.size else delta
+
     def cell(self, dimension: int) -> Float[Array, "dimensions dimensions"]:
         return jnp.asarray(self.matrix)
 
@@ -290,15 +305,22 @@ def check_space(space: SpaceLike) -> Space:
     return found
 
 
-def separation(space: SpaceLike, a: Components, b: Components) -> Components:
+def separation(space: SpaceLike, a: Components, b: Components, *, far: bool = False) -> Components:
     """Return the displacement from `b` to `a` component by component, in any space.
 
     A particle space never stacks the components. A user's pair of functions is called on stacked vectors, which is
     slower and equally correct.
+
+    Args:
+        space: one space.
+        a: points, one array per component.
+        b: points, one array per component.
+        far: whether displacements beyond half the smallest height of a cell have to be the shortest, too.
     """
     found = as_space(space)
     if isinstance(found, ParticleSpace):
-        return found.separation(a, b)
+        near = found.separation(a, b)
+        return found.shortest(near) if far else near
     first, second = jnp.broadcast_arrays(jnp.stack(a, axis=-1), jnp.stack(b, axis=-1))
     one = found.displacement
     for _ in range(first.ndim - 1):
@@ -330,6 +352,16 @@ def check_cutoff(space: Space, cutoff: jax.Array | float, dimension: int) -> Boo
             "cutoff, e.g. tp.shifted(u, cutoff=...)."
         )
     return jnp.asarray(True)
+
+
+def volume_of(space: SpaceLike | None, volume: ArrayLike | None, dimension: int) -> ArrayLike:
+    """Return the volume that was passed, or else that of the space."""
+    if volume is not None:
+        return volume
+    found = None if space is None else check_space(space)
+    if not isinstance(found, ParticleSpace):
+        raise ValueError("volume: expected one, since this space has none. Pass volume=...")
+    return found.volume(dimension)
 
 
 def unstack(x: jax.Array) -> Components:
