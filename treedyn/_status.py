@@ -30,8 +30,9 @@ class Status(enum.IntFlag):
     OVERFLOW = 2
     BOX = 4
     TOO_FAR = 8
-    EXPLODING = 16
-    NONFINITE = 32
+    AT_REST = 16
+    EXPLODING = 32
+    NONFINITE = 64
 
     @property
     def advice(self) -> str:
@@ -51,9 +52,11 @@ _ADVICE = {
     Status.BOX: "the box became too small for a cutoff or for the cells of a neighbor list: "
     "keep every cutoff below half of the smallest box height, and allocate the list again after a large change of the "
     "box",
-    Status.TOO_FAR: "a particle moved further than half the skin in a single step, because the dynamics explodes or "
-    "the skin is too small: reduce dt, minimize the start configuration, check units and masses, or use a larger skin; "
-    "where the box does not allow one, use all pairs",
+    Status.TOO_FAR: "a particle moved further than half the skin in one step: if the dynamics explodes, reduce dt, "
+    "minimize the start configuration, and check units and masses; if a minimizer steps too far, pass max_step=...; "
+    "else use a larger skin, or all pairs where the box does not allow one",
+    Status.AT_REST: "nothing moves, and a thermostat that multiplies momenta by a factor cannot heat what is at rest: "
+    "let init draw momenta (leave out momentum=), or use td.langevin",
     Status.EXPLODING: "the kinetic energy grew in one step to more than a hundred times what forces and thermostats "
     "can supply: reduce dt, minimize the start configuration, or check units and masses. If an operator of your own "
     "adds energy on purpose, set its accounts = False or return the energy from its energy(). If the energy is not the "

@@ -68,7 +68,7 @@ def test_a_list_that_overflows_gives_the_trajectory_of_a_large_one_in_every_bit(
 def test_a_step_beyond_half_the_skin_is_too_far():
     state, env = begin(skin=0.02)
     state = state.replace(momentum=jnp.ones_like(state.position))
-    with pytest.raises(td.SimulationError, match=r"TOO_FAR.*half the skin in a single step.*reduce dt") as caught:
+    with pytest.raises(td.SimulationError, match=r"TOO_FAR.*half the skin in one step.*reduce dt") as caught:
         td.run(DYNAMICS, state, env, steps=5)
     assert caught.value.status == td.Status.TOO_FAR and caught.value.step == 0
     assert_same_bits(caught.value.state, state)

@@ -113,7 +113,9 @@ def test_single_degrees_of_freedom_at_rest_on_tops_and_slopes_are_no_explosion(b
 
     cases = jnp.array(list(itertools.product([0.0, 1e-12, 1.0, 1.7], [1e-6, 0.01, 0.2], [0.0, 1.0]))).repeat(4, axis=0)
     keys = jax.random.split(KEY, len(cases))
-    assert not np.any(jax.jit(jax.vmap(walk))(keys, *cases.T))
+    words = np.asarray(jax.jit(jax.vmap(walk))(keys, *cases.T))
+    assert not np.any(words & ~np.uint32(td.Status.AT_REST))
+    assert not np.any(words[np.asarray(cases[:, 2] > 0)])  # those that moved at the start
 
 
 @pytest.mark.slow
@@ -177,3 +179,34 @@ def test_kinetic_energies_fit_into_half_precision_where_squares_of_momenta_do_no
     state = dynamics.init(KEY, jnp.zeros(4, jnp.float16), momentum=jnp.full(4, 400.0, jnp.float16))
     assert float(td.kinetic_energy(state)) == pytest.approx(4 * 400**2 / 2e4, rel=2e-3)
     assert td.run(dynamics, state, steps=3).steps == 3
+
+
+THERMOSTATS = {"csvr": td.csvr, "nose_hoover": td.nose_hoover, "berendsen": td.berendsen}
+
+
+@pytest.mark.parametrize("name", mostly_slow(THERMOSTATS, "csvr"))
+def test_a_factor_cannot_heat_what_is_at_rest_in_a_minimum(name):
+    def springs(x):
+        return jnp.sum(x["a"] ** 2) + jnp.sum(x["b"] ** 2)
+
+    rest = {"a": jnp.zeros(3), "b": jnp.zeros((2, 2))}
+    dynamics = THERMOSTATS[name](springs, dt=0.1, kT={"a": 1.0, "b": 0.5}, tau=1.0)
+    for momentum in (rest, {"a": jnp.ones(3), "b": jnp.zeros((2, 2))}):
+        state = dynamics.init(KEY, rest, momentum=momentum)
+        with pytest.raises(td.SimulationError, match="cannot heat what is at rest: let init draw momenta") as caught:
+            td.run(dynamics, state, steps=10)
+        assert caught.value.status == td.Status.AT_REST and caught.value.step == 0
+        assert inspected(dynamics, state)[1] == td.Status.AT_REST
+    assert inspected(dynamics, dynamics.init(KEY, rest))[1] == td.Status.OK
+    off = {"a": jnp.ones(3), "b": jnp.ones((2, 2))}
+    assert inspected(dynamics, dynamics.init(KEY, off, momentum=rest))[1] == td.Status.OK
+
+
+@pytest.mark.parametrize("name", mostly_slow(["csvr", "berendsen"], "csvr"))
+def test_at_a_temperature_of_zero_and_without_degrees_of_freedom_rest_is_no_fault(name):
+    still = {"momentum": jnp.zeros((1, 3))}
+    cold = THERMOSTATS[name](lambda x: jnp.sum(x**2), dt=0.1, kT=0.0, tau=1.0)
+    assert inspected(cold, cold.init(KEY, jnp.zeros((1, 3)), **still))[1] == td.Status.OK
+    one = THERMOSTATS[name](LJ, dt=0.1, kT=1.0, tau=1.0, space=tp.free(), remove_drift=True)
+    out = td.run(one, one.init(KEY, jnp.zeros((1, 3))), steps=20)
+    assert np.all(out.state.momentum == 0) and out.state.dof == 0

@@ -134,10 +134,13 @@ class Splitting(Targeted):
         return state
 
     def inspect(self, old: State, new: State) -> jax.Array:
-        """Return `Status.EXPLODING` if the momenta gained energy from nowhere in a step, else 0."""
+        """Return what the operators found, and `Status.EXPLODING` if the momenta gained energy from nowhere."""
+        found = super().inspect(old, new)
+        for operator in self.operators:
+            found = found | jnp.asarray(operator.inspect(old, new), found.dtype)
         if not self.inertial:
-            return super().inspect(old, new)
-        return explosion(dict(zip(self.names, self.operators, strict=True)), old, new)
+            return found
+        return found | explosion(dict(zip(self.names, self.operators, strict=True)), old, new)
 
     def reverse(self, state: State) -> State:
         """Return `state` with momenta and odd memory of the operators reversed."""

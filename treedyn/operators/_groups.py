@@ -9,6 +9,7 @@ from jaxtyping import DTypeLike
 
 from treedyn import metric, noise, schedule, tree
 from treedyn._state import State
+from treedyn._status import Status, word
 from treedyn.operators._operator import Operator
 from treedyn.tree import PyTree
 
@@ -66,6 +67,13 @@ class Grouped(Operator):
     @final
     def _groups(self, state: State) -> Groups:
         return assign(self.groups, self.kT, state.momentum)
+
+    def inspect(self, old: State, new: State) -> jax.Array:
+        """Return `Status.AT_REST` if a group stood still that should be warm: its factor heats only what moves."""
+        groups = self._groups(new)
+        warm = (groups.numbers(self.kT, old.step, old.momentum, "kT") > 0) & (degrees(new, groups) > 0)
+        still = (twice_kinetic(old, groups) == 0) & (twice_kinetic(new, groups) == 0)
+        return word(Status.AT_REST, jnp.any(warm & still))
 
 
 def assign(groups: PyTree, kT: PyTree, part: PyTree) -> Groups:

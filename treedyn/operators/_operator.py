@@ -68,6 +68,10 @@ class Operator(Struct):
         """Return the memory with time reversed."""
         return memory
 
+    def inspect(self, old: State, new: State) -> jax.Array | int:
+        """Return a status word for the step from `old` to `new`, by default 0; `run` asks for it after every step."""
+        return 0
+
     def energy(self, state: State, memory: PyTree) -> Float[Array, ""] | float:
         """Return the contribution of this operator to the conserved quantity."""
         return 0.0
