@@ -4,6 +4,7 @@ import ase
 import ase.build
 import ase.calculators.fd as fd
 import ase.calculators.lj as lj
+import ase.constraints
 import ase.md.langevin
 import ase.md.verlet
 import ase.optimize
@@ -220,3 +221,23 @@ def test_a_surface_without_a_third_vector_is_a_slab():
         from_ase(surface)
     with pytest.raises(ValueError, match="position"):
         to_ase(jnp.ones(3))
+
+
+def test_fixed_atoms_stay_where_they_are_and_other_constraints_are_refused():
+    atoms = crystal()
+    warm(atoms, 40)
+    atoms.set_constraint([ase.constraints.FixAtoms([0, 5]), ase.constraints.FixAtoms(mask=atoms.positions[:, 2] < 1)])
+    fixed = np.union1d([0, 5], np.flatnonzero(atoms.positions[:, 2] < 1))
+    found = from_ase(atoms)
+    assert np.array_equal(np.flatnonzero(np.isinf(found.mass)), fixed) and not np.any(found.momentum[fixed])
+    energy = tp.pair_energy(tp.shifted(tp.lennard_jones(sigma=SIGMA, epsilon=EPSILON), CUTOFF), found.space)
+    dynamics = td.nve(energy, dt=0.1, mass=found.mass, space=found.space)
+    end = td.run(dynamics, dynamics.init(jax.random.key(0), found.position, momentum=found.momentum), steps=20).state
+    moved = np.asarray(found.space.distance(end.position, found.position)) > 1e-12
+    assert np.array_equal(np.flatnonzero(~moved), fixed)
+    again = to_ase(found.position, found.space, species=found.species, mass=found.mass, momentum=found.momentum)
+    assert np.array_equal(again.constraints[0].index, fixed)
+    np.testing.assert_allclose(again.get_masses(), atoms.get_masses())
+    atoms.set_constraint(ase.constraints.FixBondLength(0, 1))
+    with pytest.raises(ValueError, match="expected FixAtoms as the only kind of constraint, got FixBondLengths"):
+        from_ase(atoms)

@@ -26,7 +26,7 @@ class Structure(Struct):
         position: positions; Å.
         space: the box.
         species: atomic numbers.
-        mass: masses; u.
+        mass: masses, infinite for atoms that are fixed; u.
         momentum: momenta; u Å / (ASE's unit of time).
     """
 
@@ -43,7 +43,7 @@ class Structure(Struct):
 
 
 def from_ase(atoms: Any) -> Structure:
-    """Convert a structure from ASE.
+    """Convert a structure from ASE. Atoms fixed by `ase.constraints.FixAtoms` have an infinite mass.
 
     Args:
         atoms: `ase.Atoms`.
@@ -52,7 +52,7 @@ def from_ase(atoms: Any) -> Structure:
         Position, space, species, mass and momentum, in the default precision of JAX.
 
     Raises:
-        ValueError: the structure is periodic along a lattice vector that it does not have.
+        ValueError: the structure is periodic along a lattice vector that it does not have, or has other constraints.
 
     Example:
         >>> import ase.build
@@ -62,13 +62,13 @@ def from_ase(atoms: Any) -> Structure:
         ['Ar', 'Ar', 'Ar', 'Ar'] [5.26 5.26 5.26]
     """
     check.instance("atoms", atoms, require("ase", "ase").Atoms, "a structure of ASE, ase.Atoms")
-    kind = jnp.result_type(float)
+    kind, fixed = jnp.result_type(float), _fixed(atoms)
     return Structure(
         position=jnp.asarray(atoms.get_positions(), kind),
         space=space_of(atoms),
         species=jnp.asarray(atoms.get_atomic_numbers(), jnp.int32),
-        mass=jnp.asarray(atoms.get_masses(), kind),
-        momentum=jnp.asarray(atoms.get_momenta(), kind),
+        mass=jnp.asarray(np.where(fixed, np.inf, atoms.get_masses()), kind),
+        momentum=jnp.asarray(np.where(fixed[:, None], 0, atoms.get_momenta()), kind),
     )
 
 
@@ -86,7 +86,7 @@ def to_ase(
         position: positions in two or three dimensions, in the units of the space; two dimensions are the plane z = 0.
         space: the box; open space by default. Positions in a fractional space are fractions.
         species: chemical symbols or atomic numbers, one for all or one each; X by default.
-        mass: one mass for all or one each; by default those of the elements.
+        mass: one mass for all or one each; by default those of the elements. Atoms of infinite mass become fixed.
         momentum: momenta, of the shape of the position.
 
     Returns:
@@ -115,12 +115,15 @@ def to_ase(
     full = np.diag([0.0, 0.0, 1.0 if dimension == 2 and cell is not None else 0.0])
     if cell is not None:
         full[:dimension, :dimension] = cell
+    given = masses(mass, count)
+    fixed = np.zeros(count, bool) if given is None else np.isinf(given)
     return ase.Atoms(
         numbers=atomic_numbers(species, count),
         positions=in_space(x),
         cell=full,
         pbc=(*space.periodic_axes(dimension), False)[:3],
-        masses=masses(mass, count),
+        masses=None if given is None else [m if np.isfinite(m) else None for m in given],
+        constraint=require("ase.constraints", "ase").FixAtoms(mask=fixed) if np.any(fixed) else None,
         momenta=None if momentum is None else in_space(_like(momentum, x)),
     )
 
@@ -135,6 +138,19 @@ def space_of(atoms: Any) -> ParticleSpace:
         )
     # missing lattice vectors become unit vectors orthogonal to the others
     return make_space(np.asarray(atoms.cell.complete()), axes)
+
+
+def _fixed(atoms: Any) -> np.ndarray:
+    """Return which atoms are fixed; refuse every other constraint."""
+    fixed, constraint = np.zeros(len(atoms), bool), require("ase.constraints", "ase").FixAtoms
+    for one in atoms.constraints:
+        if not isinstance(one, constraint):
+            raise ValueError(
+                f"atoms: expected FixAtoms as the only kind of constraint, got {type(one).__name__}. Remove it by "
+                "atoms.set_constraint(), and put it into the energy or the dynamics."
+            )
+        fixed[one.get_indices()] = True
+    return fixed
 
 
 def _like(momentum: ArrayLike, position: np.ndarray) -> np.ndarray:
