@@ -4,9 +4,12 @@ Each can be overridden from outside, e.g. `JAX_ENABLE_X64=0 pytest`. The example
 default settings of JAX, too: `pytest treedyn` alone does not read this file.
 """
 
+import atexit
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 SETTINGS = {
@@ -31,6 +34,14 @@ import pytest  # noqa: E402
 hypothesis.settings.register_profile("local", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# Many functions of the tests are made anew for every case, and compile to the same program: each is compiled once in a
+# session. Every process has a folder of its own, because jax does not write these files atomically.
+COMPILED = tempfile.mkdtemp(prefix="treedyn-compiled-")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", COMPILED)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # Linux gives a process 65,530 mappings of memory, a compiled program takes some, and the compiler dies without them.
 MAPPINGS = Path("/proc/self/maps")

@@ -1,6 +1,6 @@
 """What the tests share: trees of every kind, a table of all methods, an energy for any tree, and tolerances.
 
-`METHODS x TREES` is the contract table. `table()` gives it as pytest parameters, most of them marked slow.
+`table()` gives the contract table as pytest parameters: every method on a rich tree, and one method on every tree.
 """
 
 import dataclasses
@@ -125,6 +125,13 @@ TREES: dict[str, Callable[[Any], Any]] = {
     "mixed_dtypes": lambda dtype: {"a": vector(jnp.float32), "b": matrix(jnp.float64), "c": jnp.arange(3)},
     "flax": flax_params,
     "equinox": equinox_module,
+    # all of this in one tree
+    "rich": lambda dtype: {
+        "layers": [Layer(weight=matrix(dtype), bias=vector(dtype)), None],
+        "scale": jnp.asarray(0.6, dtype),
+        "empty": ({}, []),
+        **{"function": jnp.tanh, "counts": jnp.arange(3), "name": "net", "number": 3},
+    },
 }
 
 
@@ -273,17 +280,15 @@ def by_method(*fast: str, among: Any = METHODS) -> Any:
     return pytest.mark.parametrize("method", mostly_slow(among, *fast))
 
 
-def table(trees: int = 2, without: Any = ()) -> Any:
-    """Return the mark that runs a test for `METHODS x TREES` in double precision as (method, name, dtype).
+def table(without: Any = ()) -> Any:
+    """Return the mark that runs a test, as (method, name, dtype), for all methods on the rich tree, and for one on all.
 
-    `trees` trees for every method, and so each tree for some methods, are in the fast suite; the rest, and the methods
-    `without`, are marked slow, as is one tree for every method in single precision.
+    A method reaches a tree only through the functions in `treedyn.tree`, so a method and a tree need no case together.
+    The methods `without`, and single precision, are marked slow.
     """
-    rows = []
-    for i, method in enumerate(METHODS):
-        for j, name in enumerate(TREES):
-            for dtype in DTYPES[1:] if (j - 2 * i) % len(TREES) else DTYPES:
-                fast = (j - 2 * i) % len(TREES) < trees and dtype == jnp.float64 and method not in without
-                marks = () if fast else (pytest.mark.slow,)
-                rows.append(pytest.param(method, name, dtype, marks=marks, id=f"{method}-{name}-{dtype.__name__}"))
-    return pytest.mark.parametrize("method, name, dtype", rows)
+    rows = [(method, "rich", dtype) for method in METHODS for dtype in DTYPES]
+    rows += [("langevin_baoab", name, jnp.float64) for name in TREES if name != "rich"]
+    slow = [row for row in rows if row[0] in without or row[2] == jnp.float32]
+    return pytest.mark.parametrize(
+        "method, name, dtype", [pytest.param(*row, marks=pytest.mark.slow if row in slow else ()) for row in rows]
+    )

@@ -54,7 +54,7 @@ def spread(mass, leaves):
     return [jnp.full(leaf.shape, m) for m, leaf in zip(jax.tree.leaves(mass), leaves, strict=True)]
 
 
-@table(trees=1, without=VARIANTS)
+@table(without=VARIANTS)
 def test_trajectory_is_that_of_the_flat_vector_given_the_same_noise(method, name, dtype):
     position = TREES[name](dtype)
     flat = Flattener(position)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.helpers import KEY, METHODS, TREES, by_method, energy, make, moving_leaves
+from tests.helpers import KEY, METHODS, TREES, VARIANTS, by_method, energy, make, moving_leaves
 
 # central differences of width w are off by w^2 times a third derivative, and by eps/w
 WIDTH, TOLERANCE = 1e-5, 1e-7
@@ -29,7 +29,7 @@ def summary(state):
 
 
 @pytest.mark.slow
-@by_method("langevin_baoab", among=[m for m in METHODS if METHODS[m].numbers])
+@by_method("langevin_baoab", among=[m for m in METHODS if METHODS[m].numbers and m not in VARIANTS])
 def test_gradient_with_respect_to_dt_and_kT_is_the_finite_difference(method):
     names = METHODS[method].numbers
     numbers = tuple({"dt": 0.1, "kT": 0.7}[name] for name in names)

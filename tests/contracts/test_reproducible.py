@@ -21,7 +21,6 @@ KEY = jax.random.key(3)
 STEPS = 40
 # what these do to one element depends on no other: nothing is summed, so nothing can be summed in another order
 ELEMENTWISE = ("langevin_baoab", "andersen")
-COUPLED = ("nose_hoover", "fire")
 
 
 def energy(position):
@@ -46,12 +45,6 @@ def assert_same(actual, expected):
 
 def motion(state):
     return state.position, state.momentum
-
-
-def methods(*fast, among):
-    return pytest.mark.parametrize(
-        "method", [m if m in fast else pytest.param(m, marks=pytest.mark.slow) for m in among]
-    )
 
 
 @functools.cache
@@ -94,43 +87,27 @@ def closed(state):
 LOOPS = (own_loop, own_steps, as_trajectory)
 
 
-@methods("langevin_baoab", among=ELEMENTWISE)
+@pytest.mark.parametrize("method", ELEMENTWISE)
 def test_run_and_any_compiled_loop_of_ones_own_give_the_same_bits_where_nothing_is_summed(method):
     dynamics, state, expected = alone(method)
     for loop in LOOPS:
         assert_same(motion(loop(dynamics, state)), motion(expected))
 
 
-@pytest.mark.slow
 def test_a_loop_with_the_numbers_of_the_dynamics_as_constants_is_the_same_to_round_off():
     _, state, expected = alone("langevin_baoab")
     assert_close(motion(closed(state)), motion(expected), tol=1e-12)
 
 
-@methods(among=COUPLED)
-def test_run_and_any_compiled_loop_of_ones_own_are_the_same_to_round_off(method):
-    dynamics, state, expected = alone(method)
-    for loop in LOOPS:
-        assert_close(motion(loop(dynamics, state)), motion(expected), tol=1e-12)
-
-
-@methods("langevin_baoab", among=("langevin_baoab", "fire"))
 @pytest.mark.filterwarnings("ignore:until. it was not met")
-def test_what_is_looked_at_changes_no_bit(method):
-    dynamics, state, expected = alone(method)
+def test_what_is_looked_at_changes_no_bit():
+    # a sum over all elements is taken in the same order, whatever is computed beside it
+    dynamics, state, expected = alone("fire")
     recorded = td.run(dynamics, state, steps=STEPS, every=7, record=lambda s: (s.energy, s.position), chunk=9)
     stopped = td.run(dynamics, state, steps=STEPS, until=lambda s: s.energy > 1e9)
     reduced = td.run(dynamics, state, steps=STEPS, reduce=td.stream.mean(lambda s: s.energy))
     for out in (recorded, stopped, reduced):
         assert_same(out.state, expected)
-
-
-def test_without_jit_a_run_is_the_same_to_round_off():
-    # every operation is rounded for itself; compiled together, a product and a sum may be rounded once
-    dynamics, state, expected = alone("nve")
-    for _ in range(STEPS):
-        state = dynamics.step(state)
-    assert_close(motion(state), motion(expected), tol=1e-11)
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -158,17 +135,10 @@ def alone_and_in_batches(method, dtype):
         yield motion(expected), jax.tree.map(lambda x, k=place: x[k], motion(batch))
 
 
-@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
-@methods("langevin_baoab", among=ELEMENTWISE)
+@pytest.mark.parametrize("method, dtype", [("langevin_baoab", jnp.float32), *((m, jnp.float64) for m in ELEMENTWISE)])
 def test_a_member_of_any_batch_is_the_run_alone_in_every_bit_where_nothing_is_summed(method, dtype):
     for expected, member in alone_and_in_batches(method, dtype):
         assert_same(member, expected)
-
-
-@methods(among=COUPLED)
-def test_a_member_of_any_batch_is_the_run_alone_to_round_off(method):
-    for expected, member in alone_and_in_batches(method, jnp.float64):
-        assert_close(member, expected, tol=1e-12)
 
 
 CRYSTAL = tp.fcc(2, density=0.8)
@@ -182,7 +152,6 @@ def batch_of_crystals(size):
     return start, RECIPE.allocate_batch(start)
 
 
-@pytest.mark.slow
 def test_forces_of_pairs_with_the_same_list_are_the_same_bits_in_any_batch():
     evaluate = jax.value_and_grad(PAIRS)
     energy, force = jax.jit(evaluate)(CRYSTAL.position, RECIPE.allocate(CRYSTAL.position))
@@ -192,7 +161,6 @@ def test_forces_of_pairs_with_the_same_list_are_the_same_bits_in_any_batch():
         assert_close(energies[k], energy)  # a sum over particles, and over the batch at once
 
 
-@pytest.mark.slow
 def test_a_run_with_lists_is_the_same_to_round_off_in_a_batch_because_lists_are_rebuilt_together():
     dynamics = td.langevin(PAIRS, dt=5e-3, kT=1.0, space=CRYSTAL.space)
 
@@ -262,11 +230,11 @@ def whole_leaf(start):
 
 
 def elsewhere(program, path, *how, **settings):
-    programs.output(programs.start(program, path, *how, **settings))
+    # compiled there, not loaded from what was compiled here
+    programs.output(programs.start(program, path, *how, JAX_ENABLE_COMPILATION_CACHE="0", **settings))
     return np.load(path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["four devices", "one core"])
 def test_devices_and_cores_change_no_bit_where_nothing_is_summed(how, tmp_path):
     settings = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"} if how == "four devices" else {}
@@ -278,7 +246,6 @@ def test_devices_and_cores_change_no_bit_where_nothing_is_summed(how, tmp_path):
     np.testing.assert_allclose(there["energy"], here.energy, rtol=1e-12)
 
 
-@pytest.mark.slow
 def test_without_64_bits_a_trajectory_of_32_bits_stays_to_round_off_and_one_of_64_bits_is_another(tmp_path):
     program = """
 import sys, numpy as np

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.helpers import KEY, TREES, assert_close, assert_same_bits, by_method, energy, make, table, vector
+from tests.helpers import (
+    KEY,
+    METHODS,
+    TREES,
+    VARIANTS,
+    assert_close,
+    assert_same_bits,
+    by_method,
+    energy,
+    make,
+    table,
+    vector,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +56,7 @@ def test_step_is_traced_once_and_keeps_structure_shapes_dtypes_and_weak_types(me
     step.trace(second, after)
 
 
-@by_method("langevin_baoab")
+@by_method("langevin_baoab", among=[m for m in METHODS if m not in VARIANTS])
 def test_compiled_step_is_the_plain_step_and_is_compiled_once(method):
     position = TREES["zero_d_leaf"](jnp.float64)
 

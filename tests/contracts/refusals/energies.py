@@ -28,10 +28,6 @@ def lists() -> Any:
 LISTS, TWO = In(lambda _: lists()), In(lambda _: [lists(), lists()])
 
 
-def started(reducer: Any, value: Any) -> Any:
-    return reducer(value).init(jnp.ones(3))
-
-
 def allocate(recipe: Any, position: Any) -> Any:
     return recipe.allocate(position)
 

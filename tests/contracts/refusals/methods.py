@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -24,10 +23,6 @@ FLAG = arg(False, "flag")
 ONE = arg(1.0, "number positive one constant")
 GROUPS = arg(None, "", more={"floats": 0.5, "arrays": jnp.arange(2), "functions": f0, "keys": KEY, "things": [THING]})
 HAS_AUX = arg(False, "flag")
-STATE = arg(state(), "struct", more={"position": X, "batch": jax.tree.map(lambda x: jnp.stack([x, x]), state("fire"))})
-MOMENTA = arg(state(), "struct", more={"position": X, "of_a_minimizer": state("fire")})
-FUNCTION = arg(spring, "function arity")
-STEPS = arg(2, "natural")
 PART = arg(1e-4, "number positive one constant", more={"half": 0.5, "nan": NAN})
 RULE = {
     "dt": arg(0.1, "number positive one constant finite"),

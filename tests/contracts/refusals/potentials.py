@@ -5,10 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from tests.contracts.refusals.kinds import INF, NAN, THING, arg, f4, row
+from tests.contracts.refusals.kinds import INF, NAN, arg, f4, row
 from treedyn import particles as tp
 
-BOX, CUBE = tp.periodic(8.0), jnp.ones((4, 3)) * jnp.arange(4.0)[:, None]
+BOX = tp.periodic(8.0)
 
 
 def identity(x: Any) -> Any:
@@ -19,14 +19,13 @@ def lj(cutoff: float = 2.5) -> Any:
     return tp.shifted(tp.lennard_jones(), cutoff=cutoff)
 
 
-OF, FLAG = arg(identity, "function arity"), arg(False, "flag")
+FLAG = arg(False, "flag")
 SPACE = arg(BOX, "space one_space")
 CUTOFF = arg(2.5, "number positive finite one constant")
 PARAMETER = arg(1.0, "number constant", "", {"inf": INF, "list_of_text": ["1.0", "2.0"], "tree": {"a": 1.0}})
 POSITIVE = arg(1.0, "number positive constant", "", {"tree": {"a": 1.0}})
 U = arg(lj(), "function arity")
 SELECT = arg(identity, "function arity", "none")
-VALUES = {"none": lambda x: None, "text": lambda x: "a", "thing": lambda x: THING, "key": lambda x: THING}
 REPEATS = arg(2, "natural counting", "", {"two": [2, 2], "halves": [1.5, 2, 2], "zeros": [0, 1, 1]})
 CONSTANT = arg(1.0, "number positive finite one constant")
 
