@@ -1,6 +1,6 @@
 """Make the pictures of the README and of the site, with `python docs/pictures.py`; needs matplotlib and diffrax.
 
-- `sandcastle.png` and `siege.gif`: frames and a small film of the siege of `treedyn demo sandcastle`.
+- `sandcastle.png` and `siege.gif`: frames and a small film of `treedyn demo sandcastle`.
 - `gravity.png`: the figure of `examples/gravity.py`.
 - `any_tree.png`: the last state of the joint run of `examples/any_tree.py`.
 """
@@ -18,17 +18,16 @@ from treedyn.demo._castle import CASTLE
 
 ASSETS = Path(__file__).with_name("assets")
 EXAMPLES = Path(__file__).parents[1] / "examples"
-MOMENTS = (0, 48, 98)
+MOMENTS = (0, 40, 150)
 
 
 def sandcastle() -> None:
-    """Simulate the siege and write its pictures."""
-    outcome = demo.play(demo.SIEGE, demo.pour(CASTLE, 16_384, spacing=demo.NEIGHBORS))
-    large = list(demo.draw(outcome, 520))
+    """Simulate the castle and write its pictures."""
+    scene = demo.build(CASTLE)
+    run = demo.shoot(scene)
+    large = list(demo.draw(scene, run, 520))
     view.write_picture(ASSETS / "sandcastle.png", view.side_by_side([large[k] for k in MOMENTS], gap=12), colors=256)
-    film = [demo.block_mean(picture) for picture in demo.draw(outcome, 800)]
-    view.write_gif(ASSETS / "siege.gif", film[::2], fps=12.5, colors=128)
-    print(demo.table([outcome]))
+    view.write_gif(ASSETS / "siege.gif", list(demo.draw(scene, run, 400))[::2], fps=12.5, colors=128)
 
 
 def any_tree() -> None:

@@ -22,45 +22,47 @@ def test_program_is_installed():
     assert "demo" in result.stdout and "info" in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [[], ["demo"], ["demo", "cathedral"], ["demo", "sandcastle", "--grains", "7"]])
-def test_incomplete_or_misspelt_commands_are_refused(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"treedyn {treedyn.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["demo", "cathedral"], ["demo", "sandcastle", "--grains", "7"]])
+def test_misspelt_commands_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
-    assert stop.value.code == 2
     assert "usage: treedyn" in capsys.readouterr().err
 
 
-def test_file_that_is_not_a_picture_is_refused_with_its_name(tmp_path, capsys):
+@pytest.mark.parametrize("arguments", [[], ["demo"]])
+def test_incomplete_commands_are_explained(arguments, capsys):
+    assert cli.main(arguments) == 2
+    assert "show this help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "said"), [("--image", "readable picture"), ("--out", "cannot write")])
+def test_file_of_the_wrong_kind_is_refused_with_its_name(option, said, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("not a picture")
-    assert cli.main(["demo", "sandcastle", "--image", str(tmp_path / "notes.txt"), "--out", str(tmp_path)]) == 1
+    assert cli.main(["demo", "sandcastle", option, str(tmp_path / "notes.txt")]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("treedyn: image:") and "notes.txt" in message and "PNG" in message
+    assert message.startswith(f"treedyn: {option[2:]}: ") and "notes.txt" in message and said in message
 
 
-def test_missing_extra_is_refused_with_the_command_to_install_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    assert cli.main(["demo", "sandcastle", "--out", str(tmp_path)]) == 1
+@pytest.mark.parametrize("module", ["PIL.Image", "imageio_ffmpeg"])
+def test_missing_extra_is_refused_with_the_command_to_install_it(module, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert cli.main(["demo", "sandcastle", "--out", str(tmp_path)]) == 2
     assert 'pip install "treedyn[demo]"' in capsys.readouterr().err
 
 
-def test_options_of_the_sandcastle_reach_it(monkeypatch):
-    seen = {}
-    monkeypatch.setattr(demo, "sandcastle", lambda image, out, **options: seen.update(options, image=image, out=out))
-    assert cli.main(["demo", "sandcastle", "--image", "a.png", "--out", "b", "--full", "--seed", "3"]) == 0
-    assert seen == {"image": "a.png", "out": "b", "full": True, "seed": 3, "progress": sys.stderr.isatty()}
+@pytest.mark.parametrize(
+    ("fault", "status", "said"), [(KeyboardInterrupt(), 130, "stopped"), (OSError("disk full"), 2, "disk full")]
+)
+def test_run_that_ends_early_ends_with_one_line(fault, status, said, tmp_path, capsys, monkeypatch):
+    def shoot(*args, **kwargs):
+        raise fault
 
-
-@pytest.mark.slow
-def test_sandcastle_of_any_picture_runs_from_end_to_end(tmp_path, capsys, monkeypatch):
-    from PIL import Image, ImageDraw
-
-    picture = Image.new("RGB", (60, 60), "white")
-    ImageDraw.Draw(picture).ellipse((8, 8, 52, 52), fill=(200, 90, 40))
-    picture.save(tmp_path / "sun.png")
-    for name in ("SETTLE", "SHOT", "SIEGE"):
-        stage = getattr(demo, name)
-        monkeypatch.setattr(demo, name, type(stage)(**{**vars(stage), "steps": 60, "frames": 3}))
-    assert cli.main(["demo", "sandcastle", "--image", str(tmp_path / "sun.png"), "--out", str(tmp_path / "out")]) == 0
-    printed = capsys.readouterr().out
-    assert all(f"{name}.gif" in printed for name in ("settle", "shot", "siege"))
-    assert len(list((tmp_path / "out").iterdir())) == 9
+    monkeypatch.setattr(demo, "shoot", shoot)
+    assert cli.main(["demo", "sandcastle", "--out", str(tmp_path)]) == status
+    assert capsys.readouterr().err.strip() == f"treedyn: {said}"

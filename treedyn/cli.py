@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from treedyn import __version__
+
 PACKAGES = ("jax", "jaxlib", "numpy", "pillow", "imageio-ffmpeg", "tqdm", "optax", "flax", "equinox")
 
 
@@ -13,32 +15,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         print(f"treedyn: {error}", file=sys.stderr)
-        return 1
+        return 2
+    except KeyboardInterrupt:
+        print("\ntreedyn: stopped", file=sys.stderr)
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     top = argparse.ArgumentParser(prog="treedyn", description="Dynamics on any PyTree.")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    info = commands.add_parser("info", help="print versions and devices")
+    top.set_defaults(run=lambda _: _help(top))
+    top.add_argument("--version", action="version", version=f"treedyn {__version__}")
+    commands = top.add_subparsers(title="commands")
+    info = commands.add_parser("info", help="print versions and devices", description="Print versions and devices.")
     info.set_defaults(run=_info)
-    demo = commands.add_parser("demo", help="run a demonstration")
-    demos = demo.add_subparsers(required=True, metavar="DEMO")
-    sand = demos.add_parser("sandcastle", help="turn a picture into sand, let it settle, and shoot at it")
+    demo = commands.add_parser("demo", help="run a demonstration", description="Run a demonstration.")
+    demo.set_defaults(run=lambda _: _help(demo))
+    demos = demo.add_subparsers(title="demonstrations")
+    what = "Turn a picture into grains of sand, fire a ball at them, and write a film. This takes one to two minutes."
+    sand = demos.add_parser("sandcastle", help="turn a picture into sand and fire a ball at it", description=what)
     sand.add_argument("--image", metavar="FILE", help="any picture (default: a castle)")
-    sand.add_argument("--out", metavar="DIR", default="sandcastle", help="output folder (default: sandcastle)")
-    sand.add_argument("--full", action="store_true", help="take all 30,000 steps of the last stage")
-    sand.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
+    sand.add_argument("--out", metavar="DIR", default="sandcastle", help="output folder (default: %(default)s)")
     sand.set_defaults(run=_sandcastle)
     return top
+
+
+def _help(command: argparse.ArgumentParser) -> int:
+    """Explain a command that lacks its second word."""
+    command.print_help(sys.stderr)
+    return 2
 
 
 def _sandcastle(options: argparse.Namespace) -> int:
     from treedyn.demo._sandcastle import sandcastle
 
-    sandcastle(options.image, options.out, full=options.full, seed=options.seed, progress=sys.stderr.isatty())
+    sandcastle(options.image, options.out, progress=sys.stderr.isatty())
     return 0
 
 
@@ -46,9 +59,7 @@ def _info(options: argparse.Namespace) -> int:
     del options
     import jax
 
-    import treedyn
-
-    print(f"treedyn {treedyn.__version__}, Python {sys.version.split()[0]}")
+    print(f"treedyn {__version__}, Python {sys.version.split()[0]}")
     for name in PACKAGES:
         try:
             print(f"{name} {version(name)}")

@@ -1,28 +1,37 @@
-"""The sandcastle: its picture, its projectile, and short versions of its stages."""
+"""The sandcastle: its picture, its grains, the flight of the ball, and the film."""
 
-import dataclasses
+import functools
 import runpy
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial import KDTree
 
-import treedyn as td
-from treedyn import particles as tp
+from treedyn import cli
 from treedyn.demo import _sandcastle as demo
 from treedyn.demo._castle import CASTLE, draw_castle
-from treedyn.view._image import load_pixels
 
-
-def few_steps(stage, steps=40, frames=4):
-    return dataclasses.replace(stage, steps=steps, frames=frames)
+STEPS, FRAMES = 120, 12
+PICTURES = {
+    "castle": CASTLE,
+    "photo": Image.radial_gradient("L").rotate(45).crop((90, 90, 170, 150)),
+    "white": Image.new("RGB", (60, 40), "white"),
+    "2 x 2": Image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3) * 20),
+    "dot": Image.new("RGB", (300, 300), "white").copy(),
+}
+PICTURES["dot"].paste((0, 0, 0), (200, 40, 230, 60))
 
 
 @pytest.fixture(scope="module")
-def sand():
-    return demo.pour(CASTLE, 150, spacing=1.15, shake=0.04)
+def scene():
+    return demo.build(PICTURES["photo"], 150)
+
+
+@pytest.fixture(scope="module")
+def run(scene):
+    return demo.shoot(scene, steps=STEPS, frames=FRAMES)
 
 
 def test_castle_in_the_package_is_the_one_that_the_code_draws():
@@ -34,73 +43,58 @@ def test_castle_in_the_package_is_the_one_that_the_code_draws():
     assert np.abs(shipped - drawn)[seen].mean() < 1
 
 
-def test_castle_has_many_colors_warm_and_cool():
-    pixels = load_pixels(CASTLE)
-    red, green, blue = pixels[pixels[..., 3] > 200][:, :3].T.astype(int)
-    assert 0.3 < len(red) / pixels[..., 0].size < 0.7
-    assert np.mean(red > blue + 40) > 0.5
-    assert np.mean(blue > red + 40) > 0.08
-    assert np.mean((green > red + 40) & (blue > red + 40)) > 0.03
+@pytest.mark.parametrize("name", PICTURES)
+def test_sand_of_any_picture_stands_on_the_floor_beside_the_ball(name):
+    scene = demo.build(PICTURES[name], 400)
+    sand, ball = np.asarray(scene.position["sand"]), np.asarray(scene.position["ball"])
+    assert np.allclose(sand.min(0), [0, 2 * demo.GRAIN])
+    assert np.prod(scene.size) == pytest.approx(400 * np.sqrt(3) / 2, rel=0.2)
+    assert KDTree(sand).query(ball)[0] > scene.radius + demo.GRAIN
 
 
-def test_grains_lie_in_the_middle_of_their_box(sand):
-    low, high = np.asarray(sand.position).min(0), np.asarray(sand.position).max(0)
-    assert np.all(low > 0.05 * np.asarray(sand.box)) and np.all(high < 0.95 * np.asarray(sand.box))
-    assert np.allclose((low + high) / 2, np.asarray(sand.box) / 2, atol=0.05 * np.max(sand.box))
-
-
-def test_narrow_picture_gets_a_box_with_room_for_the_ball():
-    sand = demo.pour(Image.linear_gradient("L").resize((4, 300)), 500, spacing=1.1)
-    assert float(jnp.min(sand.box)) == pytest.approx(demo.LEAST)
-    assert 2.8 * demo.SIEGE.radius < demo.LEAST
-    assert demo.LEAST > 2 * (demo.CUTOFF + 1.0)
-
-
-def test_projectile_moves_and_wraps_around_the_box():
-    space = tp.periodic(10.0)
-    ball = demo.Projectile(position=jnp.array([9.9, 5.0]), velocity=jnp.array([2.0, -1.0]), dt=0.1, space=space)
-    moved = td.environment.advance({"shot": ball}, None)["shot"]
-    assert np.allclose(moved.position, [0.1, 4.9])
+@pytest.mark.parametrize("size", [(1, 1000), (700, 100)])
+def test_long_and_narrow_pictures_are_refused(size):
+    with pytest.raises(ValueError, match=r"^image: .* six times as long as wide, got \d+ times"):
+        demo.build(Image.new("RGB", size, "red"))
 
 
 @pytest.mark.slow
-def test_castle_settles_and_loses_energy(sand):
-    outcome = demo.play(few_steps(demo.SETTLE, 100), sand)
-    assert outcome.after < outcome.before
-    assert int(outcome.run.state.status) == 0
-    assert outcome.run.records[0].shape == (4, len(sand.position), 2)
+def test_ball_flies_along_a_parabola_and_is_stopped_by_the_sand(scene, run):
+    flight, start = run.records["ball"][:3], np.asarray(scene.position["ball"])
+    time = 0.02 * STEPS / FRAMES * np.arange(1, 4)[:, None]
+    fall = np.array([0, 6.3 / scene.size[1] / 2])
+    assert np.allclose(flight, start + demo.SPEED * np.array([1, 0.08]) * time - fall * time**2)
+    speed = np.diff(run.records["ball"][:, 0])
+    assert speed[-1] < 0.8 * speed[0]
 
 
 @pytest.mark.slow
-def test_projectile_keeps_its_course_and_pushes_the_sand(sand):
-    stage = few_steps(demo.SHOT, 400)
-    outcome = demo.play(stage, sand)
-    path = np.diff(np.unwrap(outcome.shot, axis=0, period=np.asarray(sand.box)), axis=0)
-    step = stage.steps / stage.frames * stage.dt * stage.speed
-    assert np.allclose(path, [step, 0.07 * step], rtol=1e-4)
-    assert outcome.after > outcome.before
-    gap = tp.periodic(sand.box).distance(outcome.run.state.position, jnp.asarray(outcome.shot[-1])[None])
-    assert float(jnp.min(gap)) > 0.5 * stage.radius
+def test_sand_stands_until_the_ball_hits_it_and_stays_above_the_floor(scene, run):
+    moved = np.abs(run.records["sand"] - np.asarray(scene.position["sand"])).max(axis=(1, 2))
+    assert moved[2] < 1.0 < 2.0 < moved[-1]
+    assert run.records["sand"][..., 1].min() > 0
 
 
 @pytest.mark.slow
-def test_stage_is_the_same_with_and_without_lists(sand):
-    stage = few_steps(dataclasses.replace(demo.SHOT, radius=2.0), 60)
-    pairs = demo.play(stage, sand)
-    lists = demo.play(dataclasses.replace(stage, lists=True), sand)
-    assert np.allclose(pairs.run.records[0], lists.run.records[0], atol=1e-9)
+def test_ball_enters_the_film_from_the_left_and_is_seen_there_only(scene, run):
+    pictures = np.stack(list(demo.draw(scene, run, width=160)))
+    assert pictures.shape[0] == FRAMES + 1 and max(pictures.shape[1:3]) == 160
+    dark = pictures.max(axis=-1) < 100
+    edge = dark[:, :, 0].any(axis=1)
+    assert not dark[0, :, :20].any() and edge[1:4].any()
+    assert not dark[edge][:, :, -20:].any()
 
 
 @pytest.mark.slow
-def test_films_and_pictures_are_written_and_listed(sand, tmp_path):
-    outcome = demo.play(few_steps(demo.SHOT), sand)
-    outcome = demo.show(outcome, tmp_path / "out", width=120)
-    assert sorted(path.name for path in outcome.files) == ["shot.gif", "shot.mp4", "shot.png"]
-    assert all(path.stat().st_size > 500 for path in outcome.files)
-    with Image.open(tmp_path / "out" / "shot.gif") as film:
-        assert film.n_frames == 3  # every other of start and 4 records
-    printed = demo.table([outcome])
-    assert f"{len(sand.position)}" in printed and "all pairs" in printed and "shot.gif" in printed
+def test_command_turns_a_file_into_a_picture_and_a_film(scene, run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "sandcastle", functools.partial(demo.sandcastle, count=150, steps=STEPS, frames=FRAMES))
+    monkeypatch.setattr(demo, "shoot", lambda shot, **_: run if np.all(shot.color == scene.color) else None)
+    PICTURES["photo"].save(tmp_path / "photo.png")
+    out = tmp_path / "new" / "out"
+    assert cli.main(["demo", "sandcastle", "--image", str(tmp_path / "photo.png"), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "120 steps" in printed and all(str(path) in printed for path in out.iterdir())
+    assert sorted(path.name for path in out.iterdir()) == ["siege.mp4", "siege.png"]
 
 
 @pytest.mark.slow

@@ -22,18 +22,18 @@ Shading = Callable[[np.ndarray, np.ndarray], np.ndarray]
 CASTLE = Path(__file__).with_name("castle.png")
 UNITS = 1000
 
-SAND, WET, DUNE = (238, 196, 122), (214, 164, 94), (226, 180, 108)
+SAND, WET, DUNE, BRICK = (238, 196, 122), (214, 164, 94), (226, 180, 108), (176, 124, 66)
 TEAL, BLUE, CORAL, PLUM = (38, 150, 156), (58, 112, 190), (232, 92, 78), (136, 86, 158)
-NIGHT, WOOD, GOLD, FOAM, PINK = (46, 56, 104), (128, 74, 44), (250, 200, 70), (214, 240, 244), (246, 158, 160)
+NIGHT, WOOD, IRON, GOLD = (46, 56, 104), (128, 74, 44), (70, 64, 84), (250, 200, 70)
 
 
 class Canvas:
-    """A picture with premultiplied alpha, at several times its final size."""
+    """A picture at four times its final size."""
 
-    def __init__(self, size: int, supersample: int = 4) -> None:
-        self.size, self.supersample = size, supersample
-        self.pixels = np.zeros((size * supersample, size * supersample, 4), np.float32)
-        self.grit = np.random.default_rng(7).normal(size=self.pixels.shape[:2]).astype(np.float32)
+    def __init__(self, size: int) -> None:
+        self.scale = 4 * size / UNITS
+        self.image = require("PIL.Image", "demo").new("RGBA", (4 * size, 4 * size))
+        self.random = np.random.default_rng(7)
 
     def fill(
         self, points: Points, color: Color, shading: Shading | None = None, grit: float = 0.0, opacity: float = 1.0
@@ -44,27 +44,15 @@ class Canvas:
         much it varies from pixel to pixel.
         """
         image, draw = require("PIL.Image", "demo"), require("PIL.ImageDraw", "demo")
-        scale = self.pixels.shape[0] / UNITS
-        corners = np.asarray(points, np.float64) * scale
-        low = np.clip(np.floor(corners.min(0)).astype(int), 0, self.pixels.shape[0])
-        high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, self.pixels.shape[0])
-        mask = image.new("L", tuple((high - low).tolist()))
-        draw.Draw(mask).polygon([tuple(corner) for corner in (corners - low).tolist()], fill=255)
-        alpha = np.asarray(mask, np.float32)[..., None] / 255 * opacity
-        window = slice(low[1], high[1]), slice(low[0], high[0])
-        y, x = np.meshgrid(np.linspace(-1, 1, high[1] - low[1]), np.linspace(-1, 1, high[0] - low[0]), indexing="ij")
-        light = (shading(x, y) if shading else np.ones_like(x)) + grit * self.grit[window]
-        paint = np.clip(np.asarray(color, np.float32) / 255 * light[..., None], 0, 1).astype(np.float32)
-        paint = np.concatenate([paint, np.ones_like(paint[..., :1])], axis=-1)
-        self.pixels[window] = alpha * paint + (1 - alpha) * self.pixels[window]
-
-    def finish(self) -> Any:
-        """Return the picture at its final size, as a PIL image in mode RGBA."""
-        k = self.supersample
-        mean = self.pixels.reshape(self.size, k, self.size, k, 4).mean(axis=(1, 3))
-        alpha = mean[..., 3:]
-        straight = np.concatenate([mean[..., :3] / np.maximum(alpha, 1e-6), alpha], axis=-1)
-        return require("PIL.Image", "demo").fromarray(np.round(np.clip(straight, 0, 1) * 255).astype(np.uint8), "RGBA")
+        corners = np.asarray(points) * self.scale
+        low = np.floor(corners.min(0)).astype(int)
+        width, height = np.ceil(corners.max(0)).astype(int) + 1 - low
+        mask = image.new("L", (width, height))
+        draw.Draw(mask).polygon([*map(tuple, corners - low)], fill=round(255 * opacity))
+        x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+        light = (shading(x, y) if shading else 1) + grit * self.random.normal(size=x.shape)
+        paint = np.clip(np.asarray(color) * light[..., None], 0, 255).astype(np.uint8)
+        self.image.paste(image.fromarray(paint).convert("RGBA"), tuple(low.tolist()), mask)
 
 
 def round_wall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -80,6 +68,11 @@ def flat_wall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def dome(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Shade something rounded that is lit from the upper left."""
     return 1.08 - 0.16 * np.hypot(x + 0.4, y + 0.5)
+
+
+def folds(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Shade a cloth in the wind."""
+    return 1.03 + 0.16 * np.cos(3.6 * x + 4.2)
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:
@@ -113,12 +106,13 @@ def bricks(canvas: Canvas, left: float, top: float, right: float, bottom: float,
     for row, y in enumerate(np.arange(top, bottom - 14, 30)):
         for x in np.arange(left + 8 + 22 * (row % 2), right - 34, 44):
             if random.random() < 0.42:
-                canvas.fill(rectangle(x, y, x + 30, y + 5), (176, 124, 66), opacity=0.55)
+                canvas.fill(rectangle(x, y, x + 30, y + 5), BRICK, opacity=0.55)
 
 
-def between(upper: Points, lower: Points) -> Points:
-    """Return the area between two lines that both run from left to right."""
-    return [*upper, *lower[::-1]]
+def between(x: np.ndarray, upper: np.ndarray, lower: np.ndarray | float) -> list[Point]:
+    """Return the area between two lines."""
+    below = np.broadcast_to(lower, x.shape)
+    return [*zip(x, upper, strict=True), *zip(x[::-1], below[::-1], strict=True)]
 
 
 def tower(canvas: Canvas, left: float, top: float, right: float, bottom: float, merlons: int, color: Color) -> None:
@@ -134,12 +128,12 @@ def tower(canvas: Canvas, left: float, top: float, right: float, bottom: float, 
 
 def roof(canvas: Canvas, middle: float, tip: float, base: float, half: float, color: Color) -> None:
     """Draw a pointed roof with a round lower edge and bands of tiles."""
-    bow = [(middle + half * math.cos(a), base + 0.16 * half * math.sin(a)) for a in np.linspace(0, math.pi, 40)]
-    canvas.fill([(middle, tip), *bow], color, round_wall)
-    for k in range(1, 5):
-        width, y = half * k / 5, tip + (base - tip) * k / 5
-        upper = [(middle + width * math.cos(a), y + 0.16 * width * math.sin(a)) for a in np.linspace(0, math.pi, 30)]
-        canvas.fill(between(upper, [(x, y + 7) for x, y in upper]), (16, 24, 48), opacity=0.20)
+    along = np.linspace(-1, 1, 40)
+    bow = 0.16 * half * np.sqrt(1 - along**2)
+    canvas.fill([(middle, tip), *zip(middle + half * along, base + bow, strict=True)], color, round_wall)
+    for part in (0.2, 0.4, 0.6, 0.8):
+        y = tip + (base - tip) * part + part * bow
+        canvas.fill(between(middle + part * half * along, y, y + 7), (16, 24, 48), opacity=0.20)
     canvas.fill(ellipse(middle, tip, 12, 12), GOLD, dome)
 
 
@@ -155,14 +149,10 @@ def flag(canvas: Canvas, x: float, top: float, bottom: float, color: Color, leng
     canvas.fill(rectangle(x - 10, top - 8, x + 10, bottom), (112, 76, 56))
     canvas.fill(ellipse(x, top - 12, 15, 15), GOLD, dome)
     along = np.linspace(0, 1, 60)
-    wave = 11 * along * np.sin(2 * math.pi * 1.15 * along)
-    height = 62 * (1 - 0.28 * along)
-    upper = [(x + (4 + length * a), top + 4 + w) for a, w in zip(along, wave, strict=True)]
-    lower = [(px, py + h) for (px, py), h in zip(upper, height, strict=True)]
-    shading = lambda u, v: 1.03 + 0.16 * np.cos(2 * math.pi * 1.15 * (u + 1) / 2 + 0.6)  # noqa: E731
-    canvas.fill(between(upper, lower), color, shading)
-    high, low = ([(px, py + part * h) for (px, py), h in zip(upper, height, strict=True)] for part in (0.38, 0.62))
-    canvas.fill(between(high, low), GOLD)
+    middle = top + 35 + along * (11 * np.sin(7.2 * along) - 9)
+    for half, tone in ((31, color), (7, GOLD)):
+        width = half * (1 - 0.28 * along)
+        canvas.fill(between(x + 4 + length * along, middle - width, middle + width), tone, folds)
 
 
 def gate(canvas: Canvas, middle: float, top: float, width: float, bottom: float) -> None:
@@ -172,24 +162,24 @@ def gate(canvas: Canvas, middle: float, top: float, width: float, bottom: float)
     for k in range(9):
         angle = math.pi * (k + 0.5) / 9
         x, y = middle - (half + 10) * math.cos(angle), top + half - (half + 10) * math.sin(angle)
-        canvas.fill(ellipse(x, y, 4, 4), (176, 124, 66), opacity=0.8)
+        canvas.fill(ellipse(x, y, 4, 4), BRICK, opacity=0.8)
     canvas.fill(arch(middle - half, top, middle + half, bottom), WOOD, lambda x, y: 0.95 - 0.25 * y)
     for k in range(1, 6):
         x = middle - half + width * k / 6
         canvas.fill(rectangle(x - 2.5, top + 12, x + 2.5, bottom), (78, 42, 26), opacity=0.8)
     for y in (top + 0.42 * (bottom - top), top + 0.76 * (bottom - top)):
-        canvas.fill(rectangle(middle - half, y, middle + half, y + 9), (70, 64, 84))
+        canvas.fill(rectangle(middle - half, y, middle + half, y + 9), IRON)
     canvas.fill(ellipse(middle + 20, top + 0.6 * (bottom - top), 7, 7), GOLD, dome)
 
 
-def starfish(canvas: Canvas, x: float, y: float, size: float, turn: float) -> None:
+def starfish(canvas: Canvas, x: float, y: float, size: float, turn: float, color: Color) -> None:
     """Draw a starfish: five soft arms with rows of dots."""
     angles = np.linspace(0, 2 * math.pi, 400)
     arm = np.abs(np.cos(2.5 * (angles - turn))) ** 1.35
     radius = size * (0.40 + 0.60 * arm)
     rim = list(zip(x + radius * np.cos(angles), y + 0.92 * radius * np.sin(angles), strict=True))
     canvas.fill([(px + 7, py + 9) for px, py in rim], (120, 70, 40), opacity=0.35)
-    canvas.fill(rim, (240, 98, 58), dome)
+    canvas.fill(rim, color, dome)
     for k in range(5):
         angle = turn + 2 * math.pi * k / 5
         for step in range(1, 6):
@@ -199,54 +189,13 @@ def starfish(canvas: Canvas, x: float, y: float, size: float, turn: float) -> No
     canvas.fill(ellipse(x, y, 0.075 * size, 0.075 * size), (255, 206, 140))
 
 
-def shell(canvas: Canvas, x: float, y: float, size: float, turn: float) -> None:
-    """Draw a scallop: a fan of ribs in two colors."""
-    ribs = 9
-
-    def edge(a: np.ndarray) -> np.ndarray:
-        return size * (1 + 0.055 * np.abs(np.sin(ribs * (a - a0) / (a1 - a0) * math.pi)) - 0.12 * np.abs(a / a1) ** 3)
-
-    def point(a: float, r: float) -> Point:
-        return x + r * math.sin(a + turn), y - r * math.cos(a + turn)
-
-    a1 = 1.32
-    a0 = -a1
-    fan = np.linspace(a0, a1, 300)
-    rim = [point(a, r) for a, r in zip(fan, edge(fan), strict=True)]
-    hinge = [point(1.9, 0.30 * size), point(2.2, 0.30 * size), point(-2.2, 0.30 * size), point(-1.9, 0.30 * size)]
-    canvas.fill([(px + 7, py + 9) for px, py in [*rim, *hinge]], (120, 70, 40), opacity=0.35)
-    canvas.fill([*hinge, (x, y)], PLUM, dome)
-    canvas.fill([*rim, point(0.0, -0.12 * size)], PINK, dome)
-    for k in range(ribs):
-        a = np.linspace(a0 + (k + 0.22) * (a1 - a0) / ribs, a0 + (k + 0.78) * (a1 - a0) / ribs, 12)
-        rib = [point(b, 0.97 * r) for b, r in zip(a, edge(a), strict=True)]
-        canvas.fill([(x, y), *rib], (255, 214, 206), opacity=0.75)
-    for part in (0.52, 0.80):
-        outer, inner = ([point(a, (part + shift) * size) for a in fan] for shift in (0.035, -0.035))
-        canvas.fill(between(outer, inner), PLUM, opacity=0.38)
-
-
-def line(x: np.ndarray, y: np.ndarray) -> list[Point]:
-    """Return the points of a line."""
-    return list(zip(x.tolist(), y.tolist(), strict=True))
-
-
 def ground(canvas: Canvas) -> None:
-    """Draw the sea and the mound on which the castle stands."""
-    x = np.linspace(20, 980, 400)
-    u = (x - 500) / 480
-    rim = 966 - 84 * u**4
-    for level, color, phase in ((842, BLUE, 0.0), (872, (44, 132, 190), 1.7), (902, TEAL, 3.1)):
-        crest = np.minimum(level + 8 * np.sin(x / 26 + phase) + 40 * np.abs(u) ** 9, rim)
-        surface = line(x, crest)
-        canvas.fill(between(surface, line(x, rim)), color, flat_wall)
-        canvas.fill(between(surface, line(x, np.minimum(crest + 8, rim))), FOAM, opacity=0.9)
-    x = np.linspace(72, 928, 400)
-    u = (x - 500) / 428
-    foot = 908 + 16 * (1 - u**2) + 4 * np.sin(x / 21) * (1 - u**6)
-    top = foot - 158 * np.clip(1 - np.abs(u) ** 6, 0, None) ** 0.8 + 5 * np.sin(x / 33) * (1 - u**6)
-    canvas.fill(between(line(x, top), line(x, foot)), DUNE, flat_wall, grit=0.045)
-    canvas.fill(between(line(x, np.maximum(foot - 20, top)), line(x, foot)), WET, grit=0.03)
+    """Draw the mound on which the castle stands, flat below."""
+    x = np.linspace(40, 960, 400)
+    u = (x - 500) / 460
+    top = 944 - 172 * np.clip(1 - np.abs(u) ** 6, 0, None) ** 0.8 + 4 * np.sin(x / 33) * (1 - u**6)
+    canvas.fill(between(x, top, 944), DUNE, flat_wall, grit=0.045)
+    canvas.fill(between(x, np.maximum(top, 920), 944), WET, grit=0.03)
 
 
 def draw_castle(size: int = 640) -> Any:
@@ -277,16 +226,15 @@ def draw_castle(size: int = 640) -> Any:
     for middle, top, width, height in ((201, 552, 34, 60), (331, 436, 24, 42), (331, 650, 34, 54)):
         window(canvas, middle, top, width, height)
         window(canvas, UNITS - middle, top, width, height)
-    # the beach: shadows at the foot of the walls, the path, a shell and a starfish
+    # the beach: shadows at the foot of the walls, the path and two starfish
     for left, right, y in ((132, 272, 812), (730, 872, 812), (262, 738, 802)):
         canvas.fill(ellipse((left + right) / 2 + 6, y, (right - left) / 2, 9), (120, 76, 40), opacity=0.30)
-    edge = np.linspace(0, 1, 30)
-    left = [(440 - 62 * t**1.6, 803 + 108 * t) for t in edge]
-    right = [(560 + 62 * t**1.6, 803 + 108 * t) for t in edge]
-    canvas.fill(between(left, right), (252, 226, 168), flat_wall, grit=0.03)
-    shell(canvas, 262, 886, 80, -0.35)
-    starfish(canvas, 724, 858, 80, -1.35)
-    return canvas.finish()
+    x = np.linspace(378, 622, 60)
+    top = 803 + 141 * np.clip((np.abs(x - 500) - 60) / 62, 0, None) ** 0.625
+    canvas.fill(between(x, top, 944), (252, 226, 168), flat_wall, grit=0.03)
+    starfish(canvas, 262, 872, 64, 0.35, TEAL)
+    starfish(canvas, 730, 866, 78, -1.35, CORAL)
+    return canvas.image.reduce(4)
 
 
 if __name__ == "__main__":

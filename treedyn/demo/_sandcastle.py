@@ -1,14 +1,15 @@
-"""The sandcastle: a picture becomes grains of sand, the grains settle, and a projectile flies through them.
+"""A picture becomes grains of sand, and a ball is fired at them.
 
-The third stage has ten times the grains, neighbor lists, and a larger projectile. Each stage has a film and a picture.
+The position is a dictionary of the grains and the ball, which have masses and frictions of their own. The energy is a
+sum: grains attract each other and have weight, and the floor and the ball push them away. The unit of length is the
+distance between two grains, that of energy the work to part them, and that of mass is one grain.
 """
 
-import dataclasses
 import os
-import time
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,191 +25,109 @@ from treedyn.demo._castle import CASTLE
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ROOM = 1.16  # sides of the box, in sides of the picture
-LEAST = 45.0  # shortest side of a box: room for the ball beside a narrow picture
-CUTOFF = 2.5
-NEIGHBORS = 1.112  # distance of neighbors in a flat Lennard-Jones crystal at rest
+GRAINS = 13_400  # of a picture without background; others have less
+STEPS, FRAMES = 4_500, 150
+GRAIN = 0.5  # radius
+SPEED = 6.0  # of the ball
+DENSITY = 3.0  # of the ball, in grains per area
+GROUND = (206, 176, 132)  # color
 
 
-class Projectile(td.Advancing):
-    """A ball that flies through the box at constant velocity and wraps around it."""
+class Scene(NamedTuple):
+    """A heap of sand and a ball to the left of it."""
 
-    position: Float[Array, "2"]
-    velocity: Float[Array, "2"]
-    dt: float
-    space: td.Space
-
-    def advance(self, state: td.State) -> "Projectile":
-        """Return the ball one step later."""
-        return self.replace(position=self.space.shift(self.position, self.dt * self.velocity))
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """The parameters of one stage."""
-
-    name: str  # of the files
-    title: str  # printed during the run
-    steps: int
-    frames: int  # pictures in the film
-    radius: float = 0.0  # of the projectile, in grains; 0 for none
-    dt: float = 0.006
-    gamma: float = 0.15
-    lists: bool = False  # whether to use neighbor lists
-    speed: float = 10.0  # of the projectile
-
-
-class Sand(NamedTuple):
-    """Grains in a box: positions, colors, and the sides of the box."""
-
-    position: Float[Array, "grains 2"]
+    position: dict[str, Float[Array, "..."]]  # "sand": [grains, 2], "ball": [2]; the floor is at height 0
     color: UInt8[np.ndarray, "grains 3"]
-    box: Float[Array, "2"]
+    size: Float[np.ndarray, "2"]  # width and height of the sand
+    radius: float  # of the ball
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """The results of a stage."""
-
-    stage: Stage
-    run: td.Run  # records: positions of grains and projectile for every picture
-    sand: Sand  # at the start
-    shot: np.ndarray | None  # positions of the projectile at the start and in every record, [frames + 1, 2]
-    before: float  # energy per grain at the start
-    after: float  # energy per grain at the end
-    seconds: float  # wall time, compilation included
-    files: tuple[Path, ...] = ()
-
-
-SETTLE = Stage(name="settle", title="1  the castle settles", steps=500, frames=50, gamma=0.5)
-SHOT = Stage(name="shot", title="2  a shot", steps=1_300, frames=100, radius=4.0)
-SIEGE = Stage(name="siege", title="3  the siege", steps=3_500, frames=100, radius=13.0, lists=True, speed=11.0)
+def build(image: "str | os.PathLike[str] | Image", count: int = GRAINS) -> Scene:
+    """Turn the subject of a picture into sand, with `count` grains if it fills a rectangle."""
+    trial = np.ptp(view.grains(image, 1_000).position, axis=0) + 1
+    if max(trial) > 6 * min(trial):
+        wanted = "image: expected a subject at most six times as long as wide"
+        raise ValueError(f"{wanted}, got {max(trial) / min(trial):.0f} times. Crop the picture.")
+    filled = 1_000 / (np.prod(trial) * 2 / np.sqrt(3))
+    grains = view.grains(image, round(count * max(filled, 0.2)))
+    position = grains.position - grains.position.min(axis=0) + [0, 2 * GRAIN]
+    size = position.max(axis=0)
+    radius = 0.08 * float(np.sqrt(np.prod(size)))
+    ball = np.array([-6.5 * radius, size[1] / 2])  # not yet in the frame
+    return Scene({"sand": jnp.asarray(position), "ball": jnp.asarray(ball)}, grains.color, size, radius)
 
 
-def pour(
-    image: "str | os.PathLike[str] | Image", count: int, *, spacing: float, shake: float = 0.0, seed: int = 0
-) -> Sand:
-    """Turn a picture into about `count` grains in a box, displaced at random by up to `shake` spacings."""
-    grains = view.grains(image, count)
-    size = spacing * np.asarray(grains.size)
-    box = np.maximum(ROOM * size, LEAST)
-    kicks = np.random.default_rng(seed).uniform(-shake, shake, grains.position.shape)
-    position = spacing * (grains.position + kicks) + (box - size) / 2
-    return Sand(position=jnp.asarray(position, dtype=float), color=grains.color, box=jnp.asarray(box, dtype=float))
+def shoot(scene: Scene, *, steps: int = STEPS, frames: int = FRAMES, progress: bool = False) -> td.Run:
+    """Fire the ball and record the position for every frame."""
+    space = tp.free()
+    weight = 6.3 / scene.size[1]  # of a grain: the foot of the sand carries the same load in every picture
+    mass = {"sand": 1.0, "ball": DENSITY * np.pi * scene.radius**2}
+    well, spring = tp.morse(alpha=5.0), tp.soft_sphere(epsilon=300.0)
+    # inside, a spring replaces the steep wall of the well, so that no hit is too hard for the time step
+    grain = tp.smooth(lambda r: well(jnp.maximum(r, 1.0)) + spring(r), onset=1.6, cutoff=2.0)
+    cohesion = tp.pair_energy(grain, space)
+    contact = tp.soft_sphere(epsilon=300 * scene.radius, sigma=scene.radius + GRAIN)
+
+    def ground(position: jax.Array, mass: float, radius: float) -> jax.Array:
+        x, y = position[..., 0], position[..., 1]
+        height = y - 0.2 * jnp.cos(2 * jnp.pi * x)  # a rough floor, on which sand does not slide
+        return jnp.sum(weight * mass * y + 200 * jnp.maximum(radius - height, 0) ** 2)
+
+    def energy(position: dict[str, jax.Array], env: tp.NeighborList) -> jax.Array:
+        sand, ball = position["sand"], position["ball"]
+        pushed = jnp.sum(contact(space.distance(sand, ball[None])))
+        weights = ground(sand, mass["sand"], GRAIN) + ground(ball, mass["ball"], scene.radius)
+        return cohesion(sand, env) + pushed + weights
+
+    near = tp.neighbor_list(space, cutoff=2.0, skin=1.2, headroom=1.6, select=lambda position: position["sand"])
+    dynamics = td.langevin(energy, dt=0.02, kT=0.0, gamma={"sand": 0.04, "ball": 0.0}, mass=mass, space=space)
+    rest = jnp.zeros_like(scene.position["sand"])
+    momentum = {"sand": rest, "ball": mass["ball"] * SPEED * jnp.array([1.0, 0.08])}
+    env = near.allocate(scene.position)
+    state = dynamics.init(jax.random.key(0), scene.position, env, momentum=momentum)
+    return td.run(
+        dynamics, state, env, steps=steps, every=steps // frames, record=lambda state: state.position, progress=progress
+    )
 
 
-def play(stage: Stage, sand: Sand, *, seed: int = 0, progress: bool = False) -> Outcome:
-    """Simulate one stage."""
-    space = tp.periodic(sand.box)
-    attraction = tp.pair_energy(tp.smooth(tp.lennard_jones(), onset=2.0, cutoff=CUTOFF), space)
-    repulsion = tp.soft_sphere(epsilon=300.0 * stage.radius, sigma=stage.radius + 0.5) if stage.radius else None
-
-    def energy(position: jax.Array, env: dict[str, Any]) -> jax.Array:
-        total = attraction(position, env.get("near"))
-        if repulsion is None:
-            return total
-        return total + jnp.sum(repulsion(space.distance(position, env["shot"].position[None])))
-
-    env: dict[str, Any] = {}
-    if stage.lists:
-        env["near"] = tp.neighbor_list(space, CUTOFF, skin=1.0, headroom=1.6).allocate(sand.position)
-    if stage.radius:
-        start = sand.box * jnp.array([0.064, 0.53])
-        velocity = stage.speed * jnp.array([1.0, 0.07])
-        env["shot"] = Projectile(position=start, velocity=velocity, dt=stage.dt, space=space)
-    dynamics = td.langevin(td.from_energy(energy), dt=stage.dt, kT=0.0, gamma=stage.gamma, space=space)
-
-    def record(state: td.State, env: dict[str, Any]) -> Any:
-        return state.position, env["shot"].position if stage.radius else None
-
-    began = time.perf_counter()
-    state = dynamics.init(jax.random.key(seed), sand.position, env)
-    run = td.run(
-        dynamics, state, env, steps=stage.steps, every=stage.steps // stage.frames, record=record,
-        progress=stage.title if progress else False,
-    )  # fmt: skip
-    count = len(sand.position)
-    shot = np.concatenate([np.asarray(env["shot"].position)[None], run.records[1]]) if stage.radius else None
-    assert state.energy is not None and run.state.energy is not None
-    return Outcome(
-        stage=stage, run=run, sand=sand, shot=shot, before=float(state.energy) / count,
-        after=float(run.state.energy) / count, seconds=time.perf_counter() - began,
-    )  # fmt: skip
-
-
-def show(outcome: Outcome, folder: Path, *, width: int = 720) -> Outcome:
-    """Write the films and the picture of one stage, and return its outcome with their names."""
-    stage = outcome.stage
-    pictures = list(draw(outcome, width))
-    small = [block_mean(picture) for picture in pictures[::2]]
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [view.write_gif(folder / f"{stage.name}.gif", small, fps=12.5)]
-    try:
-        files.append(view.write_mp4(folder / f"{stage.name}.mp4", pictures, fps=25))
-    except (ImportError, OSError) as error:
-        print(f"no MP4: {error}")
-    both = view.side_by_side([pictures[0], pictures[-1]], ["start", f"after {outcome.run.steps:,} steps"])
-    files.append(view.write_picture(folder / f"{stage.name}.png", both))
-    return dataclasses.replace(outcome, files=tuple(files))
-
-
-def draw(outcome: Outcome, width: int) -> Iterator[np.ndarray]:
-    """Draw the start of a stage and its records; the longer side has `width` pixels."""
-    sand = outcome.sand
-    positions = np.concatenate([np.asarray(sand.position)[None], outcome.run.records[0]])
-    balls = [view.Ball(outcome.shot, outcome.stage.radius)] if outcome.shot is not None else []
-    box = np.asarray(sand.box)
-    look = view.Look(width=round(width * box[0] / box.max()))
-    return view.frames(positions, sand.color, box=box, radius=0.52, balls=balls, look=look)
-
-
-def block_mean(picture: np.ndarray) -> np.ndarray:
-    """Return a picture of half the size."""
-    height, width = (side // 2 for side in picture.shape[:2])
-    blocks = picture[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
-    return blocks.mean(axis=(1, 3), dtype=np.float32).astype(np.uint8)
+def draw(scene: Scene, run: td.Run, width: int = 720) -> Iterator[np.ndarray]:
+    """Draw the start and the records of a run; the longer side of a frame has `width` pixels."""
+    sand, ball = (np.concatenate([scene.position[name][None], run.records[name]]) for name in ("sand", "ball"))
+    frame, side = scene.size + np.array([8, 2.5]) * scene.radius, 4 * scene.radius
+    # a canvas wraps around its edges, so it is larger than the frame, and whatever leaves it stays on its edge
+    margin = 1.5 * scene.radius
+    box, corner = frame + 2 * margin, np.array([-side - margin, -margin])
+    sand, ball = (np.clip(path - corner, 0, box) for path in (sand, ball))
+    pixels = width / frame.max()
+    cut, floor = round(pixels * margin), round(pixels * 0.2 * scene.radius)
+    balls, look = [view.Ball(ball, scene.radius)], view.Look(width=round(pixels * box[0]))
+    for picture in view.frames(sand, scene.color, box=box, radius=GRAIN, balls=balls, look=look):
+        picture[-cut:] = GROUND
+        yield picture[cut : floor - cut, cut:-cut]
 
 
 def sandcastle(
     image: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] = "sandcastle",
     *,
-    full: bool = False,
-    seed: int = 0,
+    count: int = GRAINS,
+    steps: int = STEPS,
+    frames: int = FRAMES,
     progress: bool = False,
-) -> list[Outcome]:
-    """Play all three stages, write their films and pictures to `folder`, and print a summary.
-
-    `image` is any picture, by default the castle; with `full`, the siege takes all of its 30,000 steps.
-    """
-    require("PIL", "demo")
-    image, folder = CASTLE if image is None else image, Path(folder)
-    siege = dataclasses.replace(SIEGE, steps=30_000, frames=300) if full else SIEGE
-    few = pour(image, 1_600, spacing=1.15, shake=0.04, seed=seed)
-    many = pour(image, 16_384, spacing=NEIGHBORS)
-    outcomes: list[Outcome] = []
-    for stage, sand in ((SETTLE, few), (SHOT, few), (siege, many)):
-        if stage is SHOT:  # continues with the settled castle
-            sand = few._replace(position=outcomes[-1].run.state.position)
-        print(f"{stage.title}: {len(sand.position):,} grains, {stage.steps:,} steps", flush=True)
-        outcomes.append(show(play(stage, sand, seed=seed, progress=progress), folder))
-    print(f"\n{table(outcomes)}")
-    return outcomes
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return a table of the stages and a list of their files."""
-    rows: list[tuple[str, ...]] = [
-        ("stage", "grains", "steps", "steps/s", "rebuilds", "grown", "energy/grain", "seconds")
-    ]
-    for outcome in outcomes:
-        stage, run = outcome.stage, outcome.run
-        lists = (f"{run.rebuilds:,}", f"{run.allocations:,}") if stage.lists else ("all pairs", "-")
-        energy = f"{outcome.before:.3f} -> {outcome.after:.3f}"
-        speed = (f"{len(outcome.sand.position):,}", f"{run.steps:,}", f"{run.steps_per_second:,.0f}")
-        rows.append((stage.name, *speed, *lists, energy, f"{outcome.seconds:.1f}"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    files = [f"  {path}" for outcome in outcomes for path in outcome.files]
-    return "\n".join([*lines, "", "films and pictures:", *files])
+) -> None:
+    """Shoot at a picture, by default the castle, and write a picture and a film to `folder`."""
+    require("imageio_ffmpeg", "demo")
+    scene, folder = build(CASTLE if image is None else image, count), Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(bytes(10_000_000))  # more than the files need
+    except OSError as error:
+        raise ValueError(f"out: cannot write to {str(folder)!r} ({error.strerror}). Pass another folder.") from error
+    print(f"A ball hits {len(scene.color):,} grains of sand. This takes one to two minutes.", flush=True)
+    run = shoot(scene, steps=steps, frames=frames, progress=progress)
+    print(f"{steps:,} steps, {run.steps_per_second:,.0f} steps/s, {run.rebuilds:,} neighbor lists.", flush=True)
+    pictures = list(draw(scene, run))
+    moments = [pictures[k] for k in (0, frames // 4, frames)]
+    print("written:", view.write_picture(folder / "siege.png", view.side_by_side(moments)))
+    print("written:", view.write_mp4(folder / "siege.mp4", pictures))
