@@ -17,6 +17,8 @@ SETTINGS = {
     "JAX_ENABLE_X64": "1",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
     "JAX_NUMPY_RANK_PROMOTION": "raise",
+    # XLA takes its own hints for gathers in a program that it kept for features which this machine lacks, and writes so
+    "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 # jax reads these when it is imported; they stand in the environment so that subprocesses have them, too
 if "jax" in sys.modules:

@@ -23,6 +23,8 @@ def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen
         "JAX_COMPILATION_CACHE_DIR": f"{jax.config.jax_compilation_cache_dir}/programs",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        # XLA writes a kilobyte about every program that it loads, and nobody reads the pipe until the end
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT), **compiled, **environment}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings)
