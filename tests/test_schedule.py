@@ -31,11 +31,6 @@ def test_schedules_are_evaluated_at_the_step_and_spread_over_leaves():
     assert_close(at, {"a": jnp.float32(6), "b": [jnp.float64(3), jnp.float64(0.5)]})
 
 
-def test_numbers_per_row_align_with_the_leading_axes():
-    at = schedule.of_leaves(jnp.array([1.0, 2.0]), jnp.int32(0), {"x": jnp.zeros((2, 2)), "y": jnp.zeros(2)}, "mass")
-    assert_close(at, {"x": jnp.array([[1.0], [2.0]]), "y": jnp.array([1.0, 2.0])})
-
-
 def test_a_callable_module_of_numbers_is_a_tree_of_numbers():
     layer = TREES["struct"](jnp.float64)
     by_leaf = layer.replace(weight=2.0, bias=3.0)

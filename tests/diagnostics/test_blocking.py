@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import scipy.signal
 
+from tests.stream.streams import autoregressive
 from treedyn.diagnostics import standard_error
 from treedyn.testing import sigmas
 
@@ -11,17 +11,10 @@ STEPS = 2**14
 RNG = np.random.default_rng(0)
 
 
-def autoregressive(keep, replicas):
-    """Return x' = keep x + sqrt(1 - keep^2) noise, started from its stationary distribution; `[STEPS, replicas]`."""
-    noise = RNG.normal(size=(STEPS, replicas)) * np.sqrt(1 - keep**2)
-    start = keep * RNG.normal(size=(1, replicas))
-    return scipy.signal.lfilter([1], [1, -keep], noise, axis=0, zi=start)[0]
-
-
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.95])
 def test_error_of_an_autoregressive_series(keep):
     exact = np.sqrt((1 + keep) / (1 - keep) / STEPS)
-    estimates = standard_error(autoregressive(keep, 200))
+    estimates = standard_error(autoregressive(keep, STEPS, 200, RNG))
     assert estimates.shape == (200,)
     # single estimates scatter by about 10 %; the remaining correlation makes them slightly too small
     np.testing.assert_allclose(np.mean(estimates), exact, rtol=0.04)
@@ -29,11 +22,11 @@ def test_error_of_an_autoregressive_series(keep):
 
 
 def test_sigmas_of_the_right_mean_are_standard_normal():
-    found = sigmas(autoregressive(0.9, 500), 0.0)
+    found = sigmas(autoregressive(0.9, STEPS, 500, RNG), 0.0)
     assert abs(np.mean(found)) < 5 / np.sqrt(500)
     np.testing.assert_allclose(np.std(found), 1, atol=0.15)
     # a wrong mean is detected
-    assert abs(sigmas(autoregressive(0.9, 1)[:, 0], 0.5)) > 5
+    assert abs(sigmas(autoregressive(0.9, STEPS, 1, RNG)[:, 0], 0.5)) > 5
 
 
 def test_constant_series_has_no_error():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.signal
 
 from treedyn import stream
 
@@ -18,6 +19,13 @@ def mixed(steps):
         "count": jnp.asarray(RNG.integers(-5, 9, size=(steps, 2)), jnp.int32),
         "flag": (jnp.asarray(RNG.random(size=steps) < 0.3), ()),
     }
+
+
+def autoregressive(keep, steps, replicas, rng=RNG):
+    """Return x' = keep x + sqrt(1 - keep^2) noise, started from its stationary distribution; `[steps, replicas]`."""
+    noise = rng.normal(size=(steps, replicas)) * np.sqrt(1 - keep**2)
+    start = keep * rng.normal(size=(1, replicas))
+    return scipy.signal.lfilter([1], [1, -keep], noise, axis=0, zi=start)[0]
 
 
 def all_reducers(of):

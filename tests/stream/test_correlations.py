@@ -5,20 +5,12 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.signal
 
-from tests.stream.streams import RNG, fed, reduced
+from tests.stream.streams import RNG, autoregressive, fed, reduced
 from treedyn import stream
 from treedyn.diagnostics import standard_error
 
 pytestmark = pytest.mark.slow
-
-
-def autoregressive(keep, steps, replicas):
-    """Return x' = keep x + sqrt(1 - keep^2) noise, started from its stationary distribution; `[steps, replicas]`."""
-    noise = RNG.normal(size=(steps, replicas)) * np.sqrt(1 - keep**2)
-    start = keep * RNG.normal(size=(1, replicas))
-    return scipy.signal.lfilter([1], [1, -keep], noise, axis=0, zi=start)[0]
 
 
 def autocovariance(x, lags):
