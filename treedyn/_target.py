@@ -243,10 +243,12 @@ def evaluate(target: Target | Callable[..., Any], position: PyTree, env: PyTree,
     result = target(position, env)
     turn = space_of.pull_back if target.conservative else space_of.project
     force = turn(space, part, result.force)
-    good = tree.finite((part, force, result.energy))
-    status = environment.status(env) | result.status | word(Status.NONFINITE, ~good)
+    good, stale = tree.finite((force, result.energy)), jnp.asarray(False)
     if environment.refreshable(env):
-        status = status | word(Status.STALE, ~environment.valid(env, tree.unbox(position)))
+        # a list that does not serve gives NaN, which says nothing of the dynamics
+        stale = ~environment.valid(env, tree.unbox(position))
+    broken = ~tree.finite(part) | ~(good | stale)
+    status = environment.status(env) | result.status | word(Status.NONFINITE, broken) | word(Status.STALE, stale)
     return result.replace(force=force, status=status)
 
 

@@ -7,6 +7,7 @@ import scipy.integrate
 
 import treedyn as td
 from tests.dynamics.running import begin, nothing, run
+from treedyn import operators as to
 from treedyn.testing import sigmas
 
 COUNT = 20_000
@@ -89,3 +90,21 @@ def test_two_temperatures_in_one_tree():
     for leaf, kT, other in (("cold", 0.5, 1.5), ("hot", 1.5, 0.5)):
         assert abs(sigmas(end.position[leaf] ** 2, exact_moment(2, kT))) < 5
         assert abs(sigmas(end.position[leaf] ** 2, exact_moment(2, other))) > 5
+
+
+@pytest.mark.parametrize("kind", [jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64])
+def test_a_bath_keeps_its_temperature_exactly_however_its_factor_is_rounded(kind):
+    eps = float(jnp.finfo(kind).eps)
+    for h in (0.3, 0.01, 3e-3, 1e-4):
+        one, zero = jnp.ones(1, kind), jnp.zeros(1, kind)
+        bath = to.ornstein_uhlenbeck(kT=1.0, gamma=1.0)
+        still = begin(td.compose(nothing, (to.drift(td.euclidean()), bath), 0.1), zero, momentum=zero)
+        keep = float(bath.apply(still.replace(momentum=one), h, zero, None)[0].momentum[0])
+        spread = float(bath.apply(still, h, one, None)[0].momentum[0])
+        np.testing.assert_allclose(1 - spread**2, keep**2, rtol=0, atol=2 * eps * (1 - keep**2))
+        rescale = to.csvr(kT=1.0, tau=1.0)
+        moving = still.replace(momentum=one)
+        normal, squares = rescale.draw(still.key, moving)
+        noise = jnp.zeros_like(normal), jnp.ones_like(squares)
+        mean, _ = rescale.apply(moving, h, noise, rescale.init(moving))
+        np.testing.assert_allclose(float(mean.momentum[0]), 1, rtol=0, atol=eps)

@@ -1,5 +1,6 @@
 """The contract of every dynamics, and how a position becomes a state."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, final
@@ -179,6 +180,7 @@ class Targeted(Dynamics):
         part = tree.moving(boxed)
         inside = space_of.contains(self.space, part)
         space_of.check_flat(self.space, part)
+        check_wrapped(self.target, self.space)
         clock = None
         if time is not None:
             clock = Compensated.of(jnp.asarray(check.number("time", time)).astype(tree.dtype(part)))
@@ -233,6 +235,18 @@ def check_position(boxed: PyTree) -> None:
         raise ValueError(
             f"position: expected at least one floating-point leaf, got {tree.describe(tree.unbox(boxed))} with leaves "
             f"{[str(leaf.dtype) for _, leaf in leaves]}. Integers and functions only ride along: use e.g. 1.0, not 1."
+        )
+
+
+def check_wrapped(target: Callable[..., Any], space: PyTree) -> None:
+    """Warn if the energy is that of a box which the dynamics does not know."""
+    box = getattr(getattr(target, "function", target), "space", None)
+    # open space has no numbers
+    if isinstance(space, space_of.Euclidean) and isinstance(box, space_of.Space) and jax.tree.leaves(box):
+        warnings.warn(
+            f"space: the energy has the space {type(box).__name__}, but the dynamics has none, so positions leave the "
+            "box. Pass space=... to the dynamics, or an open space such as tp.free() for unwrapped paths.",
+            stacklevel=4,
         )
 
 

@@ -30,10 +30,13 @@ class OrnsteinUhlenbeck(Operator):
         gamma = schedule.of_leaves(self.gamma, state.step, momentum, "gamma")
         decay = jax.tree.map(jnp.multiply, gamma, tree.broadcast(h, momentum, "dt"))
         thermal = metric.thermal(state.metric, state.moving, noise, kT)
-        mixed = jax.tree.map(
-            lambda p, xi, d: jnp.exp(-d) * p + jnp.sqrt(-jnp.expm1(-2 * d)) * xi, momentum, thermal, decay
-        )
-        return state.replace(momentum=mixed), memory
+
+        def mix(p: jax.Array, xi: jax.Array, decay: jax.Array) -> jax.Array:
+            # the noise goes with the factor as it is rounded, so the temperature is exact in any precision
+            keep = jnp.exp(-decay)
+            return keep * p + jnp.sqrt((1 - keep) * (1 + keep)) * xi
+
+        return state.replace(momentum=jax.tree.map(mix, momentum, thermal, decay)), memory
 
 
 def ornstein_uhlenbeck(kT: PyTree, gamma: PyTree) -> OrnsteinUhlenbeck:

@@ -9,6 +9,7 @@ from treedyn.particles.analysis import radial_distribution as radial_distributio
 from treedyn.particles.analysis import stress as stress
 from treedyn.particles.analysis import virial as virial
 from treedyn.particles.energies import BondEnergy as BondEnergy
+from treedyn.particles.energies import Energy as Energy
 from treedyn.particles.energies import LongRangeCorrection as LongRangeCorrection
 from treedyn.particles.energies import PairEnergy as PairEnergy
 from treedyn.particles.energies import arithmetic_mean as arithmetic_mean

@@ -10,7 +10,6 @@ tension, as in mechanics and in ASE.
 """
 
 import functools
-import inspect
 from collections.abc import Callable
 
 import jax
@@ -21,6 +20,7 @@ from jaxtyping import Array, Float, Real
 from treedyn import _check as check
 from treedyn import _target as target
 from treedyn import tree
+from treedyn.particles.energies._energy import takes_strain
 from treedyn.particles.space._space import SpaceLike, volume_of
 from treedyn.particles.sums._arguments import check_position
 from treedyn.tree import PyTree
@@ -53,10 +53,10 @@ def virial(energy: Energy, position: Vectors, env: PyTree = None) -> Tensor:
     """
     position = check_position(position)
     check.instance("energy", energy, Callable, "a function of (position, env)")  # type: ignore[arg-type]
-    if not _takes_strain(energy):
+    if not takes_strain(energy):
         raise ValueError(
             "energy: must take the keyword strain= and use it for every displacement, as the energies of the library "
-            "do. A sum passes it on: lambda position, env=None, *, strain=None: a(position, env, strain=strain) + ..."
+            "do. Sums of energies pass it on: energy = a + b."
         )
     target.observing("energy", functools.partial(energy, strain=None), "position")
     zero = jnp.zeros((position.shape[-1],) * 2, position.dtype)
@@ -152,11 +152,6 @@ def pressure(
     """
     tensor = stress(energy, position, env, space=space, volume=volume, momentum=momentum, mass=mass)
     return -jnp.trace(tensor) / tensor.shape[-1]
-
-
-def _takes_strain(energy: Energy) -> bool:
-    named = inspect.signature(energy).parameters.values()
-    return any(p.name == "strain" or p.kind is p.VAR_KEYWORD for p in named)
 
 
 def _kinetic(momentum: Vectors, mass: Mass | None, position: jax.Array) -> jax.Array:

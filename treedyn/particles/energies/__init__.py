@@ -2,6 +2,7 @@
 
 from treedyn.particles.energies._bonds import BondEnergy as BondEnergy
 from treedyn.particles.energies._bonds import bond_energy as bond_energy
+from treedyn.particles.energies._energy import Energy as Energy
 from treedyn.particles.energies._pair import PairEnergy as PairEnergy
 from treedyn.particles.energies._pair import pair_energy as pair_energy
 from treedyn.particles.energies._parameters import arithmetic_mean as arithmetic_mean

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from treedyn import _check as check
 from treedyn import tree
-from treedyn._struct import Struct, function
+from treedyn._struct import function
+from treedyn.particles.energies._energy import Energy, Points, Strain
 from treedyn.particles.energies._pair import check_strain, numbers_like
 from treedyn.particles.energies._parameters import elementwise, evaluate, parameters, potential
 from treedyn.particles.space import _space as spaces
@@ -21,7 +22,7 @@ from treedyn.space import Space
 from treedyn.tree import PyTree
 
 
-class BondEnergy(Struct):
+class BondEnergy(Energy):
     r"""The energy of listed pairs, $E = \sum_b u(r_b)$.
 
     Attributes:
@@ -36,10 +37,10 @@ class BondEnergy(Struct):
 
     def __call__(
         self,
-        position: Float[Array, "particles dimensions"],
+        position: Points,
         env: PyTree = None,
         *,
-        strain: Float[Array, "dimensions dimensions"] | None = None,
+        strain: Strain | None = None,
     ) -> Float[Array, ""]:
         r"""Return the energy, a scalar in the dtype of the position.
 

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from treedyn import _check as check
 from treedyn import tree
-from treedyn._struct import Struct, function, static
+from treedyn._struct import function, static
+from treedyn.particles.energies._energy import Energy, Points, Strain
 from treedyn.particles.energies._parameters import Number, Parameter, parameters, potential
 from treedyn.particles.energies._truncation import cut, cutoff_of
 from treedyn.particles.space._space import SpaceLike, check_space
@@ -21,7 +22,7 @@ from treedyn.space import Space
 from treedyn.tree import PyTree
 
 
-class PairEnergy(Struct):
+class PairEnergy(Energy):
     r"""The energy of all pairs, $E = \sum_{i<j} u(r_{ij})$.
 
     Attributes:
@@ -36,10 +37,10 @@ class PairEnergy(Struct):
 
     def __call__(
         self,
-        position: Float[Array, "particles dimensions"],
+        position: Points,
         env: PyTree = None,
         *,
-        strain: Float[Array, "dimensions dimensions"] | None = None,
+        strain: Strain | None = None,
     ) -> Float[Array, ""]:
         r"""Return the energy.
 
@@ -50,8 +51,8 @@ class PairEnergy(Struct):
                 times the volume, the second gives the elastic constants.
 
         Returns:
-            A scalar in the dtype of the position. It is NaN if a traced cutoff turns out to be beyond half the box or
-            beyond the list.
+            A scalar in the dtype of the position. It is NaN if the list is no longer valid at this position (ask
+            `env.valid(position)`), or if a traced cutoff turns out to be beyond half the box or beyond the list.
 
         Raises:
             ValueError: shapes do not fit, or a cutoff is known to be beyond half the box or beyond the list.

@@ -136,10 +136,7 @@ class NeighborList(Recipe, Refreshable):
         return holds(self.space, now, self.reference, x, room, self.cutoff + self.skin, self.spread)
 
     def serves(self, points: Points, space: Space) -> Bool[Array, ""]:
-        """Return whether an energy in `space` may use this list.
-
-        If the box is the one in which the list was built, the answer is True: `valid` checks the motion of the points.
-        If the box differs, the list must be valid under the deformation.
+        """Return whether an energy in `space` may use this list: whether it holds every pair of `points`.
 
         Args:
             points: the current points.
@@ -151,10 +148,11 @@ class NeighborList(Recipe, Refreshable):
         now = lax.stop_gradient(self._cast(free() if isinstance(space, Euclidean) else space))
         leaves = [*jax.tree.leaves(now), *jax.tree.leaves(self.space)]
         known = [number for leaf in leaves if (number := tree.known(leaf)) is not None]
-        if len(known) == len(leaves) and all(map(np.array_equal, known, known[len(known) // 2 :])):
-            return jnp.asarray(True)  # known without compiling anything
         x = lax.stop_gradient(points).astype(self.reference.dtype)
-        return holds_in(self.space, now, self.reference, x, self.skin, self.cutoff + self.skin, self.spread)
+        others = self.reference, x, self.skin, self.cutoff + self.skin, self.spread
+        if len(known) == len(leaves) and all(map(np.array_equal, known, known[len(known) // 2 :])):
+            return holds(self.space, None, *others)  # known without compiling anything
+        return holds_in(self.space, now, *others)
 
     def rebuild(self, position: PyTree, space: Space | None = None) -> Self:
         """Return a list for `position` with the same shapes: pure, safe under jit, without gradients.

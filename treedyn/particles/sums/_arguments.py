@@ -3,6 +3,7 @@
 Numbers that are known are checked at once. For traced numbers a check returns a boolean, which turns the sum into NaN.
 """
 
+import warnings
 from typing import Any
 
 import jax
@@ -16,6 +17,8 @@ from treedyn.particles.sums._kernel import PartnerList, Partners
 from treedyn.space import Space
 from treedyn.tree import PyTree
 
+# from here on, a list is many times as fast as all pairs
+_MANY = 2_000
 _POINTS = "one point per particle, float[N, d] (use jax.vmap for several systems)"
 
 
@@ -62,6 +65,13 @@ def listed_partners(
     count, dimension = position.shape
     good = [check_range(space, cutoff, dimension)]
     if neighbors is None:
+        reach = tree.known(cutoff)
+        if count > _MANY and (reach is None or np.isfinite(reach)):
+            warnings.warn(
+                f"env: expected a neighbor list for {count} particles, got none, so all pairs are computed every time. "
+                "Pass tp.neighbor_list(space, cutoff).allocate(position).",
+                stacklevel=3,
+            )
         return None, good
     good.append(_check_list(neighbors, cutoff, count))
     serves = getattr(neighbors, "serves", None)

@@ -48,7 +48,8 @@ def neighbor_sum(
 
     Returns:
         The tree that `f` returns, with one entry per particle along the first axis, in the dtype of the position. It is
-        NaN if a traced cutoff turns out to be beyond half the box or beyond the list.
+        NaN if the list is no longer valid at this position, or if a traced cutoff turns out to be beyond half the box
+        or beyond the list.
 
     Raises:
         ValueError: shapes do not fit, the space is unknown, `f` does not return real numbers, or the cutoff is known to
