@@ -86,6 +86,6 @@ def read(path):
     """Return the steps and the frames of a file."""
     if path.suffix in (".csv", ".jsonl"):
         table = store.read_table(path)
-        return table.pop("step").tolist(), table
+        return table.pop("step", np.zeros(0, int)).tolist(), table
     with store.read_zarr(path) if path.suffix == ".zarr" else io.read(path) as found:
         return found.steps.tolist(), found[:]

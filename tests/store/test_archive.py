@@ -2,6 +2,7 @@
 
 import errno
 import os
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -183,3 +184,16 @@ def test_saving_to_a_link_replaces_its_target(folder):
     (folder / "link.npz").symlink_to(folder / "target.npz")
     td.save(folder / "link.npz", 2.0)
     assert (folder / "link.npz").is_symlink() and td.load(folder / "target.npz", 0.0) == 2.0
+
+
+def test_no_memory_is_asked_for_that_a_file_only_declares(folder):
+    td.save(folder / "small.npz", {"a": np.zeros(3)})
+    for compression, shape in ((zipfile.ZIP_STORED, (10**13,)), (zipfile.ZIP_DEFLATED, (3,))):
+        with zipfile.ZipFile(folder / "small.npz") as old, zipfile.ZipFile(folder / "x.npz", "w", compression) as new:
+            new.writestr("manifest.json", old.read("manifest.json"))
+            with new.open("0.npy", "w") as member:
+                header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                member.write(bytes(24))
+        with pytest.raises(td.DamagedFile, match=r"x\.npz.*declares"):
+            td.load(folder / "x.npz", {"a": np.zeros(3)})

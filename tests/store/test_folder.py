@@ -160,3 +160,29 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(PermissionError, match=r"checkpoint: .* cannot be written to.*Use a copy of the folder"):
         go_on(tmp_path, 4)
+
+
+def test_a_finished_run_is_read_from_where_nothing_can_be_written(tmp_path, whole, monkeypatch):
+    go_on(tmp_path)
+
+    def read_only(path, flags, *mode, open=os.open):
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return open(path, flags, *mode)
+
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr(os, "open", read_only)
+    out = go_on(tmp_path, resume="must")
+    assert_same_bits((out.state, out.records), (whole.state, whole.records))
+    with pytest.raises(td.OutputError, match=r"checkpoint: .* cannot be written to.*Use a copy of the folder"):
+        go_on(tmp_path, 70)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.filterwarnings("ignore:.*the checkpoint before it is used")
+def test_records_in_the_place_of_others_are_damage(tmp_path):
+    go_on(tmp_path, 40, checkpoint_every=20)
+    one, other = sorted(tmp_path.glob("records-*"))
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(td.DamagedFile, match=rf"{one.name}: it is damaged: it holds the records of {other.name}"):
+        go_on(tmp_path)

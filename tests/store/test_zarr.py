@@ -1,6 +1,7 @@
 """Zarr returns any tree as it was written: structure, dtypes and numbers."""
 
 import collections
+import json
 import shutil
 
 import jax
@@ -117,8 +118,8 @@ def test_a_file_with_functions_is_continued_and_another_version_is_refused(tmp_p
         with store.ZarrWriter(path, mode="a") as out:
             out.write(np.array([step]), {"f": lambda x: x, "x": np.ones(1)})
     assert store.read_zarr(path).steps.tolist() == [1, 2]
-    monkeypatch.setattr("treedyn.store._zarr._VERSION", 3)
-    with pytest.raises(ValueError, match="version 2 of the format, expected 3"):
+    monkeypatch.setattr("treedyn.store._zarr._VERSION", 4)
+    with pytest.raises(ValueError, match="version 3 of the format, expected 4"):
         store.read_zarr(path)
 
 
@@ -158,6 +159,41 @@ def test_frames_without_a_step_are_dropped(tmp_path):
     assert_same(store.read_zarr(path)[:], tree([10, 20, 40]))
 
 
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("x/zarr.json", {"shape": [3, 10**13]}, r"x: expected float64\[3\], got"),
+        ("x/zarr.json", {"shape": [1, 3]}, "x: expected 3 frames, got 1"),
+        ("steps/zarr.json", {"fill_value": 7}, "expected -1 for missing steps, got 7"),
+        (
+            "zarr.json",
+            {"attributes": {"format": "treedyn-tree", "version": 3, "structure": "", "crc32": 1}},
+            "checksum",
+        ),
+    ],
+)
+def test_what_a_file_declares_has_to_be_what_it_holds(file, change, said, tmp_path):
+    path = tmp_path / "t.zarr"
+    with store.ZarrWriter(path) as out:
+        out.write(np.array([10, 20, 30]), tree([10, 20, 30]))
+    (path / file).write_text(json.dumps(json.loads((path / file).read_text()) | change))
+    for use in (store.read_zarr, lambda path: store.ZarrWriter(path, mode="a")):
+        with pytest.raises(ValueError, match=rf"t\.zarr.*{said}"):
+            use(path)
+
+
+def test_frames_that_were_never_written_are_not_read(tmp_path):
+    path = tmp_path / "t.zarr"
+    with store.ZarrWriter(path) as out:
+        out.write(np.array([10, 20, 30]), tree([10, 20, 30]))
+    about = path / "steps" / "zarr.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"shape": [10**13]}))
+    assert store.read_zarr(path).steps.tolist() == [10, 20, 30]
+    (path / "x" / "c" / "0" / "0").unlink()
+    with pytest.raises(ValueError, match=r"t\.zarr.*there is no file .*x/c/0/0"):
+        store.read_zarr(path)[0]
+
+
 def test_frames_and_files_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "t.zarr"
     with store.ZarrWriter(path) as out:
@@ -179,7 +215,10 @@ def test_other_directories_are_not_overwritten(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years")
     for mode in ("w", "a"):
-        with pytest.raises(FileExistsError, match="Zarr"), store.ZarrWriter(tmp_path / "home", mode=mode) as out:
+        with (
+            pytest.raises(FileExistsError, match="is no Zarr of treedyn"),
+            store.ZarrWriter(tmp_path / "home", mode=mode) as out,
+        ):
             out.write(np.array([1]), tree([1]))
     assert (tmp_path / "home" / "thesis.tex").read_text() == "years"
 

@@ -4,16 +4,13 @@ The file is a NumPy archive, a zip file of arrays, which any program can open. Z
 damage is detected. A new file is written aside, synchronized and renamed. Functions and the structure of the tree are
 not written: reading fills a tree `like` the one that was saved.
 
-A changed byte can make a decoder raise any exception. So every exception while bytes are decoded means a damaged file,
-except those of a system that does not let the file be read.
+Nothing is larger than the file declares, because nothing is compressed: sizes are compared before memory is asked for.
 """
 
-import contextlib
-import errno
 import json
+import math
 import os
 import zipfile
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,13 +29,11 @@ from treedyn.store._codec import (
     structs,
     with_statics,
 )
-from treedyn.store._files import replacing
+from treedyn.store._files import decoding, replacing
 from treedyn.tree import PyTree
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
-# errors of lost bytes or of a changed offset; decoders raise exceptions without a number
-_UNREADABLE = {None, errno.EIO, errno.EINVAL}
 
 
 class DamagedFile(ValueError):
@@ -100,10 +95,8 @@ def read(path: str | os.PathLike[str], like: PyTree, resized: str | None) -> PyT
         members = {leaf["path"]: f"{index}.npy" for index, leaf in enumerate(manifest["leaves"])}
 
         def array(leaf: Description) -> Any:
-            with _decoding(f"{path}: {leaf['path']}"), archive.open(members[leaf["path"]]) as member:
-                plain = np.lib.format.read_array(member, allow_pickle=False)
-                member.read()  # to the end, where the checksum is compared
-            return restore(plain, leaf)
+            with decoding(f"{path}: {leaf['path']} is damaged", DamagedFile):
+                return restore(_array(archive, members[leaf["path"]]), leaf)
 
         def check_resized(name: str, found: Description, leaf: Any) -> None:
             grown = resized is not None and name.startswith(resized)
@@ -123,7 +116,7 @@ def note_of(path: str | os.PathLike[str]) -> Any:
 
 def verify(path: str | os.PathLike[str]) -> None:
     """Check that a file is intact; raise `DamagedFile` if not."""
-    with _opened(Path(path)) as archive, _decoding(f"{path}: the file"):
+    with _opened(Path(path)) as archive, decoding(f"{path} is damaged", DamagedFile):
         wrong = archive.testzip()
     if wrong is not None:
         raise DamagedFile(f"{path}: {wrong} is damaged: its checksum is wrong")
@@ -151,26 +144,30 @@ def _write(file: BinaryIO, value: PyTree, note: Any) -> None:
 def _opened(path: Path) -> zipfile.ZipFile:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
-    with _decoding(f"{path}: the file"):
-        return zipfile.ZipFile(path)
+    with decoding(f"{path} is damaged", DamagedFile):
+        archive, size = zipfile.ZipFile(path), path.stat().st_size
+        if any(x.compress_type != zipfile.ZIP_STORED or x.file_size > size for x in archive.infolist()):
+            archive.close()
+            raise ValueError("it declares members that are compressed, or larger than the file")
+        return archive
 
 
-@contextlib.contextmanager
-def _decoding(what: str) -> Generator[None, None, None]:
-    """Turn the exceptions of decoders into `DamagedFile`, and let those of the system through."""
-    try:
-        yield
-    except Exception as error:
-        # a file that cannot be opened now, without rights or free handles, is not damaged
-        if isinstance(error, OSError) and error.errno not in _UNREADABLE:
-            raise
-        raise DamagedFile(f"{what} is damaged: {error}") from error
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as member:
+        np.lib.format.read_magic(member)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        if math.prod(shape) * dtype.itemsize != archive.getinfo(name).file_size - member.tell():
+            raise ValueError(f"{name} declares another size than it has")
+        member.seek(0)
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()  # to the end, where the checksum is compared
+        return array
 
 
 def _manifest(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> dict[str, Any]:
     if _MANIFEST not in archive.namelist():
         raise DamagedFile(f"{path}: expected a file written by td.save, but it has no list of contents")
-    with _decoding(f"{path}: the list of contents"):
+    with decoding(f"{path}: the list of contents is damaged", DamagedFile):
         manifest = json.loads(archive.read(_MANIFEST))
     if manifest["format"] > FORMAT:
         raise ValueError(

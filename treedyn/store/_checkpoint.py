@@ -2,10 +2,11 @@
 
 Every checkpoint is one file. It is written aside and then renamed, so a process may be killed at any moment without
 damage. The last few checkpoints are kept, and a damaged one is skipped. Records are written once, in files of their
-own. A run is identified by its start, dynamics, environment, records and tag. A folder that holds another run is
-refused, never overwritten.
+own, which know their names. A run is identified by its start, dynamics, environment, records and tag. A folder that
+holds another run is refused, never overwritten. A folder that cannot be written to can still be read.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -27,17 +28,18 @@ _PART = re.compile(r"\.(step|records)-\d{12}(-[0-9a-f]{8})?\.npz\.\d+\.part")
 
 
 class Folder:
-    """The checkpoints of one run, locked against other processes."""
+    """The checkpoints of one run, locked against other processes if they can be written."""
 
     def __init__(self, path: str | os.PathLike[str], keep: int) -> None:
         """Open the folder, or make it.
 
         Raises:
             ValueError: `path` is not a folder, or another process is using it.
-            PermissionError: the folder cannot be written to.
+            PermissionError: the folder cannot be written to, and holds no checkpoint.
         """
         self.path, self.keep = Path(path).absolute(), keep
-        self.pieces: list[str] = []
+        # name, size and number of records
+        self.pieces: list[tuple[str, int, int]] = []
         # No file of records takes the name of an older one, on which a checkpoint of another process may depend.
         self.process = secrets.token_hex(4)
         self.strangers: list[Path] = []
@@ -46,14 +48,17 @@ class Folder:
         except FileExistsError as error:
             raise ValueError(f"checkpoint: expected a folder, got the file {self.path}. Pass another path.") from error
         self.lock = _lock(self.path / "lock")
-        for leftover in self._named(_PART):
+        if self.lock is None and not self.files():
+            raise self._read_only()
+        for leftover in [] if self.lock is None else self._named(_PART):
             leftover.unlink()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.close(self.lock)
+        if self.lock is not None:
+            os.close(self.lock)
 
     def files(self) -> list[Path]:
         """Return the files of the checkpoints, the last one first."""
@@ -61,6 +66,9 @@ class Folder:
 
     def _named(self, pattern: re.Pattern[str]) -> list[Path]:
         return [file for file in self.path.iterdir() if pattern.fullmatch(file.name) and file.is_file()]
+
+    def _read_only(self) -> PermissionError:
+        return PermissionError(f"checkpoint: {self.path} cannot be written to. Use a copy of the folder")
 
     def forget(self) -> None:
         """Begin a new run; the old checkpoints are deleted once there is a new one."""
@@ -90,7 +98,7 @@ class Folder:
                 warnings.warn(f"{error}; the checkpoint before it is used", stacklevel=5)
                 damage = error
                 continue
-            self.pieces = [name for name, _ in note["pieces"]]
+            self.pieces = [tuple(piece) for piece in note["pieces"]]
             return found, note
         if damage is not None:
             raise DamagedFile(
@@ -99,21 +107,22 @@ class Folder:
         return None
 
     def _check_pieces(self, note: dict[str, Any]) -> None:
-        for name, size in note["pieces"]:
+        for name, size, _ in note["pieces"]:
             file = self.path / name
             if not file.exists() or file.stat().st_size != size:
                 raise DamagedFile(f"{file}: records of the checkpoint are missing or truncated")
             verify(file)
+            if (other := note_of(file)) != name:
+                raise DamagedFile(f"{file}: it is damaged: it holds the records of {other}")
 
     def records(self, shapes: PyTree) -> list[PyTree]:
         """Return the recorded parts; `shapes` are those of one record."""
 
-        def piece(name: str) -> PyTree:
-            count = note_of(self.path / name)
+        def piece(name: str, count: int) -> PyTree:
             like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
             return read(self.path / name, like, None)
 
-        return [piece(name) for name in self.pieces]
+        return [piece(name, count) for name, _, count in self.pieces]
 
     def write(self, run: PyTree, note: dict[str, Any], fresh: PyTree, step: int) -> None:
         """Write a checkpoint.
@@ -123,16 +132,21 @@ class Folder:
             note: further values, as JSON can hold them, with a description of the run under "about".
             fresh: the records since the last checkpoint, stacked, or `None`.
             step: number of steps taken.
+
+        Raises:
+            PermissionError: the folder cannot be written to.
         """
+        if self.lock is None:
+            raise self._read_only()
         here, pieces = self.path / f"step-{step:012d}.npz", list(self.pieces)
         if fresh is not None and (count := len(jax.tree.leaves(fresh)[0])):
-            pieces.append(f"records-{step:012d}-{self.process}.npz")
-            save(self.path / pieces[-1], fresh, note=count)
-        sized = [(name, (self.path / name).stat().st_size) for name in pieces]
-        save(here, run, note={**note, "pieces": sized})
+            file = self.path / f"records-{step:012d}-{self.process}.npz"
+            save(file, fresh, note=file.name)
+            pieces.append((file.name, file.stat().st_size, count))
+        save(here, run, note={**note, "pieces": pieces})
         old = [file for file in self.files() if file <= here][self.keep :]
         # earlier checkpoints only use records of this one, so all other files of records are unused
-        left = [file for file in self._named(_RECORDS) if file.name not in pieces]
+        left = [file for file in self._named(_RECORDS) if file.name not in {name for name, *_ in pieces}]
         for file in [*(x for x in self.strangers if x != here), *old, *left]:
             file.unlink(missing_ok=True)
         # later checkpoints were skipped because they are damaged; they must not take the places of good ones
@@ -154,14 +168,14 @@ def _check_same(path: Path, found: dict[str, dict[str, str]], wanted: dict[str, 
                 )
 
 
-def _lock(path: Path) -> int:
-    """Take a lock that the system releases when the process ends, however it ends."""
+def _lock(path: Path) -> int | None:
+    """Take a lock that the system releases when the process ends, however it ends; `None` if nothing can be written."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except PermissionError as error:
-        raise PermissionError(
-            f"checkpoint: {path.parent} cannot be written to, and a run keeps a lock in it. Use a copy of the folder."
-        ) from error
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return None
     try:
         if os.name == "posix":
             import fcntl

@@ -1,17 +1,22 @@
-"""What files share: they are closed after a block, put on the disk, replaced as a whole, and filled with frames.
+"""What files share: they are closed, put on the disk, replaced as a whole, filled with frames, and named in errors.
 
 In arrays whose first axis counts frames, the steps are written after the values. A frame counts once its step is there;
 a missing step is -1.
 """
 
 import contextlib
+import errno
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+
+# errors of lost bytes or of a changed offset; decoders raise exceptions without a number
+_UNREADABLE = {None, errno.EIO, errno.EINVAL}
 
 
 class Closing(ABC):
@@ -41,8 +46,30 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def decoding(what: str, kind: type[ValueError] = ValueError) -> Generator[None, None, None]:
+    """Raise every exception of a decoder, to which a changed byte can lead, as an error that begins with `what`."""
+    try:
+        yield
+    except Exception as error:
+        # a file that cannot be opened now, without rights or free handles, is not damaged
+        if isinstance(error, OSError) and error.errno not in _UNREADABLE:
+            raise
+        raise kind(f"{what}: {error}") from error
+
+
+def allocate(path: Path, start: int, size: int) -> None:
+    """Give blocks of the disk to a range of a file, which becomes longer if needed, or raise an OSError."""
+    if hasattr(os, "posix_fallocate"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            os.posix_fallocate(descriptor, start, size)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Generator[Path, None, None]:
-    """Yield the path of a new file, which takes the place of `path` at the end and is deleted after an error."""
+    """Yield the path of a new file or folder, which replaces `path` at the end and is deleted after an error."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield aside
@@ -50,6 +77,8 @@ def replacing(path: Path) -> Generator[Path, None, None]:
         aside.replace(path)
         sync(path.parent)
     finally:
+        if aside.is_dir():
+            shutil.rmtree(aside)
         aside.unlink(missing_ok=True)
 
 
@@ -68,7 +97,12 @@ def put(array: Any, values: np.ndarray, before: int, after: int) -> None:
 
 
 def complete(steps: Any) -> np.ndarray:
-    """Return the steps before the first that is missing."""
-    steps = np.asarray(steps[:], np.int64)
-    missing = np.flatnonzero(steps < 0)
-    return steps[: missing[0]] if missing.size else steps
+    """Return the steps before the first that is missing, read piece by piece: a file may declare more than it holds."""
+    out = [np.zeros(0, np.int64)]
+    for start in range(0, steps.shape[0], 2**16):
+        piece = np.asarray(steps[start : start + 2**16], np.int64)
+        missing = np.flatnonzero(piece < 0)
+        out.append(piece[: missing[0]] if missing.size else piece)
+        if missing.size:
+            break
+    return np.concatenate(out)

@@ -3,12 +3,13 @@
 import operator
 from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from treedyn.store._files import Closing
+from treedyn.store._files import Closing, decoding
 from treedyn.tree import PyTree
 
 
@@ -16,9 +17,11 @@ class Frames(Closing):
     """Frames in a file: `frames[-1]` is one, `frames[100:200:10]` are ten, stacked.
 
     Attributes:
+        path: the file.
         steps: the step of every frame.
     """
 
+    path: Path
     steps: Int[np.ndarray, " frames"]
     _file: Any = None
 
@@ -41,13 +44,14 @@ class Frames(Closing):
     def __getitem__(self, index: int | slice) -> PyTree:
         if isinstance(index, slice):
             wanted = np.arange(len(self))[index]
-            low, high = (int(wanted.min()), int(wanted.max()) + 1) if wanted.size else (0, 0)
-            return self._build({name: x[wanted - low] for name, x in self._read(low, high).items()})
-        number = operator.index(index)
-        if not -len(self) <= number < len(self):
-            raise IndexError(f"index: expected one of {len(self)} frames, got {number}")
-        number %= len(self)
-        return self._build({name: x[0] for name, x in self._read(number, number + 1).items()})
+        elif not -len(self) <= operator.index(index) < len(self):
+            raise IndexError(f"index: expected one of {len(self)} frames, got {index}")
+        else:
+            wanted = np.asarray(operator.index(index) % len(self))
+        start, stop = (int(wanted.min()), int(wanted.max()) + 1) if wanted.size else (0, 0)
+        with decoding(f"path: {str(self.path)!r} is damaged or has another format"):
+            arrays = {name: x[wanted - start] for name, x in self._read(start, stop).items()}
+        return self._build(arrays)
 
     def __iter__(self) -> Iterator[PyTree]:
         return (self[number] for number in range(len(self)))

@@ -44,6 +44,9 @@ def columns_of(steps: np.ndarray, frames: PyTree) -> dict[str, np.ndarray]:
     return columns
 
 
+_JSON = int | float | None
+
+
 class _TableWriter(GrowingWriter):
     """A table of text; a subclass formats and parses its lines."""
 
@@ -134,8 +137,9 @@ class JSONLinesWriter(_TableWriter):
     @staticmethod
     def _parse(line: bytes, names: list[str] | None) -> tuple[dict[str, Any] | None, list[str]]:
         row = json.loads(line)
-        if not isinstance(row, dict) or (names is not None and list(row) != names):
-            raise ValueError(f"expected an object with the names {names}, got {line[:80]!r}")
+        names = names or (["step", *list(row)[1:]] if isinstance(row, dict) else [])
+        if not isinstance(row, dict) or list(row) != names or not all(isinstance(x, _JSON) for x in row.values()):
+            raise ValueError(f"expected an object with numbers named {names}, got {line[:80]!r}")
         return {name: math.nan if x is None else x for name, x in row.items()}, list(row)
 
 

@@ -6,6 +6,7 @@ The steps are written last, so the file holds complete frames even if its writer
 import json
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from treedyn import _check as check
 from treedyn import tree
 from treedyn._extras import require
 from treedyn.store._codec import Description, check_leaf, describe, fill, leaves_of, pack, plain_array, typed, unpack
-from treedyn.store._files import chunks, complete, put, sync
+from treedyn.store._files import chunks, complete, decoding, put, replacing, sync
 from treedyn.store._frames import Frames
 from treedyn.store._writer import FileWriter, Mode
 from treedyn.tree import PyTree
 
 _FORMAT = "treedyn-tree"
-_VERSION = 2
+_VERSION = 3
 _CHUNK_BYTES = 2**20
 _STEPS = "steps"
 
@@ -50,18 +51,17 @@ class ZarrWriter(FileWriter):
 
     def _open(self, mode: Mode) -> None:
         self._zarr = require("zarr", "zarr")
-        if self.path.is_file():
-            raise FileExistsError(f"path: expected a directory, but {str(self.path)!r} is a file")
-        self._arrays: dict[str, Any] = {}
         self._touched: set[Path] = set()
-        if mode == "w":
-            _remove(self.path)
-        if _is_begun(self.path):
-            group = self._zarr.open_group(str(self.path), mode="r+")
-            self._structure = _structure(group, self.path)
-            names = [leaf["name"] for leaf in _arrays(json.loads(self._structure))]
-            self._arrays = {name: group[name] for name in [*names, _STEPS]}
-            self._keep(complete(group[_STEPS]))
+        self._structure = None if mode == "w" else _structure(self.path)
+        if self._structure is not None:
+            self._arrays, steps = _arrays(self._zarr, self.path, "r+", self._structure)
+            self._keep(steps)
+        elif self.path.exists():
+            if not self.path.is_dir() or (
+                any(self.path.iterdir()) and (mode == "a" or not _about(self.path).is_file())
+            ):
+                raise FileExistsError(f"path: {str(self.path)!r} is no Zarr of treedyn. It stays; use another path.")
+            shutil.rmtree(self.path)
 
     def _append(self, steps: np.ndarray, frames: PyTree) -> None:
         frames = tree.unbox(frames)
@@ -69,7 +69,7 @@ class ZarrWriter(FileWriter):
         for path, leaf in leaves:
             _check_storable(f"frames{keystr(path)}", leaf)
         packed, arrays = pack(frames, _describe_frame), {}
-        for name, (_, leaf), about in zip(_names([path for path, _ in leaves]), leaves, _arrays(packed), strict=True):
+        for name, (_, leaf), about in zip(_names([path for path, _ in leaves]), leaves, _stored(packed), strict=True):
             about["name"], arrays[name] = name, plain_array(leaf)
         arrays[_STEPS] = steps
         structure = json.dumps(packed)
@@ -80,13 +80,11 @@ class ZarrWriter(FileWriter):
                 f"frames: the file holds another tree\n    {self._structure}\ngot\n    {structure}\nWrite a new file."
             )
         before, after = self._count, self._count + len(steps)
-        for name, values in arrays.items():  # the steps last
-            array = self._arrays[name]
-            put(array, values, before, after)
-            folder, rest = self.path / name, ["0"] * (values.ndim - 1)
-            numbers = range(before // array.chunks[0], -(-after // array.chunks[0]))
-            files = [folder.joinpath("c", str(k), *rest) for k in numbers]
-            self._touched |= {folder / "zarr.json", folder, *files, *(file.parent for file in files)}
+        with decoding(f"path: {str(self.path)!r} is damaged"):
+            for name, values in arrays.items():  # the steps last
+                put(self._arrays[name], values, before, after)
+                files, folder = _files(self.path / name, self._arrays[name], before, after), self.path / name
+                self._touched |= {_about(folder), folder, *files, *(file.parent for file in files)}
         self._count = after
 
     def _cut(self, step: int) -> None:
@@ -107,20 +105,20 @@ class ZarrWriter(FileWriter):
             array.resize((self._count, *array.shape[1:]))
 
     def _create(self, arrays: dict[str, np.ndarray], structure: str) -> None:
-        _remove(self.path)
-        group = self._zarr.open_group(str(self.path), mode="w")
-        for name, values in arrays.items():
-            self._arrays[name] = group.create_array(
-                name,
-                shape=(0, *values.shape[1:]),
-                dtype=values.dtype,
-                chunks=chunks(values.shape[1:], values.dtype, _CHUNK_BYTES),
-                fill_value=-1 if name == _STEPS else 0,
-                # otherwise a chunk of negative zeros would equal the fill value and not be written
-                config={"write_empty_chunks": True},
-            )
-        # last, because a group without a structure is not yet a file of frames
-        group.attrs.update({"format": _FORMAT, "version": _VERSION, "structure": structure})
+        with replacing(self.path) as aside:
+            group = self._zarr.open_group(str(aside), mode="w")
+            for name, values in arrays.items():
+                group.create_array(
+                    name,
+                    shape=(0, *values.shape[1:]),
+                    dtype=values.dtype,
+                    chunks=chunks(values.shape[1:], values.dtype, _CHUNK_BYTES),
+                    compressors=self._zarr.codecs.ZstdCodec(checksum=True),
+                    fill_value=-1 if name == _STEPS else 0,
+                )
+            about = {"format": _FORMAT, "version": _VERSION, "structure": structure, "crc32": _checksum(structure)}
+            group.attrs.update(about)
+        self._arrays, _ = _arrays(self._zarr, self.path, "r+", structure)
         self._structure = structure
 
 
@@ -128,25 +126,30 @@ class ZarrFrames(Frames):
     """Frames of a tree in Zarr.
 
     Attributes:
+        path: the directory.
         steps: the step of every frame.
     """
 
     def __init__(self, path: str | os.PathLike[str], like: PyTree = None) -> None:
-        zarr = require("zarr", "zarr")
-        where = check.path("path", path)
-        if not _is_begun(where):
-            raise ValueError(f"path: {str(where)!r} holds no frames of a tree. Give a path written by ZarrWriter.")
-        self._group = zarr.open_group(str(where), mode="r")
-        self._packed, self._like = json.loads(_structure(self._group, where)), like
-        self.steps = complete(self._group[_STEPS])
+        zarr, self.path, self._like = require("zarr", "zarr"), check.path("path", path), like
+        structure = _structure(self.path)
+        if structure is None:
+            raise ValueError(f"path: {str(path)!r} holds no frames of a tree. Give a path written by ZarrWriter.")
+        self._arrays, self.steps = _arrays(zarr, self.path, "r", structure)
+        self._packed = json.loads(structure)
         if like is not None:
             _ = self[:0]  # checks `like`
 
     def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        return {
-            leaf["name"]: typed(np.asarray(self._group[leaf["name"]][start:stop]), leaf["dtype"])
-            for leaf in _arrays(self._packed)
-        }
+        out = {}
+        for leaf in _stored(self._packed):
+            array = self._arrays[leaf["name"]]
+            # zeros would take the place of what is not there
+            files = _files(self.path / leaf["name"], array, start, stop) if array.size else []
+            if missing := [str(file) for file in files if not file.exists()]:
+                raise ValueError(f"there is no file {missing[0]!r}")
+            out[leaf["name"]] = typed(np.asarray(array[start:stop]), leaf["dtype"])
+        return out
 
     def _build(self, arrays: dict[str, np.ndarray]) -> PyTree:
         if self._like is None:
@@ -172,32 +175,60 @@ def read_zarr(path: str | os.PathLike[str], *, like: PyTree = None) -> ZarrFrame
     return ZarrFrames(path, like)
 
 
-def _is_begun(path: Path) -> bool:
-    """Return whether the Zarr group at `path` holds frames of a tree, with an array for every leaf."""
-    about = path / "zarr.json"
-    return about.is_file() and json.loads(about.read_text()).get("attributes", {}).get("format") == _FORMAT
+def _about(path: Path) -> Path:
+    return path / "zarr.json"
 
 
-def _remove(path: Path) -> None:
-    """Remove `path` if it is a Zarr group or an empty directory."""
-    if not path.exists():
-        return
-    if not path.is_dir() or (any(path.iterdir()) and not (path / "zarr.json").is_file()):
-        raise FileExistsError(f"path: {str(path)!r} is not a Zarr group and is not overwritten. Use another path.")
-    shutil.rmtree(path)
+def _structure(path: Path) -> str | None:
+    """Return the structure of the frames at a path, `None` if no frames of a tree are there."""
+    about = _about(path)
+    if not about.is_file():
+        return None
+    with decoding(f"path: {str(about)!r} cannot be read"):
+        attributes = json.loads(about.read_bytes()).get("attributes", {})
+        if attributes.get("format") != _FORMAT:
+            return None
+        if attributes["version"] != _VERSION:
+            raise ValueError(
+                f"it has version {attributes['version']} of the format, expected {_VERSION}. Use the release of "
+                "treedyn that wrote it."
+            )
+        if attributes["crc32"] != _checksum(attributes["structure"]):
+            raise ValueError("the checksum of its structure is wrong")
+        return attributes["structure"]
 
 
-def _structure(group: Any, path: Path) -> str:
-    version = group.attrs["version"]
-    if version != _VERSION:
-        raise ValueError(
-            f"path: {str(path)!r} has version {version} of the format, expected {_VERSION}. Use the release of treedyn "
-            "that wrote it."
-        )
-    return str(group.attrs["structure"])
+def _checksum(structure: str) -> int:
+    return zlib.crc32(structure.encode())
 
 
-def _arrays(packed: Any) -> list[Description]:
+def _arrays(zarr: Any, path: Path, mode: str, structure: str) -> tuple[dict[str, Any], np.ndarray]:
+    """Open the arrays of the leaves and of the steps, which have to be what the structure says; return the steps."""
+    arrays = {}
+    with decoding(f"path: {str(path)!r} is damaged"):
+        group = zarr.open_group(str(path), mode=mode)
+        for leaf in (*_stored(json.loads(structure)), {"name": _STEPS, "dtype": "int64", "shape": []}):
+            # otherwise a chunk of negative zeros would equal the fill value and not be written
+            array = arrays[leaf["name"]] = group[leaf["name"]].with_config({"write_empty_chunks": True})
+            plain = plain_array(np.zeros(0, jnp.dtype(leaf["dtype"]))).dtype
+            if array.shape[1:] != tuple(leaf["shape"]) or array.dtype != plain:
+                raise ValueError(f"{leaf['name']}: expected {leaf['dtype']}{leaf['shape']}, got {array}")
+        if arrays[_STEPS].fill_value != -1:
+            raise ValueError(f"expected -1 for missing steps, got {arrays[_STEPS].fill_value}")
+        steps = complete(arrays[_STEPS])
+        if short := [name for name, array in arrays.items() if array.shape[0] < len(steps)]:
+            raise ValueError(f"{short[0]}: expected {len(steps)} frames, got {arrays[short[0]].shape[0]}")
+    return arrays, steps
+
+
+def _files(folder: Path, array: Any, start: int, stop: int) -> list[Path]:
+    """Return the files that hold frames `start` to `stop` of an array."""
+    size, rest = array.chunks[0], ["0"] * (array.ndim - 1)
+    return [folder.joinpath("c", str(k), *rest) for k in range(start // size, -(-stop // size))]
+
+
+def _stored(packed: Any) -> list[Description]:
+    """Return the descriptions of the leaves that are arrays."""
     return [leaf for leaf in leaves_of(packed) if "dtype" in leaf]
 
 

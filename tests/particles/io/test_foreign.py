@@ -32,14 +32,14 @@ ACCEPTED = {
     "no particles": (f"0\n{P}\n", {"position": np.zeros((0, 3))}),
 }
 REFUSED = {
-    "half a frame": (f"1\n{P}\n{ONE}2\n{P}\n{ONE}", "frame 1 .*ends before its last particle"),
-    "a short row": (f"2\n{P}\n{ONE}H 0 0\n", "frame 0 .*expected 4 entries for each of 2 particles, got 7"),
-    "pbc": (f'1\n{P} pbc="1 2"\n{ONE}', "frame 0 .*expected pbc to be three of T and F"),
-    "lattice": (f'1\n{P} Lattice="1 2 3"\n{ONE}', "frame 0 .*Lattice"),
-    "no number": ("hello\n", "frame 0 .*expected the number of particles, got 'hello"),
-    "a huge number": (f"99999999999\n{P}\n{ONE}", "frame 0 .*ends before"),
-    "no positions": ("1\nProperties=species:S:1\nH\n", "frame 0 .*expected a column pos"),
-    "words for numbers": (f"1\n{P}\nH a b c\n", "frame 0 .*could not convert"),
+    "half a frame": (f"1\n{P}\n{ONE}2\n{P}\n{ONE}", "frame 1: .*ends before its last particle"),
+    "a short row": (f"2\n{P}\n{ONE}H 0 0\n", "frame 0: .*expected 4 entries for each of 2 particles, got 7"),
+    "pbc": (f'1\n{P} pbc="1 2"\n{ONE}', "frame 0: .*expected pbc to be three of T and F"),
+    "lattice": (f'1\n{P} Lattice="1 2 3"\n{ONE}', "frame 0: .*Lattice"),
+    "no number": ("hello\n", "frame 0: .*expected the number of particles, got 'hello"),
+    "a huge number": (f"99999999999\n{P}\n{ONE}", "frame 0: .*ends before"),
+    "no positions": ("1\nProperties=species:S:1\nH\n", "frame 0: .*expected a column pos"),
+    "words for numbers": (f"1\n{P}\nH a b c\n", "frame 0: .*could not convert"),
 }
 
 
@@ -72,7 +72,7 @@ def test_what_is_not_understood_is_refused_by_frame(case, tmp_path):
     text, message = REFUSED[case]
     path = tmp_path / "t.xyz"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"path: {message}"):
+    with pytest.raises(ValueError, match=rf"path: .*t.xyz.* {message}"):
         io.read(path)[:]
     assert_not_continued(path)
 
@@ -120,6 +120,23 @@ def test_elements_of_h5md_belong_to_the_steps_of_the_positions_and_to_the_file(t
         # numbers without names are not taken for chemical elements
         assert found[:]["species"].tolist() == [[1, 2], [2, 1], [2, 2]]
         assert found[0].keys() == {"position", "species", "periodic", "cell"}
+
+
+def test_frames_that_h5md_only_declares_are_not_read(tmp_path):
+    file, particles = h5md(tmp_path / "t.h5", 1)
+    with file:
+        del particles["position/step"]
+        step = particles.create_dataset("position/step", (10**13,), "i8", chunks=(3,), fillvalue=7)
+        step[:3] = [0, 10, 20]
+        particles.create_dataset("velocity/value", (10**9, 2, 3), float, chunks=(3, 2, 3))[:3] = 1
+        particles["velocity/step"] = step
+    with io.read(tmp_path / "t.h5") as found:
+        assert found.steps.tolist() == [0, 10, 20] and found[:]["velocity"].shape == (3, 2, 3)
+    file, particles = h5md(tmp_path / "u.h5", 1)
+    with file:
+        particles.create_dataset("velocity/value", (3, 10**9, 3), float, chunks=(1, 9, 3))[0, 0] = 1
+    with pytest.raises(ValueError, match=r"u\.h5.*velocity/value declares frames of 24000000000 bytes"):
+        io.read(tmp_path / "u.h5")
 
 
 def test_gsd_of_others_is_read_and_not_continued(tmp_path):

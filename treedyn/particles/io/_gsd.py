@@ -3,13 +3,16 @@
 The box of GSD is centered at the origin. Its first lattice vector lies along x, the second one in the plane of x and y.
 Positions are wrapped into the box, with their images, so that reading returns what was written. A cell of another
 orientation is rotated, and the reader rotates it back. The box has single precision, so the log has the exact cell.
-GSD has no open axes.
+GSD has no open axes. It loses all frames if there is no room for a longer index, so room is made sure of before.
 
 Reference: https://gsd.readthedocs.io/en/stable/schema-hoomd.html
 """
 
+import contextlib
 import os
+import struct
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +21,16 @@ from treedyn import _check as check
 from treedyn._extras import require
 from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses
 from treedyn.particles.io._species import atomic_numbers, symbols
-from treedyn.particles.io._trajectory import Trajectory, stack
-from treedyn.store._files import replacing, sync
+from treedyn.particles.io._trajectory import Separate
+from treedyn.store._files import allocate, decoding, replacing, sync
 from treedyn.store._writer import Mode
 from treedyn.tree import PyTree
 
 _CELL = "treedyn/cell"
 _TIME = "treedyn/time"
 _VECTORS = ("velocity", "force", "momentum")
+_ENTRY, _NAME = 32, 64  # bytes of an entry of the index and of a name
+_RESERVE = 2**20
 
 
 class GSDWriter(ParticleWriter):
@@ -54,11 +59,27 @@ class GSDWriter(ParticleWriter):
             raise ValueError(f"frames: expected {self._form} particles and dimensions as in the file, got {form}")
         if self._form is None:
             self._reopen(found.position.dtype)
-        for k in range(len(steps)):
-            self._file.append(self._frame(found, numbers, mass, k))
-        self._file.flush()
+        self._reserve(found)
+        try:
+            for k in range(len(steps)):
+                self._file.append(self._frame(found, numbers, mass, k))
+            self._file.flush()
+        except Exception:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._continue()
+            raise
         if len(steps):
             self._form = form
+
+    def _reserve(self, found: Content) -> None:
+        """Raise an OSError if the disk has no room for frames, and for an index that is longer than it has to be."""
+        arrays = (found.position, *found.particles.values(), *found.frames.values())
+        (start, size), end = _blocks(self.path)[0], self.path.stat().st_size
+        index = 4 * (size + _ENTRY * len(found.steps) * (len(arrays) + 12))
+        allocate(self.path, start, size)  # gsd leaves holes in it
+        allocate(self.path, end, 2 * sum(x.nbytes for x in arrays) + index + _RESERVE)
+        os.truncate(self.path, end)
 
     def _cut(self, step: int) -> None:
         """Copy the frames up to `step` to a new file, which takes the place of this one."""
@@ -84,13 +105,12 @@ class GSDWriter(ParticleWriter):
         sync(self.path)
 
     def _continue(self) -> None:
-        try:
+        with decoding(f"path: {str(self.path)!r} cannot be continued as GSD"):
+            _blocks(self.path)
             self._file = self._gsd.open(str(self.path), "r+")
-        except RuntimeError as error:
-            raise ValueError(f"path: {str(self.path)!r} is not a valid GSD and cannot be continued: {error}") from error
-        self._form, self.last = None, None
-        if len(self._file):
-            frame = self._file[-1]
+            frame = self._file[-1] if len(self._file) else None
+        self._form = self.last = None
+        if frame is not None:
             if _CELL not in frame.log:
                 self._file.close()
                 raise ValueError(
@@ -140,21 +160,20 @@ class GSDWriter(ParticleWriter):
         return frame
 
 
-class GSDTrajectory(Trajectory):
-    """Frames in GSD."""
+class GSDTrajectory(Separate):
+    """Frames in GSD, as gsd.hoomd reads them."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        # not gsd.hoomd, which cannot read frames before the first one with a certain log
-        library = require("gsd.fl", "gsd")
-        try:
-            self._file = library.open(str(check.file("path", path)), "r")
-        except RuntimeError as error:
-            raise ValueError(f"path: expected a file in GSD, but {str(path)!r} is not one: {error}") from error
-        weakref.finalize(self, self._file.close)  # before the interpreter ends, when gsd could not any more
-        count = self._file.nframes
-        if self._file.schema != "hoomd" or not count:
-            raise ValueError(f"path: {str(path)!r} holds no frame in the schema of HOOMD. Give a file with frames.")
-        self.steps = np.array([self._chunk(k, "configuration/step", [0])[0] for k in range(count)], np.int64)
+        self.path = check.file("path", path)
+        library, hoomd = require("gsd.fl", "gsd"), require("gsd.hoomd", "gsd")
+        with decoding(f"path: {str(path)!r} is damaged or not GSD"):
+            _blocks(self.path)
+            self._file = library.open(str(self.path), "r")
+            weakref.finalize(self, self._file.close)  # before the interpreter ends, when gsd could not any more
+            if not (count := self._file.nframes):
+                raise ValueError("it holds no frame. Give a file with frames.")
+            self._frames = hoomd.HOOMDTrajectory(_WithoutLog(self._file, self.path.stat().st_size))
+            self.steps = np.array([self._chunk(k, "configuration/step", [0])[0] for k in range(count)], np.int64)
         # values that are the default in all frames have no chunk
         names = ("velocity", "charge", "mass")
         self._stored = [x for x in names if self._file.find_matching_chunk_names(f"particles/{x}")]
@@ -166,43 +185,56 @@ class GSDTrajectory(Trajectory):
                 return self._file.read_chunk(frame=frame, name=name)
         return default
 
-    def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        return stack(self._frame, start, stop)
-
-    def _frame(self, k: int) -> dict[str, np.ndarray]:
-        count = int(self._chunk(k, "particles/N", [0])[0])
-        dimension = int(self._chunk(k, "configuration/dimensions", [3])[0])
-        cell = from_box(self._chunk(k, "configuration/box", np.array([1, 1, 1, 0, 0, 0])), dimension)
+    def _frame(self, number: int) -> dict[str, np.ndarray]:
+        found = self._frames[number]
+        dimension, particles = int(found.configuration.dimensions), found.particles
+        cell = from_box(found.configuration.box, dimension)
         names = self._file.find_matching_chunk_names("log/")
-        log = {name: x for name in names if (x := self._chunk(k, name)) is not None}
-        exact = log.pop(f"log/{_CELL}", cell)
+        log = {name.removeprefix("log/"): x for name in names if (x := self._chunk(number, name)) is not None}
+        exact = log.pop(_CELL, cell)
         rotation = to_box(exact)[1]
-
-        def vectors(name: str) -> np.ndarray:
-            return self._chunk(k, f"particles/{name}", np.zeros((count, 3), np.float32))[:, :dimension]
 
         def rotated_back(x: np.ndarray) -> np.ndarray:
             return (x @ rotation).astype(x.dtype)
 
-        position = vectors("position")
-        real = position + vectors("image") @ cell
-        letters = self._chunk(k, "particles/types", np.array([[65]], np.int8))
-        types = np.array([bytes(row.tolist()).rstrip(b"\0").decode() for row in letters])
-        out = {"position": (real @ rotation).astype(position.dtype), "cell": exact}
-        out["species"] = types[self._chunk(k, "particles/typeid", np.zeros(count, int))]
-        out["periodic"] = np.ones(dimension, bool)
-        if "velocity" in self._stored:
-            out["velocity"] = rotated_back(vectors("velocity"))
-        for name, default in (("charge", np.zeros), ("mass", np.ones)):
-            if name in self._stored:
-                out[name] = self._chunk(k, f"particles/{name}", default(count, np.float32))
-        if f"log/{_TIME}" in log:
-            out["time"] = log.pop(f"log/{_TIME}")[0]
+        position, image = particles.position[:, :dimension], particles.image[:, :dimension]
+        out = {
+            "position": ((position + image @ cell) @ rotation).astype(position.dtype),
+            "species": np.array(particles.types)[particles.typeid],
+        }
+        out |= {name: getattr(particles, name) for name in self._stored}
+        if wrong := [name for name, x in out.items() if len(x) != particles.N]:
+            raise ValueError(f"expected {wrong[0]} of {particles.N} particles")
+        if "velocity" in out:
+            out["velocity"] = rotated_back(out["velocity"][:, :dimension])
+        out |= {"cell": exact, "periodic": np.ones(dimension, bool)}
+        if _TIME in log:
+            out["time"] = log.pop(_TIME)[0]
         for name, x in log.items():
-            short = name.removeprefix("log/").removeprefix("particles/")
-            x = rotated_back(x) if name.startswith("log/particles/") and short in _VECTORS else x
+            short = name.removeprefix("particles/")
+            x = rotated_back(x) if short != name and short in _VECTORS else x
             out[short] = x[0] if x.shape == (1,) else x
         return out
+
+
+class _WithoutLog:
+    """A file for gsd.hoomd, which cannot read frames before the first one that has some log."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self._file, self._size = file, size
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def find_matching_chunk_names(self, match: str) -> list[str]:
+        del match
+        return []
+
+    def read_chunk(self, frame: int, name: str) -> np.ndarray:
+        chunk = self._file.read_chunk(frame=frame, name=name)
+        if name.endswith("/N") and chunk[0] > self._size:  # gsd.hoomd makes arrays of this length
+            raise ValueError(f"{name} is {chunk[0]}, in a file of {self._size} bytes")
+        return chunk
 
 
 def read_gsd(path: str | os.PathLike[str]) -> GSDTrajectory:
@@ -215,7 +247,7 @@ def read_gsd(path: str | os.PathLike[str]) -> GSDTrajectory:
         Its frames. Images are added to the positions, which may lie outside of the box.
 
     Raises:
-        ValueError: the file has no frame.
+        ValueError: the file is not GSD in the schema of HOOMD, or has no frame.
         ImportError: gsd is not installed.
     """
     return GSDTrajectory(path)
@@ -259,6 +291,16 @@ def into_box(position: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.nda
     fraction = position.astype(np.float64) @ np.linalg.inv(cell)
     image = np.floor(fraction + 0.5)
     return position - image @ cell, image
+
+
+def _blocks(path: Path) -> list[tuple[int, int]]:
+    """Return start and size of the index and of the list of names."""
+    with path.open("rb") as file:
+        _, index, entries, names, count = struct.unpack("<5Q", file.read(40))
+    blocks = [(index, entries * _ENTRY), (names, count * _NAME)]
+    if any(start + size > path.stat().st_size for start, size in blocks):
+        raise ValueError("it ends before its index")
+    return blocks
 
 
 def _check(found: Content) -> None:

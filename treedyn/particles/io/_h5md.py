@@ -1,19 +1,19 @@
 """HDF5 in the layout of H5MD, readable while it grows.
 
 The file is in the single-writer-multiple-reader mode of HDF5, in which it is always consistent. Values are written and
-flushed before their steps, so a frame counts once its step is there. HDF5 refuses to continue a file whose writer was
-killed; then the complete frames are copied to a new file, which takes its place. HDF5 does not survive a full disk, so
-space is reserved before anything is written, and the rest of it is returned at the end.
+flushed before their steps, so a frame counts once its step is there. HDF5 does not survive a full disk, so space is
+reserved before anything is written, and the rest of it is returned at the end.
 
 Reference: P. de Buyl, P. H. Colberg and F. Höfling, Comput. Phys. Commun. 185, 1546 (2014),
 [doi:10.1016/j.cpc.2014.01.018](https://doi.org/10.1016/j.cpc.2014.01.018); https://www.nongnu.org/h5md/h5md.html
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from treedyn import _check as check
 from treedyn._extras import require
 from treedyn.particles.io._content import Content, ParticleWriter, content, masses
 from treedyn.particles.io._species import SYMBOLS, atomic_numbers
+from treedyn.particles.io._superblock import Unmarked, is_growing, length, take_mark
 from treedyn.particles.io._trajectory import Trajectory
 from treedyn.particles.space._space import Periodic
-from treedyn.store._files import chunks, complete, put, replacing, sync
+from treedyn.store._files import allocate, chunks, complete, decoding, put, replacing, sync
 from treedyn.store._writer import Mode
 from treedyn.tree import PyTree
 
@@ -34,7 +35,7 @@ _STEP, _TIME = f"{_POSITION}/step", f"{_POSITION}/time"
 _EDGES = f"{_GROUP}/box/edges"
 _CHUNK_BYTES = 2**16
 _RESERVE = 2**20  # bytes
-_END = slice(28, 36)  # the place of the length of the file, since version 2 of the format
+_COMPRESSION = 1032  # of zlib at its best
 
 
 class H5MDWriter(ParticleWriter):
@@ -65,7 +66,7 @@ class H5MDWriter(ParticleWriter):
             raise ValueError(f"frames: expected the arrays {held} as in the file, got {given}. Begin a new file.")
         before, after = self._count, self._count + len(steps)
         assert self._file is not None
-        with _hdf5_errors(self.path):
+        with self._writing():
             self._reserve({name: self._file[f"{name}/value"] for name in values}, len(steps))
             for name, x in values.items():
                 put(self._file[f"{name}/value"], x, before, after)
@@ -91,13 +92,12 @@ class H5MDWriter(ParticleWriter):
     def _close(self) -> None:
         if self._file is None:
             return
-        with _hdf5_errors(self.path), self._file as file:
+        with self._lock, self._writing(), self._file as file:
             for dataset in (*self._arrays().values(), file[_STEP], file[_TIME]):
                 if len(dataset) > self._count:
                     dataset.resize(self._count, axis=0)
             file.flush()
-        with open(self.path, "rb") as closed:
-            os.truncate(self.path, int.from_bytes(closed.read(_END.stop)[_END], "little"))
+        os.truncate(self.path, length(self.path))
         sync(self.path)
 
     def _keep(self, steps: np.ndarray) -> None:
@@ -112,7 +112,7 @@ class H5MDWriter(ParticleWriter):
     def _create(self, found: Content, values: dict[str, np.ndarray]) -> None:
         species, mass = atomic_numbers(self._species, found.count), masses(self._mass, found.count)
         with replacing(self.path) as aside:
-            _allocate(aside, _RESERVE)
+            allocate(aside, 0, _RESERVE)
             with self._h5py.File(aside, "w", libver="latest") as file:
                 boundary = np.array(["periodic" if axis else "none" for axis in found.axes], "S8")
                 for name, attributes in {
@@ -140,46 +140,46 @@ class H5MDWriter(ParticleWriter):
             need += (frames // dataset.chunks[0] + 2) * int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
         size = self._file.id.get_filesize()
         if size + need > self._reserved:
-            _allocate(self.path, size + need + _RESERVE)
             self._reserved = size + need + _RESERVE
-
-    def _open_to_append(self) -> None:
-        self._file = self._h5py.File(self.path, "r+", libver="latest")
-        self._file.swmr_mode = True
+            allocate(self.path, size, self._reserved - size)
 
     def _continue(self) -> None:
-        try:
-            with self._h5py.File(self.path, "r+", libver="latest") as file:
-                self._check_layout(file)
-        except OSError:
-            self._recover()
+        # damage is found here, because a writer tries again for years if a checksum is wrong
+        with H5MDTrajectory(self.path) as found:
+            if not found.is_ours:
+                raise ValueError(
+                    f"path: {str(self.path)!r} was written by another program, so it cannot be continued. Write a new "
+                    "file."
+                )
+            _ = found[-1:]
         self._open_to_append()
         self._keep(complete(self._file[_STEP]))
 
-    def _recover(self) -> None:
-        """Copy the frames of a writer that was killed to a new file, which takes the place of this one."""
+    def _open_to_append(self) -> None:
+        flags, access = self._h5py.h5f, self._h5py.h5p.create(self._h5py.h5p.FILE_ACCESS)
+        access.set_libver_bounds(flags.LIBVER_LATEST, flags.LIBVER_LATEST)
+        self._lock = open(self.path, "rb")  # noqa: SIM115
         try:
-            with (
-                replacing(self.path) as aside,
-                self._h5py.File(self.path, "r", libver="latest", swmr=True) as old,
-                self._h5py.File(aside, "w", libver="latest") as new,
-            ):
-                self._check_layout(old)
-                # at once, because a copy keeps the hard links within it
-                old.copy("/", new, "all")
-                for name in old:
-                    new.move(f"all/{name}", name)
-                del new["all"]
+            _lock(self._lock, "LOCK_EX")
+            if is_growing(self.path):
+                take_mark(self.path)
+            _lock(self._lock, "LOCK_UN")  # HDF5 locks the file while it opens it
+            file = flags.open(os.fsencode(self.path), flags.ACC_RDWR | flags.ACC_SWMR_WRITE, fapl=access)
+            _lock(self._lock, "LOCK_SH")  # shared with readers, and refused to another writer
         except OSError as error:
+            self._lock.close()
             raise ValueError(
                 f"path: {str(self.path)!r} cannot be continued: it is open in another process, or damaged ({error})"
             ) from error
+        self._file = self._h5py.File(file)
 
-    def _check_layout(self, file: Any) -> None:
-        if _STEP not in file or not _is_ours(file):
-            raise ValueError(
-                f"path: {str(self.path)!r} was written by another program, so it cannot be continued. Write a new file."
-            )
+    @contextlib.contextmanager
+    def _writing(self) -> Generator[None, None, None]:
+        """Raise the RuntimeError of HDF5 as the OSError that other libraries raise."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise OSError(f"{self.path}: {error}") from error
 
 
 class H5MDTrajectory(Trajectory):
@@ -189,47 +189,57 @@ class H5MDTrajectory(Trajectory):
     """
 
     def __init__(self, path: str | os.PathLike[str], group: str | None = None) -> None:
-        self._h5py = require("h5py", "hdf5")
-        self._file = _opened(self._h5py, check.file("path", path))
-        groups = list(self._file.get("particles", ()))
+        self.path, self._h5py = check.file("path", path), require("h5py", "hdf5")
+        self._file = _opened(self._h5py, self.path)
+        damaged = f"path: {str(path)!r} is damaged or has another format"
+        with decoding(damaged):
+            groups = list(self._file.get("particles", ()))
         if not groups or (group is not None and (not isinstance(group, str) or group not in groups)):
             raise ValueError(f"group: expected one of the groups of particles {groups} of {str(path)!r}, got {group!r}")
-        name = f"particles/{groups[0] if group is None else group}"
-        if f"{name}/position/value" not in self._file:
-            raise ValueError(f"path: {str(path)!r} has no positions in {name}. Give a file with positions.")
-        self._particles: Any = self._file[name]
-        self._position: Any = self._particles["position"]
-        self.steps = _steps(self._position)
-        self._is_ours = _is_ours(self._file)
-        elements = _elements(self._file.get("observables", {})) | _elements(self._particles)
+        with decoding(damaged):
+            self._begin(self._file["particles"][groups[0] if group is None else group])
+
+    def _begin(self, particles: Any) -> None:
+        """Look at once at what belongs to the frames, because the file may grow."""
+        if "position" not in particles or "value" not in particles["position"]:
+            raise ValueError(f"there are no positions in {particles.name}. Give a file with positions.")
+        self._particles, self._position = particles, particles["position"]
+        self.steps, creator = _steps(self._position), self._file.get("h5md/creator")
+        self.is_ours = creator is not None and creator.attrs.get("name") == "treedyn"
+        elements = _elements(self._file.get("observables", {})) | _elements(particles)
         self._values = {name: x["value"] for name, x in elements.items() if self._has_steps(x)}
 
     def _has_steps(self, element: Any) -> bool:
         """Return whether an element is stored at the steps of the positions."""
         own, other = self._position.get("step"), element.get("step")
-        # the same dataset, which may have grown since
-        return (own is not None and own == other) or np.array_equal(_steps(element), self.steps)
+        if own is not None and own == other:  # the same dataset, which may have grown since
+            if (count := _frames(element["value"])) < len(self.steps):
+                raise ValueError(f"expected {len(self.steps)} frames of {element.name}, got {count}")
+            return True
+        return np.array_equal(_steps(element), self.steps)
 
     def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        count, particles = stop - start, self._particles
+        particles, (count, dimension) = self._particles, self._position["value"].shape[1:]
         out = {name: x[start:stop] for name, x in self._values.items()}
         for name in ("species", "mass"):  # usually constant
             if isinstance(constant := particles.get(name), self._h5py.Dataset):
-                out[name] = np.broadcast_to(constant[:], (count, len(constant)))
+                if constant.shape != (count,):
+                    raise ValueError(f"expected {name} of {count} particles, got {constant.shape}")
+                out[name] = np.broadcast_to(constant[:], (stop - start, count))
         if "species" in out:
             stored = particles["species"]
             out["species"] = self._names(out["species"], stored.get("value") if hasattr(stored, "keys") else stored)
         boundary = np.ravel(particles["box"].attrs.get("boundary", ())).astype(str)
-        out["periodic"] = np.broadcast_to(boundary == "periodic", (count, len(boundary)))
+        out["periodic"] = np.broadcast_to(boundary == "periodic", (stop - start, len(boundary)))
         if "time" in self._position and not _is_step(self._position, start, stop):
             out["time"] = self._position["time"][start:stop]
         edges = particles["box"].get("edges")
-        return out if edges is None else out | {"cell": _matrices(edges, start, stop)}
+        return out if edges is None else out | {"cell": _matrices(edges, start, stop, dimension)}
 
     def _names(self, numbers: np.ndarray, dataset: Any) -> np.ndarray:
         """Return the names of species: those of an enumeration, chemical symbols of ours, else the numbers."""
         named = self._h5py.check_enum_dtype(dataset.dtype)
-        if named is None and not self._is_ours:
+        if named is None and not self.is_ours:
             return numbers
         names = dict(enumerate(SYMBOLS)) if named is None else {number: name for name, number in named.items()}
         return np.array([names[int(number)] for number in np.ravel(numbers)]).reshape(numbers.shape)
@@ -252,32 +262,17 @@ def read_h5md(path: str | os.PathLike[str], *, group: str | None = None) -> H5MD
     return H5MDTrajectory(path, group)
 
 
-@contextlib.contextmanager
-def _hdf5_errors(path: Path) -> Generator[None, None, None]:
-    """Raise the RuntimeError of HDF5 as the OSError that other libraries raise."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise OSError(f"{path}: {error}") from error
-
-
 def _opened(h5py: Any, path: Path) -> Any:
-    try:
-        # only a file that says that it is being written is opened beside its writer
-        return h5py.File(path, "r", **({"libver": "latest", "swmr": True} if _is_growing(path) else {}))
-    except OSError as error:
-        raise ValueError(f"path: expected a file in HDF5, but {str(path)!r} is not one: {error}") from error
+    with decoding(f"path: expected a file in HDF5, but {str(path)!r} is not one"):
+        return h5py.File(Unmarked(path) if is_growing(path) else path, "r")
 
 
-def _is_growing(path: Path) -> bool:
-    """Return whether a file is marked as open for a single writer and multiple readers, in version 3 of its format."""
-    with open(path, "rb") as file:
-        head = file.read(12)
-    return head[:8] == b"\x89HDF\r\n\x1a\n" and head[8:9] == b"\x03" and bool(head[11] & 4)
+def _lock(file: BinaryIO, kind: str) -> None:
+    """Lock a file for this process, or raise an OSError if another process has locked it."""
+    if os.name == "posix":
+        import fcntl
 
-
-def _is_ours(file: Any) -> bool:
-    return "h5md/creator" in file and file["h5md/creator"].attrs.get("name") == "treedyn"
+        fcntl.flock(file, getattr(fcntl, kind) | fcntl.LOCK_NB)
 
 
 def _values(found: Content, rectangular: bool) -> dict[str, np.ndarray]:
@@ -308,23 +303,23 @@ def _grow(file: Any, name: str, like: np.ndarray, fill: int) -> None:
     file.create_dataset(name, shape=(0, *shape), maxshape=(None, *shape), chunks=size, dtype=like.dtype, fillvalue=fill)
 
 
-def _allocate(path: Path, size: int) -> None:
-    """Extend a file to at least `size` bytes that are reserved on the disk."""
-    if hasattr(os, "posix_fallocate"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-        finally:
-            os.close(descriptor)
+def _frames(dataset: Any) -> int:
+    """Return the number of frames that were written to a dataset, which may declare more than it holds."""
+    each = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
+    held = min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
+    held *= _COMPRESSION if dataset.id.get_create_plist().get_nfilters() else 1
+    if 0 < held < each:
+        raise ValueError(f"{dataset.name} declares frames of {each} bytes, but holds {held} bytes")
+    return min(len(dataset), held // each) if each else len(dataset)
 
 
 def _steps(element: Any) -> np.ndarray:
     """Return the steps of the complete frames, which may be at a fixed distance or missing in files of others."""
-    step = element.get("step")
+    step, count = element.get("step"), _frames(element["value"])
     if step is None or step.shape == ():
         first, each = (0, 1) if step is None else (int(step.attrs.get("offset", 0)), int(step[()]))
-        return first + each * np.arange(element["value"].shape[0])
-    return complete(step)
+        return first + each * np.arange(count)
+    return complete(step[: _frames(step)])[:count]
 
 
 def _is_step(position: Any, start: int, stop: int) -> bool:
@@ -334,7 +329,11 @@ def _is_step(position: Any, start: int, stop: int) -> bool:
     return "step" in position and np.array_equal(position["time"][start:stop], position["step"][start:stop])
 
 
-def _matrices(edges: Any, start: int, stop: int) -> np.ndarray:
-    fixed = "value" not in edges if hasattr(edges, "keys") else True
-    value = np.asarray(edges[()])[None].repeat(stop - start, axis=0) if fixed else edges["value"][start:stop]
-    return value if value.ndim == 3 else value[:, :, None] * np.eye(value.shape[1])
+def _matrices(edges: Any, start: int, stop: int, dimension: int) -> np.ndarray:
+    """Return the cell of every frame, from edges that are constant or an element."""
+    fixed = not hasattr(edges, "keys")
+    shape = edges.shape if fixed else edges["value"].shape[1:]
+    if shape not in ((dimension,), (dimension, dimension)):
+        raise ValueError(f"expected edges of {dimension} dimensions, got {shape}")
+    value = edges[()][None].repeat(stop - start, axis=0) if fixed else edges["value"][start:stop]
+    return value if value.ndim == 3 else value[:, :, None] * np.eye(dimension)

@@ -1,6 +1,6 @@
 """Frames of particles: recorded from a state, and read from a file."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 
 import jax
 import numpy as np
@@ -9,6 +9,7 @@ from treedyn import _check as check
 from treedyn._state import State
 from treedyn.particles.io._content import make_space
 from treedyn.particles.space._space import ParticleSpace
+from treedyn.store._files import decoding
 from treedyn.store._frames import Frames
 
 
@@ -20,6 +21,7 @@ class Trajectory(Frames):
     entry of the comment that has the name of one of these is `frame_` with that name.
 
     Attributes:
+        path: the file.
         steps: the step of every frame.
     """
 
@@ -29,12 +31,21 @@ class Trajectory(Frames):
         return make_space(frame.get("cell"), frame["periodic"])
 
 
-def stack(frame: Callable[[int], dict[str, np.ndarray]], start: int, stop: int) -> dict[str, np.ndarray]:
-    """Return frames `start` to `stop`, stacked; they have to hold the same arrays."""
-    each = [frame(number) for number in range(start, max(stop, start + 1))]
-    if any(one.keys() != each[0].keys() for one in each):
-        raise ValueError(f"path: frames {start} to {stop - 1} hold different arrays. Read them one by one.")
-    return {name: np.stack([one[name] for one in each])[: stop - start] for name in each[0]}
+class Separate(Trajectory):
+    """Frames that are complete in themselves, and are read one by one."""
+
+    @abstractmethod
+    def _frame(self, number: int) -> dict[str, np.ndarray]:
+        """Return the arrays of one frame."""
+
+    def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
+        each = []
+        for number in range(start, max(stop, start + 1)):
+            with decoding(f"frame {number}"):
+                each.append(self._frame(number))
+        if any(one.keys() != each[0].keys() for one in each):
+            raise ValueError(f"frames {start} to {stop - 1} hold different arrays. Read them one by one.")
+        return {name: np.stack([one[name] for one in each])[: stop - start] for name in each[0]}
 
 
 def frame(state: State) -> dict[str, jax.Array]:

@@ -7,11 +7,10 @@ Two-dimensional frames lie in the plane z = 0.
 Reference: A. S. Banerjee et al., extended XYZ specification, https://github.com/libAtoms/extxyz
 """
 
-import contextlib
 import itertools
 import os
 import re
-from collections.abc import Generator
+from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,7 +19,8 @@ from treedyn import _check as check
 from treedyn._extras import require
 from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses
 from treedyn.particles.io._species import atomic_numbers, symbols
-from treedyn.particles.io._trajectory import Trajectory, stack
+from treedyn.particles.io._trajectory import Separate
+from treedyn.store._files import decoding
 from treedyn.store._growing import GrowingWriter
 from treedyn.tree import PyTree
 
@@ -84,31 +84,25 @@ class XYZWriter(ParticleWriter, GrowingWriter):
         return block.step
 
 
-class XYZTrajectory(Trajectory):
+class XYZTrajectory(Separate):
     """Frames in extended or plain XYZ. ASE parses the comment lines."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._parse = require("ase.io.extxyz", "ase").key_val_str_to_dict
-        self._path = str(check.file("path", path))
-        self._blocks = _blocks(self._path)
-        if not self._blocks:
-            raise ValueError(f"path: {self._path!r} holds no complete frame. Give a file with frames.")
+        self.path = check.file("path", path)
+        with decoding(f"path: {str(path)!r} is damaged or not XYZ"):
+            self._blocks = _blocks(self.path)
         steps = (k if block.step is None else block.step for k, block in enumerate(self._blocks))
         self.steps = np.fromiter(steps, np.int64)
 
-    def _read(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        return stack(self._frame, start, stop)
-
     def _frame(self, number: int) -> dict[str, np.ndarray]:
         block = self._blocks[number]
-        with open(self._path, "rb") as file, _frame_named(self._path, number):
+        with open(self.path, "rb") as file:
             file.seek(block.data)
             words = file.read(block.end - block.data).split()
-            # a comment without "=" is free text
-            info = self._parse(block.comment) if "=" in block.comment else {}
-            return _arrays(
-                block.particles, words, {_KEYS.get(str(name).lower(), str(name)): x for name, x in info.items()}
-            )
+        # a comment without "=" is free text
+        info = self._parse(block.comment) if "=" in block.comment else {}
+        return _arrays(block.particles, words, {_KEYS.get(str(name).lower(), str(name)): x for name, x in info.items()})
 
 
 def read_xyz(path: str | os.PathLike[str]) -> XYZTrajectory:
@@ -155,29 +149,21 @@ def _block(file: BinaryIO) -> _Block | None:
     return _Block(count, int(step[1]) if step else None, comment, data, file.tell(), is_ours, complete)
 
 
-def _blocks(path: str) -> list[_Block]:
+def _blocks(path: Path) -> list[_Block]:
     """Return the complete frames; only our own last frame may be incomplete, because its writer was killed."""
     out: list[_Block] = []
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         while True:
-            with _frame_named(path, len(out)):
+            with decoding(f"frame {len(out)}"):
                 block = _block(file)
-                if block is None or (block.is_ours and not block.complete):
-                    return out
-                if not block.complete:
+                if block is not None and not (block.complete or block.is_ours):
                     raise ValueError("it ends before its last particle")
-                out.append(block)
-
-
-@contextlib.contextmanager
-def _frame_named(path: str, number: int) -> Generator[None, None, None]:
-    """Name file and frame in errors."""
-    try:
-        yield
-    except (ValueError, LookupError) as error:
-        raise ValueError(
-            f"path: frame {number} of {path!r} is not extended XYZ: {error}. Correct it, or leave it out."
-        ) from error
+            if block is None or not block.complete:
+                break
+            out.append(block)
+    if not out:
+        raise ValueError("it holds no complete frame. Give a file with frames.")
+    return out
 
 
 def _arrays(count: int, words: list[bytes], info: dict[str, Any]) -> dict[str, np.ndarray]:
