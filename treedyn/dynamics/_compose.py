@@ -108,6 +108,8 @@ class Splitting(Targeted):
     def draw(self, state: State) -> tuple[PyTree, ...]:
         """Return the noise of the next step, one entry per place in the sequence."""
         check_state(state, self.names)
+        if self.inertial:
+            _fitting(state.momentum, state.moving)
         return tuple(
             self.operators[index].draw(noise.of_step(state, place), state)
             for place, (index, _) in enumerate(self.sequence)
@@ -246,6 +248,16 @@ def thermal(state: State, kT: PyTree) -> PyTree:
 
 
 def _like(momentum: PyTree, part: PyTree) -> PyTree:
+    """Return given momenta in the dtypes of the position; refuse numbers that are not finite."""
+    given = _fitting(momentum, part)
+    for path, p in zip(tree.paths(part), jax.tree.leaves(given), strict=True):
+        if (known := tree.known(p)) is not None and not np.all(np.isfinite(known.astype(float))):
+            raise ValueError(f"momentum{path}: expected finite numbers, got NaN or infinity. Give kT to draw momenta.")
+    return jax.tree.map(tree.cast, given, part)
+
+
+def _fitting(momentum: PyTree, part: PyTree) -> PyTree:
+    """Return momenta as arrays; refuse a tree or a shape other than that of the position."""
     given = tree.moving(tree.box(momentum, "momentum"))
     if jax.tree.structure(given) != jax.tree.structure(part):
         raise ValueError(
@@ -254,9 +266,7 @@ def _like(momentum: PyTree, part: PyTree) -> PyTree:
     for path, p, x in zip(tree.paths(part), jax.tree.leaves(given), jax.tree.leaves(part), strict=True):
         if p.shape != x.shape:
             raise ValueError(f"momentum{path}: expected shape {x.shape} like the position, got {p.shape}.")
-        if (known := tree.known(p)) is not None and not np.all(np.isfinite(known.astype(float))):
-            raise ValueError(f"momentum{path}: expected finite numbers, got NaN or infinity. Give kT to draw momenta.")
-    return jax.tree.map(tree.cast, given, part)
+    return given
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -35,7 +35,14 @@ _TREE = {"a": X, "b": X}
 _SAVED = {"wrong_keys": {"b": X}, "wrong_shape": {"a": X[:2]}, "wrong_dtype": {"a": X > 0}, "more": {"a": X, "b": X}}
 _SAVED |= {"array": X, "none": None, "thing": THING, "list": [X]}
 
+REPLACED = {"short": X[:1], "tree": {"a": X}, "none": None, "number": 1.0}
+
 DRIVERS = [
+    row(
+        lambda momentum: td.run(nve(), state().replace(momentum=momentum), steps=1),
+        called="run(state.replace(momentum=))",
+        momentum=arg(X, "", more=REPLACED),
+    ),
     row(
         td.run,
         dynamics=arg(nve(), "struct", more={"rule": minimize.Fire(dt=0.1), "target": td.from_energy(spring)}),

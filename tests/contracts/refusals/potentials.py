@@ -78,7 +78,7 @@ POTENTIAL = [
         onset=arg(1.0, "number nonnegative constant", more={"beyond": 3.0, "tree": {"a": 1.0}}),
         cutoff=arg(2.0, "number positive constant", more={"before": 0.5}),
     ),
-    row(tp.cutoff_of, u=U),
+    row(tp.cutoff_of, u=arg(lj(), "function arity", more={"of_bonds": lj(np.array([2.5, 2.0]))}, named="u|cutoff")),
     row(
         tp.long_range_correction,
         u=arg(tp.cut(tp.lennard_jones(), 2.5), "struct", more={"shifted": lj(), "slow": tp.cut(lambda r: 1 / r, 2.5)}),

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from treedyn import _check as check
 from treedyn import tree
 from treedyn._struct import Struct, function
 from treedyn.particles.energies._parameters import Number, Parameter, is_parameter, parameter, potential
@@ -185,13 +186,23 @@ def smooth(u: Callable[[Any], Any], onset: Number, cutoff: Number) -> Smooth:
 def cutoff_of(u: Callable[[Any], Any]) -> jax.Array | float:
     """Return the distance beyond which a potential is zero for every pair; infinity without a cutoff.
 
+    Raises:
+        ValueError: the cutoff is an array with one number per bond.
+
     Example:
         >>> from treedyn import particles as tp
         >>> tp.cutoff_of(tp.cut(tp.lennard_jones(), cutoff=2.5)), tp.cutoff_of(lambda r: 1 / r)
         (2.5, inf)
     """
     cutoff = getattr(potential(u), "cutoff", float("inf"))
-    return cutoff.maximum() if isinstance(cutoff, Parameter) else cutoff
+    if isinstance(cutoff, Parameter):
+        return cutoff.maximum()
+    if np.ndim(cutoff):
+        raise ValueError(
+            f"cutoff: expected one number for all pairs, got {check.brief(cutoff)}, which is one per bond. Use "
+            "tp.by_species(...) or tp.by_particle(...) for pairs."
+        )
+    return cutoff
 
 
 def _known(value: Number) -> np.ndarray | None:
