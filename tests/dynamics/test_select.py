@@ -174,8 +174,8 @@ def test_a_state_that_is_copied_into_a_slot_has_the_noise_of_that_slot():
 
 @pytest.mark.slow
 def test_a_list_that_overflows_in_a_proposal_grows_for_one_system_and_for_many():
-    box = tp.periodic(jnp.full(3, 7.5))
-    x = 1.25 * jnp.stack(jnp.meshgrid(*[jnp.arange(6.0)] * 3), axis=-1).reshape(-1, 3)
+    box = tp.periodic(jnp.full(3, 5.0))
+    x = 1.25 * jnp.stack(jnp.meshgrid(*[jnp.arange(4.0)] * 3), axis=-1).reshape(-1, 3)
     walk = Walk(target=tp.pair_energy(tp.soft_sphere(sigma=1.2), box, cutoff=1.2), space=box, kT=2.0, length=0.6)
     lists = tp.neighbor_list(box, cutoff=1.2, skin=0.04)
     many = td.ensemble(walk, 3)

@@ -7,10 +7,11 @@ import pytest
 import scipy.integrate
 
 import treedyn as td
+from tests.helpers import mostly_slow
 from treedyn import operators as to
 
 KEY = jax.random.key(0)
-STEPS = (40, 80, 160)
+STEPS = (40, 160)
 END = 4.0
 
 
@@ -101,15 +102,16 @@ def order(make, gamma, target, environment, go):
     return np.polyfit(np.log(STEPS), -np.log(errors), 1)[0]
 
 
-FAST = [("verlet", by_run), ("verlet", by_hand), ("yoshida", by_trajectory), ("ABOBA", by_trajectory)]
+LOOPS = (by_run, by_hand, by_trajectory)
 
 
+# a method does not see the loop around it, so every method is in one of them, and one method in every one
 @pytest.mark.parametrize(
     "method, go",
     [
-        pytest.param(method, go, marks=() if (method, go) in FAST else (pytest.mark.slow,))
-        for method in METHODS
-        for go in (by_run, by_trajectory, by_hand)
+        *(("verlet", go) for go in LOOPS),
+        *(("yoshida", by_trajectory), ("ABOBA", by_trajectory)),
+        *mostly_slow([(method, by_trajectory) for method in METHODS if method not in ("verlet", "yoshida", "ABOBA")]),
     ],
 )
 def test_a_function_of_time_keeps_the_order_of_every_method_in_every_kind_of_loop(method, go):
@@ -128,8 +130,8 @@ ENDS = [m for m in METHODS if m not in ("verlet", "yoshida", "ABOBA", "OABAO")] 
 @pytest.mark.parametrize(
     "method, go",
     [
-        *(("verlet", go) for go in (by_run, by_trajectory, by_hand)),
-        *(pytest.param(method, by_trajectory, marks=pytest.mark.slow) for method in ENDS),
+        *(("verlet", go) for go in LOOPS),
+        *mostly_slow([(method, by_trajectory) for method in ENDS]),
     ],
 )
 def test_a_drive_that_advances_once_per_step_keeps_order_two(method, go):
@@ -248,7 +250,7 @@ def walls(x, wall):
     return 50 * jnp.sum(jnp.minimum(x, 0) ** 4 + jnp.maximum(x - wall, 0) ** 4)
 
 
-@pytest.mark.parametrize("order", [2, 4])
+@pytest.mark.parametrize("order", mostly_slow([2, 4], 2))
 def test_the_work_of_a_moving_wall_has_the_order_of_the_method(order):
     start, momentum = jnp.array([1.0, 2.0, 0.4]), jnp.array([1.0, -1.1, 0.7])
 
