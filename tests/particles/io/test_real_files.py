@@ -77,7 +77,9 @@ def test_xyz_has_the_arrays_that_ase_finds(case, tmp_path):
                 if (here := names.get(name, name)) is not None:
                     np.testing.assert_array_equal(frame[here], x, err_msg=name)
             for name, x in {} if atoms.calc is None else atoms.calc.results.items():
-                np.testing.assert_array_equal(frame[{"forces": "force"}.get(name, name)], x, err_msg=name)
+                np.testing.assert_array_equal(
+                    frame[{"forces": "force", "charges": "charge"}.get(name, name)], x, err_msg=name
+                )
 
 
 def particles(k, count=4, box=(5, 6, 7, 0.1, -0.2, 0.3), **more):
