@@ -88,6 +88,7 @@ def pair_energy(
         cutoff: distance at which `u` is cut off, as by `tp.cut(u, cutoff)`; not needed for a truncated `u`.
         precision: dtype in which pairs are computed, e.g. `jnp.float32` for positions in float64. Positions, forces and
             the sum of the energies keep the dtype of the position. This is nearly as fast as float32 for everything.
+            The two forces of a pair cancel to the rounding of this dtype, and so does the total momentum.
 
     Returns:
         `energy(position, env=None, *, strain=None)`, a scalar. `env` is `None` for all pairs, a neighbor list, or any
