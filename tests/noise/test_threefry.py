@@ -13,8 +13,11 @@ from treedyn._threefry import fold_in, written_out
 SHAPES = [(), (0,), (7,), (3, 5), (2, 3, 4)]
 
 
-@pytest.mark.parametrize("dtype", mostly_slow([jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64], jnp.float32))
-@pytest.mark.parametrize("sampler", [jax.random.normal, jax.random.uniform, jax.random.exponential])
+SAMPLERS = [(jax.random.normal, dtype) for dtype in (jnp.float32, jnp.float64, jnp.float16, jnp.bfloat16)]
+SAMPLERS += [(jax.random.uniform, jnp.float32), (jax.random.exponential, jnp.float32)]
+
+
+@pytest.mark.parametrize("sampler, dtype", mostly_slow(SAMPLERS, SAMPLERS[0]))
 def test_samplers_draw_the_same_bits(sampler, dtype):
     @jax.jit
     def drawn(key):

@@ -100,7 +100,6 @@ def test_short_streams_are_exact(n):
     np.testing.assert_array_equal(out.value, np.quantile(x, q, axis=0, method="inverted_cdf"))
 
 
-@pytest.mark.slow
 @hypothesis.given(st.sampled_from(KINDS), st.sampled_from([0, 3, 8, 1000]), st.sampled_from([0, 5, 333]))
 def test_merged_quantiles_are_within_their_bound(kind, n, m):
     hypothesis.assume(n + m)
