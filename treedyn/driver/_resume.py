@@ -161,7 +161,9 @@ def inputs(session: Session) -> dict[str, dict[str, str]]:
 def describe(value: PyTree) -> dict[str, str]:
     """Return a few words for every leaf and every struct of a tree, by path; functions are not compared."""
     value = tree.unbox(value)
-    words = {path: f"{type(struct).__qualname__} {statics or ''}".strip() for path, struct, statics in structs(value)}
+    words = {}
+    for path, struct, statics in structs(value):
+        words[path] = f"{type(struct).__qualname__}({', '.join(f'{name}={x!r}' for name, x in statics.items())})"
     return words | {keystr(path): _words(leaf) for path, leaf in tree_flatten_with_path(value)[0]}
 
 
