@@ -114,7 +114,8 @@ def run(
         tag: a name for everything that a checkpoint cannot compare: the code of the target, `record` and `until`.
             A folder with another tag is refused.
         check_energy: whether to refuse a step in which momenta gain far more energy than forces and heat baths can
-            give, as where particles overlap or `dt` is too long.
+            give, as where particles overlap or `dt` is too long; and one in which all is at rest under a thermostat
+            that only rescales momenta.
         on_failure: "raise" the error of a run that cannot go on, or "return" all good results with the error in
             `failure`. If members of an ensemble fail, the others take all their steps first.
 
