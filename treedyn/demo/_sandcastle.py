@@ -30,7 +30,7 @@ STEPS, FRAMES = 4_500, 150
 GRAIN = 0.5  # radius
 SPEED = 6.0  # of the ball
 DENSITY = 3.0  # of the ball, in grains per area
-GROUND = (206, 176, 132)  # color
+SKY, GROUND = (216, 233, 242), (206, 176, 132)  # colors
 
 
 class Scene(NamedTuple):
@@ -100,7 +100,7 @@ def draw(scene: Scene, run: td.Run, width: int = 720) -> Iterator[np.ndarray]:
     sand, ball = (np.clip(path - corner, 0, box) for path in (sand, ball))
     pixels = width / frame.max()
     cut, floor = round(pixels * margin), round(pixels * 0.2 * scene.radius)
-    balls, look = [view.Ball(ball, scene.radius)], view.Look(width=round(pixels * box[0]))
+    balls, look = [view.Ball(ball, scene.radius)], view.Look(round(pixels * box[0]), background=SKY)
     for picture in view.frames(sand, scene.color, box=box, radius=GRAIN, balls=balls, look=look):
         picture[-cut:] = GROUND
         yield picture[cut : floor - cut, cut:-cut]
