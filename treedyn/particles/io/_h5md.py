@@ -2,7 +2,7 @@
 
 The file is in the single-writer-multiple-reader mode of HDF5, in which it is always consistent. Values are written and
 flushed before their steps, so a frame counts once its step is there. HDF5 does not survive a full disk, so space is
-reserved before anything is written, and the rest of it is returned at the end.
+reserved before anything is written, and the rest of it is returned at the end, unless the writer is killed.
 
 Reference: P. de Buyl, P. H. Colberg and F. Höfling, Comput. Phys. Commun. 185, 1546 (2014),
 [doi:10.1016/j.cpc.2014.01.018](https://doi.org/10.1016/j.cpc.2014.01.018); https://www.nongnu.org/h5md/h5md.html
@@ -32,7 +32,7 @@ from treedyn.tree import PyTree
 _GROUP = "particles/all"
 _POSITION = f"{_GROUP}/position"
 _STEP, _TIME = f"{_POSITION}/step", f"{_POSITION}/time"
-_EDGES = f"{_GROUP}/box/edges"
+_EDGES = f"{_GROUP}/box/edges/value"
 _CHUNK_BYTES = 2**16
 _RESERVE = 2**20  # bytes
 _COMPRESSION = 1032  # of zlib at its best
@@ -41,10 +41,11 @@ _COMPRESSION = 1032  # of zlib at its best
 class H5MDWriter(ParticleWriter):
     """A writer of HDF5 in the layout of H5MD.
 
-    Values that a frame has once become observables. The time of frames without one is their step.
+    Values that a frame has once become observables.
     """
 
     _file: Any = None
+    _arrays: dict[str, Any]
     _count = 0
     _reserved = 0
 
@@ -60,17 +61,16 @@ class H5MDWriter(ParticleWriter):
         values = _values(found, isinstance(self._space, Periodic))
         if self._file is None:
             self._create(found, values)
-        held = {name: (array.shape[1:], array.dtype) for name, array in self._arrays().items()}
+        held = {name: (array.shape[1:], array.dtype) for name, array in self._arrays.items()}
         given = {name: (x.shape[1:], x.dtype) for name, x in values.items()}
         if given != held:
             raise ValueError(f"frames: expected the arrays {held} as in the file, got {given}. Begin a new file.")
         before, after = self._count, self._count + len(steps)
         assert self._file is not None
         with self._writing():
-            self._reserve({name: self._file[f"{name}/value"] for name in values}, len(steps))
+            self._reserve(len(steps))
             for name, x in values.items():
-                put(self._file[f"{name}/value"], x, before, after)
-            put(self._file[_TIME], steps.astype(np.float64) if found.time is None else found.time, before, after)
+                put(self._arrays[name], x, before, after)
             self._file.flush()
             put(self._file[_STEP], steps, before, after)
             self._file.flush()
@@ -93,7 +93,7 @@ class H5MDWriter(ParticleWriter):
         if self._file is None:
             return
         with self._lock, self._writing(), self._file as file:
-            for dataset in (*self._arrays().values(), file[_STEP], file[_TIME]):
+            for dataset in (*self._arrays.values(), file[_STEP]):
                 if len(dataset) > self._count:
                     dataset.resize(self._count, axis=0)
             file.flush()
@@ -102,12 +102,6 @@ class H5MDWriter(ParticleWriter):
 
     def _keep(self, steps: np.ndarray) -> None:
         self._count, self.last = len(steps), int(steps[-1]) if len(steps) else None
-
-    def _arrays(self) -> dict[str, Any]:
-        """Return the arrays that frames of this file have."""
-        out = {f"{_GROUP}/{name}": x["value"] for name, x in _elements(self._file[_GROUP]).items()}
-        out |= {f"observables/{name}": x["value"] for name, x in _elements(self._file.get("observables", {})).items()}
-        return out | ({_EDGES: self._file[f"{_EDGES}/value"]} if _EDGES in self._file else {})
 
     def _create(self, found: Content, values: dict[str, np.ndarray]) -> None:
         species, mass = atomic_numbers(self._species, found.count), masses(self._mass, found.count)
@@ -126,17 +120,17 @@ class H5MDWriter(ParticleWriter):
                 if mass is not None:
                     file[f"{_GROUP}/mass"] = mass
                 _grow(file, _STEP, found.steps, -1)
-                _grow(file, _TIME, np.zeros(0) if found.time is None else found.time, 0)
                 for name, x in values.items():
-                    _grow(file, f"{name}/value", x, 0)
-                    if name != _POSITION:
-                        file[f"{name}/step"], file[f"{name}/time"] = file[_STEP], file[_TIME]
+                    _grow(file, name, x, 0)
+                for element in (file[name].parent for name in values if name not in (_TIME, f"{_POSITION}/value")):
+                    for name in file[_POSITION].keys() - {"value"}:
+                        element[name] = file[_POSITION][name]
         self._open_to_append()
 
-    def _reserve(self, datasets: dict[str, Any], frames: int) -> None:
+    def _reserve(self, frames: int) -> None:
         """Reserve space for all chunks that may be written, or raise an OSError."""
         need = _RESERVE
-        for dataset in datasets.values():
+        for dataset in self._arrays.values():
             need += (frames // dataset.chunks[0] + 2) * int(np.prod(dataset.chunks)) * dataset.dtype.itemsize
         size = self._file.id.get_filesize()
         if size + need > self._reserved:
@@ -172,6 +166,8 @@ class H5MDWriter(ParticleWriter):
                 f"path: {str(self.path)!r} cannot be continued: it is open in another process, or damaged ({error})"
             ) from error
         self._file = self._h5py.File(file)
+        self._arrays = {_TIME: self._file[_TIME]} if _TIME in self._file else {}
+        self._file.visititems(lambda name, x: self._arrays.update({name: x} if name.endswith("/value") else {}))
 
     @contextlib.contextmanager
     def _writing(self) -> Generator[None, None, None]:
@@ -231,7 +227,7 @@ class H5MDTrajectory(Trajectory):
             out["species"] = self._names(out["species"], stored.get("value") if hasattr(stored, "keys") else stored)
         boundary = np.ravel(particles["box"].attrs.get("boundary", ())).astype(str)
         out["periodic"] = np.broadcast_to(boundary == "periodic", (stop - start, len(boundary)))
-        if "time" in self._position and not _is_step(self._position, start, stop):
+        if "time" in self._position and self._position["time"].shape:
             out["time"] = self._position["time"][start:stop]
         edges = particles["box"].get("edges")
         return out if edges is None else out | {"cell": _matrices(edges, start, stop, dimension)}
@@ -276,13 +272,15 @@ def _lock(file: BinaryIO, kind: str) -> None:
 
 
 def _values(found: Content, rectangular: bool) -> dict[str, np.ndarray]:
-    """Return the arrays of frames by their places in the file."""
+    """Return the arrays of frames by the names of their datasets."""
     for name in (*found.particles, *found.frames):
         if "/" in name or name in ("", ".", "box", "species"):
             raise ValueError(f"frames[{name!r}]: H5MD cannot hold an array of this name. Use another name.")
-    out = {_POSITION: found.position}
-    out |= {f"{_GROUP}/{name}": x for name, x in found.particles.items()}
-    out |= {f"observables/{name}": x for name, x in found.frames.items()}
+    out = {f"{_POSITION}/value": found.position}
+    out |= {f"{_GROUP}/{name}/value": x for name, x in found.particles.items()}
+    out |= {f"observables/{name}/value": x for name, x in found.frames.items()}
+    if found.time is not None:
+        out[_TIME] = found.time
     if found.cell is not None:
         diagonal = np.diagonal(found.cell, axis1=1, axis2=2)
         flat = rectangular and np.array_equal(found.cell, diagonal[:, :, None] * np.eye(found.dimension))
@@ -320,13 +318,6 @@ def _steps(element: Any) -> np.ndarray:
         first, each = (0, 1) if step is None else (int(step.attrs.get("offset", 0)), int(step[()]))
         return first + each * np.arange(count)
     return complete(step[: _frames(step)])[:count]
-
-
-def _is_step(position: Any, start: int, stop: int) -> bool:
-    """Return whether the time is only a copy of the step."""
-    if position["time"].shape == ():
-        return True
-    return "step" in position and np.array_equal(position["time"][start:stop], position["step"][start:stop])
 
 
 def _matrices(edges: Any, start: int, stop: int, dimension: int) -> np.ndarray:
