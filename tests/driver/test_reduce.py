@@ -59,8 +59,3 @@ def test_a_run_in_pieces_reduces_to_the_same_bits(tmp_path):
 def test_a_run_without_steps_reduces_to_nothing_seen():
     out = td.run(DYNAMICS, *begin(), steps=3, every=4, reduce=stream.extremes(lambda state: state.energy))
     assert jnp.all(out.reduced.largest == -jnp.inf)
-
-
-def test_what_is_no_reducer_is_refused():
-    with pytest.raises(ValueError, match="expected a Reducer or a tree of them"):
-        td.run(DYNAMICS, *begin(), steps=3, reduce={"mean": lambda state: state.energy})

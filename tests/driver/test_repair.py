@@ -103,12 +103,6 @@ def test_a_state_with_trouble_raises_before_any_step():
     assert caught.value.state is state
 
 
-def test_a_list_for_another_position_is_known_to_be_stale_at_init():
-    position = start_position()
-    state = DYNAMICS.init(KEY, position + 1, near_list(position))
-    assert td.Status(int(state.status)) == td.Status.STALE
-
-
 class Stubborn(Near):
     """A list that does not grow."""
 
@@ -179,17 +173,3 @@ def test_a_bound_method_as_record_is_compiled_once():
     compiled = _chunk.advance._cache_size()
     td.run(DYNAMICS, state, env, steps=4, record=observer.look)
     assert _chunk.advance._cache_size() == compiled
-
-
-@pytest.mark.parametrize("record", [None, where])
-def test_a_run_that_fails_gives_back_what_is_good_where_it_is_asked_to(record):
-    dynamics = td.nve(wall, dt=0.1)
-    state = dynamics.init(KEY, jnp.array([0.5, 0.2]), momentum=jnp.array([0.11, 0.0]))
-    with pytest.raises(td.SimulationError) as caught:
-        td.run(dynamics, state, steps=100, record=record)
-    out = td.run(dynamics, state, steps=100, record=record, on_failure="return")
-    assert out.failure is not None and str(out.failure) == str(caught.value) and out.steps == caught.value.step < 100
-    assert_same_bits((out.state, out.records), (caught.value.state, caught.value.records))
-    assert td.run(dynamics, state, steps=2, on_failure="return").failure is None
-    with pytest.raises(ValueError, match="on_failure: expected 'raise' or 'return', got 'ignore'"):
-        td.run(dynamics, state, steps=2, on_failure="ignore")
