@@ -3,9 +3,6 @@
 import signal
 import time
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import treedyn as td
@@ -45,17 +42,6 @@ def test_a_run_in_pieces_ends_in_the_same_bits_as_a_whole_one(tmp_path, whole, s
     assert_same_bits(out.env, whole.env)
     assert (out.steps, out.rebuilds) == (whole.steps, whole.rebuilds)
     assert len(list(tmp_path.glob("step-*"))) <= 3 and not list(tmp_path.glob(".*"))
-
-
-@pytest.mark.slow
-def test_every_tree_is_gone_on_with(tmp_path):
-    dynamics = td.nose_hoover(lambda x: jnp.sum(x["w"].astype(float) ** 2) + x["b"] ** 4, dt=0.1, kT=1.0, tau=1.0)
-    state = dynamics.init(KEY, {"w": jnp.ones((2, 3), jnp.float32), "b": jnp.ones(()), "f": jnp.tanh, "n": 3})
-    expected = td.run(dynamics, state, steps=30)
-    for steps in (11, 30):
-        out = td.run(dynamics, state, steps=steps, checkpoint=tmp_path)
-    assert_same_bits(jax.tree.leaves(out.state), jax.tree.leaves(expected.state))
-    assert out.state.position["f"] is jnp.tanh and out.state.position["n"] == 3
 
 
 @pytest.mark.parametrize("harm", mostly_slow(["records", "flip", "cut", "empty"], "records"))
@@ -145,16 +131,10 @@ def test_must_resume_refuses_an_empty_folder(tmp_path):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ({"checkpoint": 3}, "checkpoint: expected the path of a folder, got 3"),
-        ({"checkpoint": ""}, "checkpoint: expected the path of a folder"),
-        ({"checkpoint_every": 0}, "checkpoint_every: expected an integer of at least 1"),
-        ({"checkpoint_every": 1.5}, "checkpoint_every: expected an integer"),
-        ({"keep": 0}, "keep: expected an integer of at least 1"),
         ({"resume": "maybe"}, "resume: expected 'auto', 'never' or 'must', got 'maybe'"),
         ({"checkpoint": None, "keep": 0}, "keep: expected an integer of at least 1"),
         ({"checkpoint": None, "resume": "must"}, "expected a folder for checkpoints as well"),
         ({"checkpoint": None, "tag": "a"}, "expected a folder for checkpoints as well"),
-        ({"tag": 1}, "tag: expected a string"),
         ({"checkpoint": None, "checkpoint_every": 5}, "expected a folder for checkpoints as well"),
     ],
 )
@@ -235,10 +215,3 @@ def test_a_signal_finishes_the_chunk_writes_and_says_so(tmp_path, unbroken, numb
     assert "run stopped after step" in error and "The same call resumes it" in error
     assert process.returncode == code
     assert output(start(PROGRAM, tmp_path, STEPS)) == unbroken
-
-
-@pytest.mark.slow
-def test_what_a_run_keeps_of_records_is_what_it_read_back(tmp_path):
-    go_on(tmp_path, 30, checkpoint_every=3)
-    out = go_on(tmp_path, 30, checkpoint_every=3)
-    assert out.steps == 30 and len(out.records["energy"]) == 7 and np.isfinite(out.records["x"]).all()
