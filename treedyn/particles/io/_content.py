@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import ArrayLike, Real
@@ -123,6 +124,13 @@ def check_space(space: object) -> ParticleSpace:
     """Return the space, by default open space."""
     kinds = "tp.free(), tp.periodic(...) or tp.triclinic(...)"
     return free() if space is None else check.instance("space", space, ParticleSpace, kinds)
+
+
+def of_others(path: Path) -> ValueError:
+    """Return the error for a file that is not continued."""
+    return ValueError(
+        f"path: {str(path)!r} was written by another program, so it cannot be continued. Write a new file."
+    )
 
 
 def masses(mass: Real[ArrayLike, "*particles"] | None, count: int) -> np.ndarray | None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from treedyn import _check as check
 from treedyn._extras import require
-from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses
+from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses, of_others
 from treedyn.particles.io._species import atomic_numbers, symbols
 from treedyn.particles.io._trajectory import Separate
 from treedyn.store._files import allocate, decoding, replacing, sync
@@ -40,15 +40,16 @@ class GSDWriter(ParticleWriter):
     log.
     """
 
-    _file: Any
+    _file: Any = None
+    _mode: str = "x"
     _form: tuple[int, int] | None = None
 
     def _open(self, mode: Mode) -> None:
         self._gsd = require("gsd.hoomd", "gsd")
-        if mode == "a" and self.path.exists():
+        if mode == "w":
+            self.path.unlink(missing_ok=True)
+        if self.path.exists():
             self._continue()
-        else:
-            self._file = self._gsd.open(str(self.path), "w" if mode == "w" else "x")
 
     def _append(self, steps: np.ndarray, frames: PyTree) -> None:
         found = content(steps, frames, self._space)
@@ -57,14 +58,14 @@ class GSDWriter(ParticleWriter):
         form = (found.count, found.dimension)
         if self._form is not None and form != self._form:
             raise ValueError(f"frames: expected {self._form} particles and dimensions as in the file, got {form}")
-        if self._form is None:
-            self._reopen(found.position.dtype)
+        if self._file is None:
+            self._file = self._opened(found.position.dtype)
         self._reserve(found)
         try:
             for k in range(len(steps)):
                 self._file.append(self._frame(found, numbers, mass, k))
             self._file.flush()
-        except Exception:
+        except BaseException:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._continue()
@@ -94,39 +95,35 @@ class GSDWriter(ParticleWriter):
         self._continue()
 
     def _sync(self) -> None:
-        self._file.flush()
-        sync(self.path)
+        if self._file is not None:
+            self._file.flush()
+            sync(self.path)
 
     def _close(self) -> None:
         try:
-            self._file.flush()
+            self._sync()
         finally:
-            self._file.close()
-        sync(self.path)
+            if self._file is not None:
+                self._file.close()
+
+    def _opened(self, dtype: np.dtype) -> Any:
+        """Open the file with the precision of the positions."""
+        return self._gsd.open(str(self.path), self._mode, "double" if dtype == np.float64 else "single")
 
     def _continue(self) -> None:
+        self._file = self._form = self.last = None
+        self._mode = "r+"
         with decoding(f"path: {str(self.path)!r} cannot be continued as GSD"):
             _blocks(self.path)
-            self._file = self._gsd.open(str(self.path), "r+")
-            frame = self._file[-1] if len(self._file) else None
-        self._form = self.last = None
-        if frame is not None:
-            if _CELL not in frame.log:
-                self._file.close()
-                raise ValueError(
-                    f"path: {str(self.path)!r} was written by another program, so it cannot be continued. Write a new "
-                    "file."
-                )
-            self._form = (int(frame.particles.N), int(frame.configuration.dimensions))
-            self.last = int(frame.configuration.step)
-            self._reopen(frame.particles.position.dtype)
-
-    def _reopen(self, dtype: np.dtype) -> None:
-        """Set the precision, which belongs to the open file."""
-        precision = "double" if dtype == np.float64 else "single"
-        if self._file.precision != precision:
-            self._file.close()
-            self._file = self._gsd.open(str(self.path), "r+", precision)
+            with self._gsd.open(str(self.path), "r") as file:
+                frame = file[-1] if len(file) else None
+        if frame is None:
+            return
+        if _CELL not in frame.log:
+            raise of_others(self.path)
+        self._form = (int(frame.particles.N), int(frame.configuration.dimensions))
+        self.last = int(frame.configuration.step)
+        self._file = self._opened(frame.particles.position.dtype)
 
     def _frame(self, found: Content, numbers: np.ndarray, mass: np.ndarray | None, k: int) -> Any:
         assert found.cell is not None

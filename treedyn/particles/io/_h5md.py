@@ -20,7 +20,7 @@ import numpy as np
 import treedyn
 from treedyn import _check as check
 from treedyn._extras import require
-from treedyn.particles.io._content import Content, ParticleWriter, content, masses
+from treedyn.particles.io._content import Content, ParticleWriter, content, masses, of_others
 from treedyn.particles.io._species import SYMBOLS, atomic_numbers
 from treedyn.particles.io._superblock import Unmarked, is_growing, length, take_mark
 from treedyn.particles.io._trajectory import Trajectory
@@ -141,10 +141,7 @@ class H5MDWriter(ParticleWriter):
         # damage is found here, because a writer tries again for years if a checksum is wrong
         with H5MDTrajectory(self.path) as found:
             if not found.is_ours:
-                raise ValueError(
-                    f"path: {str(self.path)!r} was written by another program, so it cannot be continued. Write a new "
-                    "file."
-                )
+                raise of_others(self.path)
             _ = found[-1:]
         self._open_to_append()
         self._keep(complete(self._file[_STEP]))

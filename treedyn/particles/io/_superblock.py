@@ -8,8 +8,9 @@ Reference: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 """
 
 import io
-import struct
 from pathlib import Path
+
+import numpy as np
 
 _START = b"\x89HDF\r\n\x1a\n\x03\x08\x08"  # version 3 of the format, with addresses of 8 bytes
 _FLAGS, _END, _SUM, _SIZE = len(_START), 28, 44, 48
@@ -26,7 +27,7 @@ def is_growing(path: Path) -> bool:
 def unmarked(head: bytes, size: int) -> bytes:
     """Return the first bytes of a file of `size` bytes without the mark."""
     rest = _START + b"\0" + head[_FLAGS + 1 : _END] + size.to_bytes(8, "little") + head[_END + 8 : _SUM]
-    return rest + struct.pack("<I", _checksum(rest))
+    return rest + _checksum(rest).to_bytes(4, "little")
 
 
 def take_mark(path: Path) -> None:
@@ -62,22 +63,13 @@ class Unmarked(io.FileIO):
 
 
 def _checksum(data: bytes) -> int:
-    """Return the hash lookup3 of R. Jenkins of whole words of 32 bits."""
-    words = struct.unpack(f"<{len(data) // 4}I", data)
-    a = b = c = 0xDEADBEEF + len(data)
-    for k in range(0, len(words), 3):
-        x, y, z = (*words[k : k + 3], 0, 0)[:3]
-        a, b, c = _word(a + x), _word(b + y), _word(c + z)
-        for bits in (4, 6, 8, 16, 19, 4) if k + 3 < len(words) else ():
-            a, b, c = b, _word(b + c), _word(a - c) ^ _turned(c, bits)
+    """Return the hash lookup3 of R. Jenkins of whole words of 32 bits, in arithmetic that wraps."""
+    blocks = np.frombuffer(data.ljust(-(-len(data) // 12) * 12, b"\0"), "<u4").reshape(-1, 3, 1)
+    a = b = c = np.array([0xDEADBEEF + len(data)], np.uint32)
+    for k, (x, y, z) in enumerate(blocks, 1):
+        a, b, c = a + x, b + y, c + z
+        for bits in (4, 6, 8, 16, 19, 4) if k < len(blocks) else ():
+            a, b, c = b, b + c, (a - c) ^ (c << bits | c >> 32 - bits)
     for bits in (14, 11, 25, 16, 4, 14, 24):
-        a, b, c = b, _word((c ^ b) - _turned(b, bits)), a
-    return b
-
-
-def _word(x: int) -> int:
-    return x & 0xFFFFFFFF
-
-
-def _turned(x: int, bits: int) -> int:
-    return _word(x << bits) | x >> (32 - bits)
+        a, b, c = b, (c ^ b) - (b << bits | b >> 32 - bits), a
+    return int(b[0])
