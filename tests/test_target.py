@@ -117,19 +117,6 @@ def test_aux_is_stored_in_the_state_and_does_not_change_forces():
     assert td.nve(force, 0.1).init(KEY, X).aux == jnp.sum(X)
 
 
-def test_numbers_of_an_energy_are_leaves_of_the_dynamics():
-    class Spring(td.Struct):
-        stiffness: float
-
-        def __call__(self, x):
-            return self.stiffness * jnp.sum(x**2)
-
-    dynamics = td.nve(Spring(stiffness=2.0), 0.1)
-    assert 2.0 in jax.tree.leaves(dynamics)
-    slope = jax.grad(lambda d: d.init(KEY, X).energy)(dynamics)
-    assert slope.target.stiffness == jnp.sum(X**2)
-
-
 def test_gradients_reach_the_weights_of_a_network_in_an_energy():
     network = eqx.nn.MLP(3, "scalar", 4, 1, key=KEY)
     dynamics = td.nve(network, 0.1)
@@ -145,15 +132,6 @@ def test_an_energy_that_is_not_finite_sets_the_status(bad):
     assert state.status == 0
     after = td.nve(blows_up, 1.0).step(state)
     assert td.Status(int(after.status)) == td.Status.NONFINITE
-
-
-def test_the_status_of_a_target_reaches_the_state():
-    class Alarm(td.Target):
-        def __call__(self, position, env=None):
-            status = jnp.uint32(int(td.Status.BOX))
-            return target_of.Evaluation(energy=jnp.sum(position), force=-jnp.ones_like(position), status=status)
-
-    assert td.Status(int(td.nve(Alarm(function=jnp.sum), 0.1).init(KEY, X).status)) == td.Status.BOX
 
 
 def test_the_number_of_target_evaluations_per_step():

@@ -8,7 +8,7 @@ import pytest
 import treedyn as td
 from tests.driver import environments
 from treedyn import operators
-from treedyn.testing import convergence_order, flat_difference, log_volume, reversal_error
+from treedyn.testing import flat_difference, log_volume, reversal_error
 
 KEY = jax.random.key(0)
 POSITION = {"a": jnp.array([0.5, -0.2]), "b": jnp.array(1.0)}
@@ -38,12 +38,6 @@ def test_flat_difference_detects_a_method_that_treats_leaves_differently():
 def test_reversal_error_detects_friction():
     dynamics = td.berendsen(energy, dt=0.1, kT=1.0, tau=1.0)
     assert reversal_error(dynamics, dynamics.init(KEY, POSITION), steps=20) > 1e-2
-
-
-@pytest.mark.parametrize("dts", [(0.1,), (0.1, 0.03)])
-def test_convergence_order_needs_steps_that_divide_the_time(dts):
-    with pytest.raises(ValueError, match=r"dts: expected at least two time steps that divide time=1\.0"):
-        convergence_order(lambda dt: td.nve(energy, dt), lambda d: d.init(KEY, POSITION), time=1.0, dts=dts)
 
 
 def test_reversal_rebuilds_lists_and_reports_failure():

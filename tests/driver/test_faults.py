@@ -219,9 +219,7 @@ def bowl(x):
     return jnp.sum(x**2) / 2
 
 
-@pytest.mark.parametrize(
-    "bath", [b if b in ("csvr", "andersen") else pytest.param(b, marks=pytest.mark.slow) for b in BATHS]
-)
+@pytest.mark.parametrize("bath", BATHS)
 def test_a_temperature_that_is_no_number_stops_the_run_at_its_step(bath):
     dynamics = BATHS[bath](lambda step: jnp.where(step == 4, jnp.nan, 1.0))
     state = dynamics.init(KEY, jnp.zeros(3), kT=1.0)

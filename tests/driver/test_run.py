@@ -36,12 +36,7 @@ def observe(state, env=None):
 
 @pytest.mark.parametrize(
     "system, record",
-    [
-        (by_tree, None),
-        (by_list, observe),
-        pytest.param(by_tree, observe, marks=pytest.mark.slow),
-        pytest.param(by_list, None, marks=pytest.mark.slow),
-    ],
+    [(by_tree, None), (by_list, observe), *mostly_slow([(by_tree, observe), (by_list, None)])],
 )
 def test_results_do_not_depend_on_the_chunk_length_in_any_bit(system, record):
     dynamics, state, env = system()
@@ -54,15 +49,7 @@ def test_results_do_not_depend_on_the_chunk_length_in_any_bit(system, record):
     assert env is None or expected.rebuilds > 1
 
 
-@pytest.mark.parametrize(
-    "system",
-    [
-        lambda: (*plain(), None),
-        pytest.param(by_tree, marks=pytest.mark.slow),
-        pytest.param(by_list, marks=pytest.mark.slow),
-    ],
-    ids=["nve", "langevin", "list"],
-)
+@pytest.mark.parametrize("system", [lambda: (*plain(), None), *mostly_slow([by_tree, by_list])])
 def test_run_is_trajectory_is_a_loop(system):
     dynamics, state, env = system()
     out = td.run(dynamics, state, env, steps=20, every=3, record=observe)
@@ -85,14 +72,6 @@ def test_run_is_trajectory_is_a_loop(system):
     if env is not None:
         assert_close(out.env["shot"], env["shot"])
         assert_close(pure.env, env)
-
-
-def test_two_runs_are_one_long_run():
-    dynamics, state, env = by_list()
-    first = td.run(dynamics, state, env, steps=10)
-    assert_same_bits(
-        td.run(dynamics, first.state, first.env, steps=10).state, td.run(dynamics, state, env, steps=20).state
-    )
 
 
 def test_a_run_leaves_what_it_was_given_alone():

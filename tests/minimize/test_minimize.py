@@ -132,14 +132,3 @@ def test_fire_resets_its_velocity_when_it_points_uphill():
 def test_optax_chain_with_weight_decay_sees_the_position():
     dynamics = td.from_optax(td.from_energy(lambda x: 0 * x), optax.adamw(0.1, weight_decay=0.5))
     assert float(dynamics.step(dynamics.init(KEY, 1.0)).position) == pytest.approx(0.95)
-
-
-def test_run_stops_when_the_force_is_small_and_no_later():
-    dynamics = td.gradient_descent(quadratic, rate=0.015)
-    state = dynamics.init(KEY, QUADRATIC[1])
-    out = td.run(dynamics, state, steps=5000, until=lambda s: td.tree.max_abs(s.force) < 1e-3)
-    assert 0 < out.steps < 5000
-    assert int(out.state.step) == out.steps
-    assert float(td.tree.max_abs(out.state.force)) < 1e-3
-    before = run(dynamics, state, out.steps - 1)
-    assert float(td.tree.max_abs(before.force)) >= 1e-3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.helpers import KEY, assert_close, assert_same_bits
+from tests.helpers import assert_close, assert_same_bits
 from treedyn import space as space_of
 
 
@@ -20,18 +20,6 @@ class Ring(td.Space):
 
     def displacement(self, a, b):
         return (a - b + self.length / 2) % self.length - self.length / 2
-
-
-class Scaled(td.Space):
-    """Coordinates in units of a cell, displacements in real ones."""
-
-    cell: float
-
-    def shift(self, position, displacement):
-        return position + displacement / self.cell
-
-    def displacement(self, a, b):
-        return (a - b) * self.cell
 
 
 RING = Ring(length=1.0)
@@ -94,47 +82,3 @@ def test_shift_and_displacement_are_differentiable():
     x, dx = jnp.array([0.1, 0.8]), jnp.array([0.3, 0.4])
     assert_close(jax.jacobian(RING.shift, argnums=1)(x, dx), jnp.eye(2))
     assert_close(jax.jacobian(RING.displacement)(x, dx), jnp.eye(2))
-
-
-def test_pull_back_is_the_gradient_by_a_displacement():
-    space, x = Scaled(cell=4.0), jnp.array([0.1, 0.2])
-
-    def energy(x):
-        return jnp.sum(jnp.sin(3 * x))
-
-    gradient = jax.grad(lambda d: energy(space.shift(x, d)))(jnp.zeros(2))
-    assert_close(space.pull_back(x, jax.grad(energy)(x)), gradient)
-    state = td.nve(energy, 0.1, space=space).init(KEY, x)
-    assert_close(state.force, -gradient)
-
-
-def test_motion_in_stored_coordinates_agrees_with_real_coordinates():
-    cell = 4.0
-
-    def real_energy(x):
-        return jnp.sum(x**2 + x**4)
-
-    scaled = td.langevin(lambda s: real_energy(cell * s), 0.1, 0.5, space=Scaled(cell=cell))
-    real = td.langevin(real_energy, 0.1, 0.5)
-    x = jnp.array([0.5, -0.2])
-    one, other = scaled.init(KEY, x / cell), real.init(KEY, x)
-    for _ in range(3):
-        one, other = scaled.step(one), real.step(other)
-    assert_close(cell * one.position, other.position)
-    assert_close(one.energy, other.energy)
-
-
-@pytest.mark.parametrize(
-    "make", [lambda f, s: td.langevin(f, 0.3, 1.0, space=s), lambda f, s: td.fire(f, 0.3, space=s)]
-)
-def test_dynamics_and_minimizers_move_in_their_space(make):
-    def pull(x):
-        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(x))
-
-    inside = make(pull, {"a": PAIR, "b": td.euclidean()})
-    outside = make(pull, td.euclidean())
-    one, other = inside.init(KEY, TREE), outside.init(KEY, TREE)
-    for _ in range(4):
-        one, other = inside.step(one), outside.step(other)
-    assert_close(one.position, {"a": other.position["a"] % 1, "b": other.position["b"]})
-    assert np.any(other.position["a"] < 0)

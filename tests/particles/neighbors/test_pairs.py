@@ -115,11 +115,12 @@ def allocated(name):
     return recipe.allocate(stored(case, points(case, rng, 0.0), cell))
 
 
-# the most different cases are in the fast suite
-@pytest.mark.parametrize(
-    "name",
-    mostly_slow(CASES, "slab"),
-)
+@jax.jit
+def rebuilt(lists, position, space):
+    return lists.rebuild(position, space)
+
+
+@pytest.mark.parametrize("name", mostly_slow(CASES, "slab"))
 @given(
     seed=st.integers(0, 2**32 - 1),
     skew=st.floats(0, 1),
@@ -131,7 +132,7 @@ def test_rebuilt_lists_hold_exactly_the_pairs_within_reach_in_any_box(name, seed
     lists = allocated(name)
     cell = lattice(case, rng, skew, stretch)
     space, position = space_of(case, cell), stored(case, points(case, rng, crowd), cell)
-    lists = lists.rebuild(position, None if case.kind == "free" else space)
+    lists = rebuilt(lists, position, None if case.kind == "free" else space)
     assert lists.reference.dtype == case.dtype
     if int(lists.status) & Status.OVERFLOW:
         assert crowd > 0, "uniform points overflowed"

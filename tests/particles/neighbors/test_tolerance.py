@@ -1,5 +1,7 @@
 """A list with a tolerance lives longer and misses no more than the allowed fraction of the pairs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +39,7 @@ def test_the_largest_spread_misses_the_allowed_fraction(tolerance):
     assert spread < largest_spread(1.1 * tolerance, SKIN, CUTOFF, 3)
 
 
+@functools.cache
 def still(tolerance, dimension=3):
     x = jax.random.uniform(KEY, (400, dimension), maxval=8.0)
     return tp.neighbor_list(tp.periodic(8.0), CUTOFF, skin=SKIN, tolerance=tolerance).allocate(x), x
@@ -53,6 +56,7 @@ def test_a_list_ends_at_its_spread_along_every_axis(dimension):
     assert not bool(lists.valid(x.at[0, 0].set(jnp.nan)))
 
 
+@functools.cache
 def crowd():
     x = jax.random.uniform(KEY, (4000, 3), maxval=16.0)
     lists = tp.neighbor_list(tp.periodic(16.0), CUTOFF, skin=SKIN, tolerance=1e-3).allocate(x)
@@ -107,7 +111,6 @@ def near(env, x, space):
     return int(np.sum(np.sum(way**2, axis=1) < CUTOFF**2))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-3])
 def test_a_list_of_a_liquid_misses_no_more_than_the_tolerance_and_lives_longer(tolerance):
     dynamics, state, env = liquid()
@@ -128,7 +131,6 @@ def test_a_list_of_a_liquid_misses_no_more_than_the_tolerance_and_lives_longer(t
     assert 0 < lost < tolerance * whole + 4 * np.sqrt(tolerance * whole)
 
 
-@pytest.mark.slow
 def test_energy_is_conserved_with_a_tolerance_of_one_pair_in_ten_thousand():
     def drift_of(tolerance):
         dynamics, state, env = liquid(tolerance=tolerance)
