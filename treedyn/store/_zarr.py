@@ -28,6 +28,7 @@ _FORMAT = "treedyn-tree"
 _VERSION = 3
 _CHUNK_BYTES = 2**20
 _STEPS = "steps"
+_ABOUT = "zarr.json"
 
 
 class ZarrWriter(FileWriter):
@@ -52,14 +53,13 @@ class ZarrWriter(FileWriter):
     def _open(self, mode: Mode) -> None:
         self._zarr = require("zarr", "zarr")
         self._touched: set[Path] = set()
-        self._structure = None if mode == "w" else _structure(self.path)
-        if self._structure is not None:
-            self._arrays, steps = _arrays(self._zarr, self.path, "r+", self._structure)
+        found = None if mode == "w" else _opened(self._zarr, self.path, "r+")
+        if found is not None:
+            self._structure, self._arrays, steps = found
             self._keep(steps)
         elif self.path.exists():
-            if not self.path.is_dir() or (
-                any(self.path.iterdir()) and (mode == "a" or not _about(self.path).is_file())
-            ):
+            ours = mode == "w" and (self.path / _ABOUT).is_file()
+            if not self.path.is_dir() or (any(self.path.iterdir()) and not ours):
                 raise FileExistsError(f"path: {str(self.path)!r} is no Zarr of treedyn. It stays; use another path.")
             shutil.rmtree(self.path)
 
@@ -74,7 +74,7 @@ class ZarrWriter(FileWriter):
         arrays[_STEPS] = steps
         structure = json.dumps(packed)
         if self._structure is None:
-            self._create(arrays, structure)
+            self._structure, self._arrays, _ = self._create(arrays, structure)
         if structure != self._structure:
             raise ValueError(
                 f"frames: the file holds another tree\n    {self._structure}\ngot\n    {structure}\nWrite a new file."
@@ -84,7 +84,7 @@ class ZarrWriter(FileWriter):
             for name, values in arrays.items():  # the steps last
                 put(self._arrays[name], values, before, after)
                 files, folder = _files(self.path / name, self._arrays[name], before, after), self.path / name
-                self._touched |= {_about(folder), folder, *files, *(file.parent for file in files)}
+                self._touched |= {folder / _ABOUT, folder, *files, *(file.parent for file in files)}
         self._count = after
 
     def _cut(self, step: int) -> None:
@@ -104,7 +104,7 @@ class ZarrWriter(FileWriter):
         for array in (self._arrays[_STEPS], *self._arrays.values()):
             array.resize((self._count, *array.shape[1:]))
 
-    def _create(self, arrays: dict[str, np.ndarray], structure: str) -> None:
+    def _create(self, arrays: dict[str, np.ndarray], structure: str) -> tuple[str, dict[str, Any], np.ndarray]:
         with replacing(self.path) as aside:
             group = self._zarr.open_group(str(aside), mode="w")
             for name, values in arrays.items():
@@ -118,8 +118,10 @@ class ZarrWriter(FileWriter):
                 )
             about = {"format": _FORMAT, "version": _VERSION, "structure": structure, "crc32": _checksum(structure)}
             group.attrs.update(about)
-        self._arrays, _ = _arrays(self._zarr, self.path, "r+", structure)
-        self._structure = structure
+        self._touched |= {self.path, *self.path.rglob("*")}
+        found = _opened(self._zarr, self.path, "r+")
+        assert found is not None
+        return found
 
 
 class ZarrFrames(Frames):
@@ -131,11 +133,11 @@ class ZarrFrames(Frames):
     """
 
     def __init__(self, path: str | os.PathLike[str], like: PyTree = None) -> None:
-        zarr, self.path, self._like = require("zarr", "zarr"), check.path("path", path), like
-        structure = _structure(self.path)
-        if structure is None:
+        self.path, self._like = check.path("path", path), like
+        found = _opened(require("zarr", "zarr"), self.path, "r")
+        if found is None:
             raise ValueError(f"path: {str(path)!r} holds no frames of a tree. Give a path written by ZarrWriter.")
-        self._arrays, self.steps = _arrays(zarr, self.path, "r", structure)
+        structure, self._arrays, self.steps = found
         self._packed = json.loads(structure)
         if like is not None:
             _ = self[:0]  # checks `like`
@@ -175,37 +177,24 @@ def read_zarr(path: str | os.PathLike[str], *, like: PyTree = None) -> ZarrFrame
     return ZarrFrames(path, like)
 
 
-def _about(path: Path) -> Path:
-    return path / "zarr.json"
+def _opened(zarr: Any, path: Path, mode: str) -> tuple[str, dict[str, Any], np.ndarray] | None:
+    """Return the structure, the arrays by name and the steps of frames, `None` if there are no frames of a tree.
 
-
-def _structure(path: Path) -> str | None:
-    """Return the structure of the frames at a path, `None` if no frames of a tree are there."""
-    about = _about(path)
-    if not about.is_file():
+    The arrays have to be what the structure says.
+    """
+    if not (path / _ABOUT).is_file():
         return None
-    with decoding(f"path: {str(about)!r} cannot be read"):
-        attributes = json.loads(about.read_bytes()).get("attributes", {})
-        if attributes.get("format") != _FORMAT:
-            return None
-        if attributes["version"] != _VERSION:
-            raise ValueError(
-                f"it has version {attributes['version']} of the format, expected {_VERSION}. Use the release of "
-                "treedyn that wrote it."
-            )
-        if attributes["crc32"] != _checksum(attributes["structure"]):
-            raise ValueError("the checksum of its structure is wrong")
-        return attributes["structure"]
-
-
-def _checksum(structure: str) -> int:
-    return zlib.crc32(structure.encode())
-
-
-def _arrays(zarr: Any, path: Path, mode: str, structure: str) -> tuple[dict[str, Any], np.ndarray]:
-    """Open the arrays of the leaves and of the steps, which have to be what the structure says; return the steps."""
     arrays = {}
-    with decoding(f"path: {str(path)!r} is damaged"):
+    with decoding(f"path: {str(path)!r} cannot be read"):
+        about = json.loads((path / _ABOUT).read_bytes()).get("attributes", {})
+        if about.get("format") != _FORMAT:
+            return None
+        if (version := about["version"]) != _VERSION:
+            raise ValueError(
+                f"it has version {version} of the format, expected {_VERSION}. Use the treedyn that wrote it."
+            )
+        if about["crc32"] != _checksum(structure := about["structure"]):
+            raise ValueError("the checksum of its structure is wrong")
         group = zarr.open_group(str(path), mode=mode)
         for leaf in (*_stored(json.loads(structure)), {"name": _STEPS, "dtype": "int64", "shape": []}):
             # otherwise a chunk of negative zeros would equal the fill value and not be written
@@ -218,7 +207,11 @@ def _arrays(zarr: Any, path: Path, mode: str, structure: str) -> tuple[dict[str,
         steps = complete(arrays[_STEPS])
         if short := [name for name, array in arrays.items() if array.shape[0] < len(steps)]:
             raise ValueError(f"{short[0]}: expected {len(steps)} frames, got {arrays[short[0]].shape[0]}")
-    return arrays, steps
+        return structure, arrays, steps
+
+
+def _checksum(structure: str) -> int:
+    return zlib.crc32(structure.encode())
 
 
 def _files(folder: Path, array: Any, start: int, stop: int) -> list[Path]:
