@@ -163,13 +163,7 @@ WITHOUT_COVARIANCE = {
 }
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(c, marks=[pytest.mark.slow] if c in ("csvr", "andersen", "unstable", "free") else [])
-        for c in WITHOUT_COVARIANCE
-    ],
-)
+@pytest.mark.parametrize("case", mostly_slow(WITHOUT_COVARIANCE, "nose_hoover", "anharmonic", "periodic", "nve"))
 def test_methods_without_a_certificate_are_refused(case):
     make, message = WITHOUT_COVARIANCE[case]
     with pytest.raises(ValueError, match=f"dynamics: .*({message})"):

@@ -37,13 +37,11 @@ TREES = {
     "nested": lambda: (matrix(jnp.float32), (vector(jnp.float32), [jnp.asarray(0.3, jnp.float32)]), {"none": None}),
     "named": lambda: {"b": {"w": matrix(jnp.float64), "f": jnp.tanh}, "a": vector(jnp.float64), "": 0.25},
 }
-FAST = [
+SYSTEMS = [
     ("langevin_baoab", "mixed"),
     ("brownian_leimkuhler_matthews", "scalar"),
     ("nose_hoover", "nested"),
     ("fire", "named"),
-]
-SLOW = [
     ("langevin_baoab", "nested"),
     ("nve", "mixed"),
     ("nose_hoover", "mixed"),
@@ -97,9 +95,7 @@ def of_trees(method, name):
     return System(dynamics, dynamics.init(KEY, TREES[name]()))
 
 
-def systems():
-    rows = [*FAST, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
-    return pytest.mark.parametrize("method, name", rows)
+systems = pytest.mark.parametrize("method, name", SYSTEMS)
 
 
 # no shrinking: an example that fails is as good as a smaller one, and each of them may compile
@@ -107,7 +103,7 @@ FIRST = (Phase.explicit, Phase.reuse, Phase.generate)
 cuts = {"steps": st.integers(0, STEPS), "chunk": st.integers(1, STEPS), "every": st.integers(1, STEPS // 2)}
 
 
-@systems()
+@systems
 @settings(max_examples=8, phases=FIRST)
 @example(steps=STEPS, chunk=1, every=1)
 @given(**cuts)
@@ -118,7 +114,7 @@ def test_a_run_in_any_chunks_is_the_run_in_one(method, name, steps, chunk, every
     assert_same_bits(out.reduced, system.run(steps, every).reduced) if steps >= every else None
 
 
-@systems()
+@systems
 @settings(max_examples=6, phases=FIRST)
 @given(first=st.integers(0, STEPS), **cuts)
 def test_two_runs_one_after_the_other_are_one_run(method, name, first, steps, chunk, every):
@@ -127,7 +123,7 @@ def test_two_runs_one_after_the_other_are_one_run(method, name, first, steps, ch
     system.assert_replayed(system.run(steps - first, every, begun), steps, every, first)
 
 
-@systems()
+@systems
 @settings(max_examples=4, phases=FIRST)
 @given(stops=st.lists(st.integers(0, STEPS), max_size=3), checkpoint_every=st.integers(1, STEPS), **cuts)
 def test_a_run_that_goes_on_from_a_checkpoint_was_never_stopped(
@@ -182,7 +178,7 @@ def of_lists(method):
     return System(LISTED[method], state, env)
 
 
-@pytest.mark.parametrize("method", [m if m == "langevin" else pytest.param(m, marks=pytest.mark.slow) for m in LISTED])
+@pytest.mark.parametrize("method", LISTED)
 @settings(max_examples=6, phases=FIRST)
 @example(skin=0.5, room=0, steps=STEPS, chunk=1, every=1, stop=0)
 @given(skin=st.floats(0.5, 1.1), room=st.integers(0, 40), stop=st.integers(0, STEPS), **cuts)
@@ -209,7 +205,7 @@ def test_the_systems_move_and_their_lists_run_out_of_room():
     assert system.whole.rebuilds > 1
     small = System(system.dynamics, system.state, with_room(0.5, 0)).run(STEPS)
     assert small.allocations > 3 and small.rebuilds > system.whole.rebuilds
-    for row in FAST:
+    for row in SYSTEMS[:4]:
         for leaf in jax.tree.leaves(of_trees(*row).whole.records["moving"]):
             leaf = np.asarray(plain(leaf), float)
             assert leaf.size == 0 or np.all(np.any(leaf != leaf[:1], axis=0))

@@ -7,6 +7,7 @@ import pytest
 
 import treedyn as td
 from tests.dynamics.running import KEY, begin, harmonic, run
+from tests.helpers import mostly_slow
 from treedyn.testing import convergence_order, log_volume, reversal_error, sigmas
 
 
@@ -58,16 +59,12 @@ def test_order_of_convergence_is_two():
     np.testing.assert_allclose(found, 2, atol=0.1)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param({"order": 3}, marks=pytest.mark.slow),
-        {"length": 1},
-        pytest.param({"groups": {"a": 0, "b": 1}, "substeps": 2}, marks=pytest.mark.slow),
-    ],
-)
-def test_trajectory_and_chains_are_reversible_to_round_off(options):
-    dynamics = chained(0.1, **options)
+CHAINS = {"single": {"length": 1}, "order 3": {"order": 3}, "two": {"groups": {"a": 0, "b": 1}, "substeps": 2}}
+
+
+@pytest.mark.parametrize("chains", mostly_slow(CHAINS, "single"))
+def test_trajectory_and_chains_are_reversible_to_round_off(chains):
+    dynamics = chained(0.1, **CHAINS[chains])
     assert reversal_error(dynamics, under_way(dynamics), steps=100) < 1e-10
 
 

@@ -32,16 +32,6 @@ def test_initial_momenta_have_the_temperature_of_the_schedule_at_step_zero():
     assert abs(sigmas(begin(dynamics, jnp.zeros(40_000)).momentum ** 2, 3.0)) < 5
 
 
-def test_schedule_of_dt_is_a_sequence_of_steps_of_those_lengths():
-    dts = jnp.array([0.1, 0.25, 0.05, 0.3])
-    scheduled = td.nve(quartic, dt=lambda step: dts[step])
-    state = by_hand = begin(scheduled, jnp.array([1.0, -0.5]))
-    state = run(scheduled, state, 4)
-    for dt in dts:
-        by_hand = run(td.nve(quartic, dt), by_hand, 1)
-    np.testing.assert_allclose(state.position, by_hand.position, rtol=1e-14)
-
-
 @pytest.mark.parametrize("make", [pytest.param(td.langevin, marks=pytest.mark.slow), td.brownian])
 def test_optax_schedule_is_the_same_as_the_function_it_stands_for(make):
     ours = make(quartic, dt=0.05, kT=lambda step: 1.0 - 0.8 * jnp.minimum(step, 10).astype(float) / 10)

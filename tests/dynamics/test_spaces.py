@@ -54,7 +54,6 @@ METHODS = {
     "nve": lambda f, space: td.nve(f, 0.1, mass=2.0, space=space),
     "langevin": lambda f, space: td.langevin(f, 0.1, 0.7, 1.0, mass=2.0, space=space),
     "brownian": lambda f, space: td.brownian(f, 0.1, 0.7, 1.0, mass=2.0, space=space),
-    "nose_hoover": lambda f, space: td.nose_hoover(f, 0.1, 0.7, 1.0, mass=2.0, space=space, order=1),
     "fire": lambda f, space: td.fire(f, 0.1, space=space),
 }
 

@@ -72,10 +72,8 @@ def third(f, x, v):
     [
         (first, 2, False),
         (first, 3, True),
-        pytest.param(second, 3, True, marks=pytest.mark.slow),
         pytest.param(second, 2, False, marks=pytest.mark.slow),
         pytest.param(third, 2, True, marks=pytest.mark.slow),
-        pytest.param(third, 3, False, marks=pytest.mark.slow),
     ],
 )
 def test_derivatives_with_respect_to_everything_are_those_of_the_sum_over_pairs(order, dimension, listed):

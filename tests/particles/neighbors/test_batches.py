@@ -8,6 +8,8 @@ import pytest
 import treedyn as td
 from treedyn import particles as tp
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(0)
 
 
@@ -24,7 +26,6 @@ def listed(lists, k):
     return set(zip(i.tolist(), j.tolist(), strict=True))
 
 
-@pytest.mark.slow
 def test_lists_of_open_systems_of_any_density_are_allocated_together():
     size = jnp.array([2.0, 8.0, 3.0])
     position = size[:, None, None] * jax.random.uniform(KEY, (3, 40, 3))
@@ -33,7 +34,6 @@ def test_lists_of_open_systems_of_any_density_are_allocated_together():
         assert listed(lists, k) == pairs_of(position[k], 1.2)
 
 
-@pytest.mark.slow
 def test_lists_of_different_boxes_are_allocated_together():
     box = jnp.array([8.0, 4.0, 6.0])
     position = box[:, None, None] * jax.random.uniform(KEY, (3, 60, 2))
@@ -47,7 +47,6 @@ def test_lists_of_different_boxes_are_allocated_together():
     np.testing.assert_allclose(with_lists, all_pairs, rtol=1e-12)
 
 
-@pytest.mark.slow
 def test_a_batch_of_trajectories_with_lists_equals_the_single_trajectories():
     start = tp.fcc(2, density=0.9).position
     kT = jnp.array([0.1, 2.0])  # the hot system rebuilds its list often, the cold one never
@@ -65,7 +64,6 @@ def test_a_batch_of_trajectories_with_lists_equals_the_single_trajectories():
         np.testing.assert_allclose(batch.position[k], jax.jit(end)(one).position, rtol=0, atol=1e-9)
 
 
-@pytest.mark.slow
 def test_a_batch_is_rebuilt_as_soon_as_one_member_must_be():
     start = jnp.stack([tp.fcc(2, density=0.9).position] * 2)
     lists = tp.neighbor_list(tp.free(), 2.0, skin=0.4).allocate_batch(start)
