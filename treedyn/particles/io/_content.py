@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Real
 
 from treedyn import _check as check
-from treedyn.particles.io._species import Species
+from treedyn.particles.io._species import Species, atomic_numbers
 from treedyn.particles.space._space import Free, ParticleSpace, Triclinic, free, periodic, triclinic
 from treedyn.store._writer import FileWriter, Mode
 from treedyn.tree import PyTree
@@ -28,6 +28,8 @@ class Content:
         cell: lattice vectors in rows, `float64[n, d, d]`; `None` in open space.
         axes: the lattice vectors that are periodic.
         time: `[n]`, or `None`.
+        species: atomic numbers, `int64[N]`.
+        mass: `float64[N]`, or `None`.
         particles: arrays with one entry per particle by name, `[n, N, ...]`.
         frames: arrays with one entry per frame by name, `[n, ...]`.
     """
@@ -37,6 +39,8 @@ class Content:
     cell: np.ndarray | None
     axes: tuple[bool, ...]
     time: np.ndarray | None
+    species: np.ndarray
+    mass: np.ndarray | None
     particles: dict[str, np.ndarray]
     frames: dict[str, np.ndarray]
 
@@ -80,44 +84,46 @@ class ParticleWriter(FileWriter):
         self._space, self._species, self._mass = check_space(space), species, mass
         super().__init__(path, mode=mode)
 
-
-def content(steps: np.ndarray, frames: PyTree, space: ParticleSpace) -> Content:
-    """Return frames in their common form; `space` is the box of frames without a `cell`."""
-    if not isinstance(frames, dict):
-        frames = {"position": frames}
-    if "position" not in frames or not all(hasattr(x, "dtype") for x in frames.values()):
-        raise ValueError(
-            'frames: expected positions [n, N, d], or a dict of arrays with "position" among them, got '
-            f"{ {name: type(x).__name__ for name, x in frames.items()} }. tp.io.frame records such a dict."
+    def _content(self, steps: np.ndarray, frames: PyTree) -> Content:
+        """Return frames in their common form."""
+        space = self._space
+        if not isinstance(frames, dict):
+            frames = {"position": frames}
+        if "position" not in frames or not all(hasattr(x, "dtype") for x in frames.values()):
+            raise ValueError(
+                'frames: expected positions [n, N, d], or a dict of arrays with "position" among them, got '
+                f"{ {name: type(x).__name__ for name, x in frames.items()} }. tp.io.frame records such a dict."
+            )
+        if given := sorted(_OF_WRITERS & frames.keys()):
+            raise ValueError(
+                f"frames[{given[0]!r}]: expected arrays that change, but it is constant. Leave it out, and pass "
+                "species=, mass= or space= to the writer."
+            )
+        arrays = {name: np.asarray(x) for name, x in frames.items()}
+        position = arrays["position"]
+        if position.ndim != 3 or position.dtype not in (np.float32, np.float64) or 0 in position.shape[1:]:
+            raise ValueError(
+                f"frames['position']: expected float32 or float64 [n, N, d], got {position.dtype}{list(position.shape)}"
+            )
+        n, count, dimension = position.shape
+        cell = _cells(arrays.get("cell"), space, n, dimension)
+        if isinstance(space, Triclinic) and space.is_fractional:
+            position = (position @ cell).astype(position.dtype)
+        rest = {name: x for name, x in arrays.items() if name not in _OWN}
+        time = arrays.get("time")
+        if time is not None and time.shape != (n,):
+            raise ValueError(f"frames['time']: expected one number per frame, got shape {time.shape}")
+        return Content(
+            steps=steps,
+            position=position,
+            cell=cell,
+            axes=space.periodic_axes(dimension) if not isinstance(space, Free) or cell is None else (True,) * dimension,
+            time=time,
+            species=atomic_numbers(self._species, count),
+            mass=masses(self._mass, count),
+            particles={name: x for name, x in rest.items() if x.ndim >= 2 and x.shape[1] == count},
+            frames={name: x for name, x in rest.items() if x.ndim < 2 or x.shape[1] != count},
         )
-    if given := sorted(_OF_WRITERS & frames.keys()):
-        raise ValueError(
-            f"frames[{given[0]!r}]: expected arrays that change, but it is constant. Leave it out, and pass species=, "
-            "mass= or space= to the writer."
-        )
-    arrays = {name: np.asarray(x) for name, x in frames.items()}
-    position = arrays["position"]
-    if position.ndim != 3 or position.dtype not in (np.float32, np.float64) or 0 in position.shape[1:]:
-        raise ValueError(
-            f"frames['position']: expected float32 or float64 [n, N, d], got {position.dtype}{list(position.shape)}"
-        )
-    n, count, dimension = position.shape
-    cell = _cells(arrays.get("cell"), space, n, dimension)
-    if isinstance(space, Triclinic) and space.is_fractional:
-        position = (position @ cell).astype(position.dtype)
-    rest = {name: x for name, x in arrays.items() if name not in _OWN}
-    time = arrays.get("time")
-    if time is not None and time.shape != (n,):
-        raise ValueError(f"frames['time']: expected one number per frame, got shape {time.shape}")
-    return Content(
-        steps=steps,
-        position=position,
-        cell=cell,
-        axes=space.periodic_axes(dimension) if not isinstance(space, Free) or cell is None else (True,) * dimension,
-        time=time,
-        particles={name: x for name, x in rest.items() if x.ndim >= 2 and x.shape[1] == count},
-        frames={name: x for name, x in rest.items() if x.ndim < 2 or x.shape[1] != count},
-    )
 
 
 def check_space(space: object) -> ParticleSpace:

@@ -19,8 +19,8 @@ import numpy as np
 
 from treedyn import _check as check
 from treedyn._extras import require
-from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses, of_others
-from treedyn.particles.io._species import atomic_numbers, symbols
+from treedyn.particles.io._content import Content, ParticleWriter, in_space, of_others
+from treedyn.particles.io._species import SYMBOLS
 from treedyn.particles.io._trajectory import Separate
 from treedyn.store._files import allocate, decoding, replacing, sync
 from treedyn.store._writer import Mode
@@ -52,9 +52,8 @@ class GSDWriter(ParticleWriter):
             self._continue()
 
     def _append(self, steps: np.ndarray, frames: PyTree) -> None:
-        found = content(steps, frames, self._space)
+        found = self._content(steps, frames)
         _check(found)
-        numbers, mass = atomic_numbers(self._species, found.count), masses(self._mass, found.count)
         form = (found.count, found.dimension)
         if self._form is not None and form != self._form:
             raise ValueError(f"frames: expected {self._form} particles and dimensions as in the file, got {form}")
@@ -63,7 +62,7 @@ class GSDWriter(ParticleWriter):
         self._reserve(found)
         try:
             for k in range(len(steps)):
-                self._file.append(self._frame(found, numbers, mass, k))
+                self._file.append(self._frame(found, k))
             self._file.flush()
         except BaseException:
             with contextlib.suppress(OSError):
@@ -125,7 +124,7 @@ class GSDWriter(ParticleWriter):
         self.last = int(frame.configuration.step)
         self._file = self._opened(frame.particles.position.dtype)
 
-    def _frame(self, found: Content, numbers: np.ndarray, mass: np.ndarray | None, k: int) -> Any:
+    def _frame(self, found: Content, k: int) -> Any:
         assert found.cell is not None
         box, rotation = to_box(found.cell[k])
         box = box.astype(np.float32)
@@ -135,10 +134,10 @@ class GSDWriter(ParticleWriter):
         frame.configuration.dimensions = found.dimension
         frame.configuration.box = box
         frame.particles.N = found.count
-        kinds, frame.particles.typeid = np.unique(numbers, return_inverse=True)
-        frame.particles.types = symbols(kinds)
-        if mass is not None:
-            frame.particles.mass = mass
+        kinds, frame.particles.typeid = np.unique(found.species, return_inverse=True)
+        frame.particles.types = SYMBOLS[kinds].tolist()
+        if found.mass is not None:
+            frame.particles.mass = found.mass
         frame.particles.position = in_space(inside)
         frame.particles.image = in_space(image).astype(np.int32)
         for name, x in found.particles.items():

@@ -20,8 +20,8 @@ import numpy as np
 import treedyn
 from treedyn import _check as check
 from treedyn._extras import require
-from treedyn.particles.io._content import Content, ParticleWriter, content, masses, of_others
-from treedyn.particles.io._species import SYMBOLS, atomic_numbers
+from treedyn.particles.io._content import Content, ParticleWriter, of_others
+from treedyn.particles.io._species import SYMBOLS
 from treedyn.particles.io._superblock import Unmarked, is_growing, length, take_mark
 from treedyn.particles.io._trajectory import Trajectory
 from treedyn.particles.space._space import Periodic
@@ -57,7 +57,7 @@ class H5MDWriter(ParticleWriter):
             self._continue()
 
     def _append(self, steps: np.ndarray, frames: PyTree) -> None:
-        found = content(steps, frames, self._space)
+        found = self._content(steps, frames)
         values = _values(found, isinstance(self._space, Periodic))
         if self._file is None:
             self._create(found, values)
@@ -104,7 +104,6 @@ class H5MDWriter(ParticleWriter):
         self._count, self.last = len(steps), int(steps[-1]) if len(steps) else None
 
     def _create(self, found: Content, values: dict[str, np.ndarray]) -> None:
-        species, mass = atomic_numbers(self._species, found.count), masses(self._mass, found.count)
         with replacing(self.path) as aside:
             allocate(aside, 0, _RESERVE)
             with self._h5py.File(aside, "w", libver="latest") as file:
@@ -116,9 +115,9 @@ class H5MDWriter(ParticleWriter):
                     f"{_GROUP}/box": {"dimension": found.dimension, "boundary": boundary},
                 }.items():
                     file.require_group(name).attrs.update(attributes)
-                file[f"{_GROUP}/species"] = species
-                if mass is not None:
-                    file[f"{_GROUP}/mass"] = mass
+                file[f"{_GROUP}/species"] = found.species
+                if found.mass is not None:
+                    file[f"{_GROUP}/mass"] = found.mass
                 _grow(file, _STEP, found.steps, -1)
                 for name, x in values.items():
                     _grow(file, name, x, 0)

@@ -16,8 +16,8 @@ _TABLE = (
     "Og"
 )
 # X, number 0, is the usual name of a particle that is not an element
-SYMBOLS = ("X", *_TABLE.split())
-_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)}
+SYMBOLS = np.array(["X", *_TABLE.split()])
+_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS.tolist())}
 
 
 def atomic_numbers(species: Species, count: int) -> np.ndarray:
@@ -46,13 +46,3 @@ def atomic_numbers(species: Species, count: int) -> np.ndarray:
     if given.shape not in ((), (count,)):
         raise ValueError(f"species: expected one for all or one per particle [{count}], got shape {given.shape}")
     return np.broadcast_to(given.astype(np.int64), (count,)).copy()
-
-
-def symbols(numbers: Sequence[int] | np.ndarray) -> list[str]:
-    """Return the chemical symbols of atomic numbers.
-
-    Example:
-        >>> symbols([1, 8, 0])
-        ['H', 'O', 'X']
-    """
-    return [SYMBOLS[int(number)] for number in numbers]

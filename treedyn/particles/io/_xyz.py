@@ -17,8 +17,8 @@ import numpy as np
 
 from treedyn import _check as check
 from treedyn._extras import require
-from treedyn.particles.io._content import Content, ParticleWriter, content, in_space, masses
-from treedyn.particles.io._species import atomic_numbers, symbols
+from treedyn.particles.io._content import Content, ParticleWriter, in_space
+from treedyn.particles.io._species import SYMBOLS, atomic_numbers
 from treedyn.particles.io._trajectory import Separate
 from treedyn.store._files import decoding
 from treedyn.store._growing import GrowingWriter
@@ -46,13 +46,12 @@ class XYZWriter(ParticleWriter, GrowingWriter):
 
     def encode(self, steps: np.ndarray, frames: PyTree) -> bytes:
         """Return frames as text."""
-        found = content(steps, frames, self._space)
+        found = self._content(steps, frames)
         if found.dimension not in (2, 3):
             raise ValueError(f"frames['position']: extended XYZ has 2 or 3 dimensions, got {found.dimension}")
-        names, mass = symbols(atomic_numbers(self._species, found.count)), masses(self._mass, found.count)
         arrays = {"position": found.position} | found.particles
-        if mass is not None:
-            arrays["mass"] = np.broadcast_to(mass, (len(steps), found.count))
+        if found.mass is not None:
+            arrays["mass"] = np.broadcast_to(found.mass, (len(steps), found.count))
         entries, patterns, columns = zip(
             *(_property(name, x, found.dimension) for name, x in arrays.items()), strict=True
         )
@@ -65,7 +64,7 @@ class XYZWriter(ParticleWriter, GrowingWriter):
             )
         self._form = form
         # one pattern for a whole frame is several times faster than one per number
-        rows = "".join(f"{name}{''.join(patterns)}\n" for name in names)
+        rows = "".join(f"{name}{''.join(patterns)}\n" for name in SYMBOLS[found.species])
         numbers = np.concatenate(columns, axis=2).reshape(len(steps), -1)
         each = (f"{found.count}\n{_comment(found, k, head)}\n{rows % tuple(x)}" for k, x in enumerate(numbers.tolist()))
         return "".join(each).encode()
@@ -182,7 +181,7 @@ def _arrays(count: int, words: list[bytes], info: dict[str, Any]) -> dict[str, n
         values = values[:, :dimension] if column in _NAMES else values
         out[_NAMES.get(column, column)] = values[:, 0] if where.stop - where.start == 1 else values
     if "Z" in out:
-        out.setdefault("species", np.array(symbols(out.pop("Z"))))
+        out.setdefault("species", SYMBOLS[atomic_numbers(out.pop("Z"), count)])
     out |= _box(info, dimension)
     # what a frame has once never takes the place of a column or of the box
     taken = {*out, "cell", "species", "mass"}

@@ -15,7 +15,7 @@ from treedyn import _check as check
 from treedyn._extras import require
 from treedyn._struct import Struct
 from treedyn.particles.io._content import check_space, in_space, make_space, masses
-from treedyn.particles.io._species import Species, atomic_numbers, symbols
+from treedyn.particles.io._species import SYMBOLS, Species, atomic_numbers
 from treedyn.particles.space._space import ParticleSpace, Triclinic
 
 
@@ -39,7 +39,7 @@ class Structure(Struct):
     @property
     def symbols(self) -> list[str]:
         """Return the chemical symbol of every particle."""
-        return symbols(np.asarray(self.species))
+        return SYMBOLS[np.asarray(self.species)].tolist()
 
 
 def from_ase(atoms: Any) -> Structure:
