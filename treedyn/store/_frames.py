@@ -49,7 +49,7 @@ class Frames(Closing):
         else:
             wanted = np.asarray(operator.index(index) % len(self))
         start, stop = (int(wanted.min()), int(wanted.max()) + 1) if wanted.size else (0, 0)
-        with decoding(f"path: {str(self.path)!r} is damaged or has another format"):
+        with decoding(f"path: frames {start}:{stop} of {str(self.path)!r} are damaged or in another format"):
             arrays = {name: x[wanted - start] for name, x in self._read(start, stop).items()}
         return self._build(arrays)
 

@@ -137,7 +137,6 @@ class H5MDWriter(ParticleWriter):
             allocate(self.path, size, self._reserved - size)
 
     def _continue(self) -> None:
-        # damage is found here, because a writer tries again for years if a checksum is wrong
         with H5MDTrajectory(self.path) as found:
             if not found.is_ours:
                 raise of_others(self.path)
@@ -146,6 +145,16 @@ class H5MDWriter(ParticleWriter):
         self._keep(complete(self._file[_STEP]))
 
     def _open_to_append(self) -> None:
+        names: list[str] = []
+
+        def look(name: str, x: Any) -> None:
+            if hasattr(x, "shape"):
+                x.id.get_storage_size()  # which reads the index of its chunks
+            names.append(name)
+
+        # damage is found before, because a writer tries again for years if a checksum is wrong
+        with decoding(f"path: {str(self.path)!r} is damaged"), _opened(self._h5py, self.path) as file:
+            file.visititems(look)
         flags, access = self._h5py.h5f, self._h5py.h5p.create(self._h5py.h5p.FILE_ACCESS)
         access.set_libver_bounds(flags.LIBVER_LATEST, flags.LIBVER_LATEST)
         self._lock = open(self.path, "rb")  # noqa: SIM115
@@ -162,8 +171,8 @@ class H5MDWriter(ParticleWriter):
                 f"path: {str(self.path)!r} cannot be continued: it is open in another process, or damaged ({error})"
             ) from error
         self._file = self._h5py.File(file)
-        self._arrays = {_TIME: self._file[_TIME]} if _TIME in self._file else {}
-        self._file.visititems(lambda name, x: self._arrays.update({name: x} if name.endswith("/value") else {}))
+        growing = [name for name in names if name.endswith("/value")] + [_TIME] * (_TIME in self._file)
+        self._arrays = {name: self._file[name] for name in growing}
 
     @contextlib.contextmanager
     def _writing(self) -> Generator[None, None, None]:
