@@ -108,7 +108,7 @@ def test_another_run_is_refused_until_it_is_told_to_replace(tmp_path):
     hot = td.langevin(energy, dt=0.05, kT=0.4, gamma=1.0)
     with pytest.raises(ValueError, match=r"dynamics.*kT = 0\.3 instead of 0\.4.*another folder.*never"):
         td.run(hot, state, env, steps=30, checkpoint=tmp_path, every=4, record=where)
-    with pytest.raises(ValueError, match=r"dynamics = Splitting .* instead of Splitting "):
+    with pytest.raises(ValueError, match=r"dynamics = Splitting\(.* instead of Splitting\("):
         td.run(td.nve(energy, dt=0.05), state, env, steps=30, checkpoint=tmp_path, every=4, record=where)
     moved = state.replace(position=state.position + 1)
     with pytest.raises(ValueError, match=r"start\.boxed"):
