@@ -239,6 +239,12 @@ METHODS: dict[str, Method] = {
     ),
     "andersen": Method(lambda f, dt, kT, mass: td.andersen(f, dt, kT, 4.0, mass=mass), noisy=True),
     "composed": Method(composed, noisy=True),
+    "malt": Method(
+        lambda f, dt, kT, mass: td.malt(f, dt, (1, 3), 1.5, kT, mass=mass), numbers=(), noisy=True, coupled=True
+    ),
+    "random_walk": Method(
+        lambda f, dt, kT, mass: td.random_walk(f, dt, kT), numbers=(), noisy=True, inertial=False, coupled=True
+    ),
     "gradient_descent": Method(lambda f, dt, kT, mass: td.gradient_descent(f, dt, max_step=0.5), **_MINIMIZER),
     "fire": Method(lambda f, dt, kT, mass: td.fire(f, dt), coupled=True, **_MINIMIZER),
     "conjugate_gradient": Method(

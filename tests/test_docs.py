@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("minimize", "operators", "store", "stream")  # they have pages of their own
+PACKAGES = ("minimize", "montecarlo", "operators", "store", "stream")  # they have pages of their own
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -61,6 +61,7 @@ def test_pages_stay_small():
         "treedyn",
         "treedyn.operators",
         "treedyn.minimize",
+        "treedyn.montecarlo",
         "treedyn.stream",
         "treedyn.store",
         "treedyn.particles",

@@ -14,7 +14,18 @@ PLUGINS = {"particles", "networks", "diffusion"}
 TOP = {"view", "demo", "cli"}
 # the rooms of the core that a user sees as `td.<name>`
 NAMESPACES = {
-    *("diagnostics", "driver", "dynamics", "environment", "metric", "minimize", "noise", "operators", "schedule"),
+    *(
+        "diagnostics",
+        "driver",
+        "dynamics",
+        "environment",
+        "metric",
+        "minimize",
+        "montecarlo",
+        "noise",
+        "operators",
+        "schedule",
+    ),
     *("space", "store", "stream", "tree"),
 }
 EXTRAS = {

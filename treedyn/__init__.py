@@ -6,6 +6,7 @@ The core knows only PyTrees. `treedyn.particles` and other plugins supply target
 from treedyn import environment as environment
 from treedyn import metric as metric
 from treedyn import minimize as minimize
+from treedyn import montecarlo as montecarlo
 from treedyn import noise as noise
 from treedyn import operators as operators
 from treedyn import schedule as schedule
@@ -67,6 +68,12 @@ from treedyn.minimize import from_optax as from_optax
 from treedyn.minimize import gradient_descent as gradient_descent
 from treedyn.minimize import lbfgs as lbfgs
 from treedyn.minimize import minimizer as minimizer
+from treedyn.montecarlo import ghmc as ghmc
+from treedyn.montecarlo import hmc as hmc
+from treedyn.montecarlo import mala as mala
+from treedyn.montecarlo import malt as malt
+from treedyn.montecarlo import metropolize as metropolize
+from treedyn.montecarlo import random_walk as random_walk
 from treedyn.operators import Operator as Operator
 from treedyn.space import Manifold as Manifold
 from treedyn.space import Space as Space

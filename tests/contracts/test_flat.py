@@ -40,14 +40,21 @@ class Flattener:
         return eqx.combine(jax.tree.unflatten(self.structure, leaves), self.static)
 
     def anywhere(self, tree):
-        """Return `tree` with every subtree that looks like the moving part turned into its vector."""
+        """Return `tree` with every subtree that looks like the moving part, or a stack of it, turned into vectors."""
 
-        shapes = [leaf.shape for leaf in self.leaves]
+        def stacked(x):
+            """Return how many axes are in front of those of the moving part; `None` for anything else."""
+            if jax.tree.structure(x) != self.structure:
+                return None
+            pairs = list(zip(jax.tree.leaves(x), self.leaves, strict=True))
+            lead = {y.shape[: y.ndim - leaf.ndim] for y, leaf in pairs}
+            fits = all(y.shape[y.ndim - leaf.ndim :] == leaf.shape for y, leaf in pairs)
+            return len(lead.pop()) if len(lead) == 1 and fits else None
 
-        def like(x):
-            return jax.tree.structure(x) == self.structure and [y.shape for y in jax.tree.leaves(x)] == shapes
+        def vectors(x):
+            return {0: self.vector, 1: jax.vmap(self.vector)}.get(stacked(x), lambda x: x)(x)
 
-        return jax.tree.map(lambda x: self.vector(x) if like(x) else x, tree, is_leaf=like)
+        return jax.tree.map(vectors, tree, is_leaf=lambda x: stacked(x) in (0, 1))
 
 
 def spread(mass, leaves):

@@ -36,7 +36,15 @@ ADVICE = re.compile(
     re.IGNORECASE,
 )
 MODULES = (
-    *("treedyn", "treedyn.stream", "treedyn.operators", "treedyn.minimize", "treedyn.tree", "treedyn.environment"),
+    *(
+        "treedyn",
+        "treedyn.stream",
+        "treedyn.operators",
+        "treedyn.minimize",
+        "treedyn.montecarlo",
+        "treedyn.tree",
+        "treedyn.environment",
+    ),
     "treedyn.store",
     *("treedyn.view", "treedyn.particles", "treedyn.particles.io", "treedyn.particles.io.ase", "treedyn.testing"),
 )

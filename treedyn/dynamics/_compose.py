@@ -117,24 +117,40 @@ class Splitting(Targeted):
 
     def apply(self, state: State, env: PyTree, noise: tuple[PyTree, ...]) -> State:
         """Return the state one step later, given its noise."""
+        return self.follow(state, env, noise, self.evaluate)[0]
+
+    def follow(
+        self, state: State, env: PyTree, noise: tuple[PyTree, ...], evaluate: Callable[[State, PyTree], State]
+    ) -> tuple[State, list[tuple[State, State]]]:
+        """Return the state one step later, and the states before and after every bath on the way.
+
+        Args:
+            state: state at the beginning of the step.
+            env: environment at the end of the step.
+            noise: the noise that `draw` returned.
+            evaluate: `self.evaluate`, or `self.explore` if the step may leave the region of its neighbor lists.
+        """
         state = state.replace(metric=self._metric(state))
         dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), True
+        baths = []
         for (index, fraction), xi in zip(self.sequence, noise, strict=True):
             operator, name = self.operators[index], self.names[index]
             if operator.needs_force and not current:
-                state, current = self.evaluate(state, env), True
+                state, current = evaluate(state, env), True
             h = jax.tree.map(lambda t, fraction=fraction: fraction * t, dt)
+            before = state
             state, memory[name] = operator.apply(state, h, xi, memory[name])
+            baths += [(before, state)] if operator.role == "bath" else []
             current = current and not operator.moves
             if operator.clock:
                 state = state.later(h)
         if not current:
-            state = self.evaluate(state, env)
+            state = evaluate(state, env)
         state = state.replace(memory=memory)
         if self.inertial:
             broken = ~jnp.isfinite(kinetic(state)) & ~has(state.status, Status.STALE)
             state = state.replace(status=state.status | word(Status.NONFINITE, broken))
-        return state
+        return state, baths
 
     def inspect(self, old: State, new: State) -> jax.Array:
         """Return what the operators found, and `Status.EXPLODING` if the momenta gained energy from nowhere."""

@@ -19,6 +19,8 @@ from treedyn.operators._ornstein_uhlenbeck import OrnsteinUhlenbeck as OrnsteinU
 from treedyn.operators._ornstein_uhlenbeck import ornstein_uhlenbeck as ornstein_uhlenbeck
 from treedyn.operators._overdamped import Overdamped as Overdamped
 from treedyn.operators._overdamped import overdamped as overdamped
+from treedyn.operators._refresh import Refresh as Refresh
+from treedyn.operators._refresh import refresh as refresh
 from treedyn.operators._remove_drift import RemoveDrift as RemoveDrift
 from treedyn.operators._remove_drift import hold_center as hold_center
 from treedyn.operators._remove_drift import remove_drift as remove_drift

@@ -1,6 +1,6 @@
 """Andersen's collisions: momenta are redrawn at random times."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ class Collide(Operator):
     """Collisions with a heat bath, which redraw the momentum of a point; `space` defines the points of a leaf."""
 
     name: ClassVar[str] = "collide"
+    role: ClassVar[Literal["flow", "bath", ""]] = "bath"
     accounts: ClassVar[bool] = False
     kT: PyTree
     rate: PyTree

@@ -1,6 +1,6 @@
 """A: positions move with constant velocity."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from treedyn import space as space_of
 from treedyn import tree
@@ -14,6 +14,7 @@ class Drift(Operator):
     """The exact flow of dx/dt = v(p): straight lines in flat spaces, geodesics on manifolds."""
 
     name: ClassVar[str] = "drift"
+    role: ClassVar[Literal["flow", "bath", ""]] = "flow"
     moves: ClassVar[bool] = True
     clock: ClassVar[bool] = True
     space: PyTree

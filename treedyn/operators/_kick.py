@@ -1,6 +1,6 @@
 """B: momenta change under a constant force."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from treedyn import tree
 from treedyn._state import State
@@ -12,6 +12,7 @@ class Kick(Operator):
     """The exact flow of dp/dt = F(x) at fixed positions."""
 
     name: ClassVar[str] = "kick"
+    role: ClassVar[Literal["flow", "bath", ""]] = "flow"
     needs_force: ClassVar[bool] = True
 
     def apply(self, state: State, h: PyTree, noise: PyTree, memory: PyTree) -> tuple[State, PyTree]:

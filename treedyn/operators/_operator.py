@@ -1,7 +1,7 @@
 """The contract of operators: exact flows of one part of the generator over a time `h`."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,9 @@ class Operator(Struct):
         clock: whether `apply` advances the time of the position, as a drift does and a scaling of the box does not.
         inertial: whether `apply` uses momenta; a dynamics has momenta if one of its operators does.
         accounts: whether `energy` includes all the energy that `apply` adds or removes.
+        role: "flow" if `apply` preserves volume, without noise and memory, and is undone by reversing the momenta;
+            "bath" if it keeps the Maxwell distribution at `kT` in detailed balance and moves nothing else; "" for all
+            others. `td.metropolize` takes flows and baths.
 
     An operator with a heat bath has a field `kT`; `init` of a dynamics draws momenta at the first one in the sequence.
     """
@@ -36,6 +39,7 @@ class Operator(Struct):
     clock: ClassVar[bool] = False
     inertial: ClassVar[bool] = True
     accounts: ClassVar[bool] = True
+    role: ClassVar[Literal["flow", "bath", ""]] = ""
 
     def init(self, state: State) -> PyTree:
         """Return the initial memory of this operator, or `None`."""

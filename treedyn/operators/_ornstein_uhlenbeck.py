@@ -1,6 +1,6 @@
 """O: friction and noise on the momenta."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ class OrnsteinUhlenbeck(Operator):
     r"""The exact flow of $dp = -\gamma p\,dt + \sqrt{2 \gamma m kT}\,dW$."""
 
     name: ClassVar[str] = "ornstein_uhlenbeck"
+    role: ClassVar[Literal["flow", "bath", ""]] = "bath"
     accounts: ClassVar[bool] = False
     kT: PyTree
     gamma: PyTree

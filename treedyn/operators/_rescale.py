@@ -1,6 +1,6 @@
 """R: all momenta are multiplied by one factor, stochastic (Bussi) or deterministic (Berendsen)."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ class StochasticRescale(_Rescale):
     """The stochastic velocity rescaling of Bussi, Donadio and Parrinello."""
 
     name: ClassVar[str] = "csvr"
+    role: ClassVar[Literal["flow", "bath", ""]] = "bath"
 
     def init(self, state: State) -> jax.Array:
         return jnp.zeros(self._groups(state).size, tree.dtype(state.momentum))

@@ -22,6 +22,9 @@ SPACE = arg(td.euclidean(), "space")
 FLAG = arg(False, "flag")
 ONE = arg(1.0, "number positive one constant")
 GROUPS = arg(None, "", more={"floats": 0.5, "arrays": jnp.arange(2), "functions": f0, "keys": KEY, "things": [THING]})
+LENGTH = arg(2, "natural counting", more={"pair": (3, 2), "triple": (1, 2, 3), "none": (0, 2)})
+ONE_KT = arg(1.0, "number positive", more={"two": {"a": 1.0, "b": 2.0}})
+KEPT = arg(0.5, "number nonnegative one constant", more={"one": 1.0})
 HAS_AUX = arg(False, "flag")
 PART = arg(1e-4, "number positive one constant", more={"half": 0.5, "nan": NAN})
 RULE = {
@@ -110,6 +113,18 @@ METHODS = [
         )
         for method in (td.csvr, td.berendsen)
     ),
+    row(td.hmc, target=TARGET, dt=DT, steps=LENGTH, kT=ONE_KT, mass=POSITIVE, space=SPACE),
+    row(td.mala, target=TARGET, dt=DT, kT=ONE_KT, mass=POSITIVE, space=SPACE),
+    row(td.ghmc, target=TARGET, dt=DT, persistence=KEPT, kT=ONE_KT, steps=LENGTH, mass=POSITIVE, space=SPACE),
+    row(td.malt, target=TARGET, dt=DT, steps=LENGTH, gamma=RATE, kT=ONE_KT, mass=POSITIVE, space=SPACE),
+    row(td.random_walk, target=TARGET, length=DT, kT=POSITIVE, space=SPACE),
+    row(
+        td.metropolize,
+        splitting=arg(nve(), "struct", more={"minimizer": td.fire(spring, 0.1), "open": td.langevin(spring, 0.1, 2.0)}),
+        kT=ONE_KT,
+        steps=LENGTH,
+        persistence=KEPT,
+    ),
     row(td.andersen, target=TARGET, dt=DT, kT=THERMAL, rate=RATE, mass=POSITIVE, space=SPACE),
     row(
         td.compose,
@@ -172,6 +187,7 @@ OPERATORS = [
     row(operators.ornstein_uhlenbeck, kT=THERMAL, gamma=RATE),
     row(operators.overdamped, kT=THERMAL, gamma=POSITIVE, space=SPACE, averaged=FLAG),
     row(operators.collide, kT=THERMAL, rate=RATE, space=SPACE),
+    row(operators.refresh, kT=THERMAL, persistence=KEPT),
     row(operators.csvr, kT=THERMAL, tau=POSITIVE, groups=GROUPS),
     row(operators.berendsen, kT=THERMAL, tau=POSITIVE, groups=GROUPS),
     row(

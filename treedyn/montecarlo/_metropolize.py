@@ -1,0 +1,200 @@
+r"""Metropolis steps whose proposals are trajectories of a splitting.
+
+A palindrome of flows and baths keeps detailed balance but for the energy that its flows create: going through it
+backwards with the momenta reversed has the same probability times $e^{\Delta/kT}$, where
+
+$$ \Delta = U' - U + \sum_\mathrm{flows} (K_\mathrm{after} - K_\mathrm{before}), $$
+
+the change of the total energy without the heat of the baths. So the trajectory is accepted with the probability
+$\min(1, e^{-\Delta/kT})$, and a rejected one leaves the state with its momenta reversed. The momenta are redrawn before
+every trajectory, fully or partially.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from treedyn import _check as check
+from treedyn import metric, noise, schedule, tree
+from treedyn._state import State
+from treedyn._struct import static
+from treedyn.dynamics._compose import Splitting
+from treedyn.dynamics._dynamics import Dynamics, seen
+from treedyn.montecarlo._metropolis import check_energy, check_still, metropolis, untried
+from treedyn.operators._operator import Operator
+from treedyn.operators._refresh import Refresh
+from treedyn.operators._refresh import refresh as refresh_operator
+from treedyn.tree import PyTree
+
+
+class Metropolized(Dynamics):
+    """A dynamics that proposes the end of a trajectory, and accepts or rejects it.
+
+    Attributes:
+        splitting: the dynamics of the trajectory.
+        refresh: redraws the momenta before every trajectory.
+        least: the smallest number of steps of a trajectory.
+        most: the largest number; the number is drawn anew for every trajectory.
+    """
+
+    jumps: ClassVar[bool] = True
+    splitting: Splitting
+    refresh: Refresh
+    least: int = static()
+    most: int = static()
+
+    @property
+    def kT(self) -> PyTree:
+        """The temperature."""
+        return self.refresh.kT
+
+    def init(self, key: jax.Array, position: PyTree, env: PyTree = None, *, momentum: PyTree = None) -> State:
+        """Return the initial state.
+
+        Args:
+            key: random key, kept in the state; all noise of the run is a function of it.
+            position: any PyTree with at least one floating-point leaf.
+            env: environment of the target; it may not depend on time.
+            momentum: initial momenta; by default they are drawn.
+
+        Raises:
+            ValueError: an argument does not fit, the target is a force, or the environment changes with time.
+        """
+        check_still(env)
+        kT = None if momentum is not None else self.kT
+        state = self.splitting.init(key, position, env, momentum=momentum, kT=kT).replace(clock=None)
+        check_energy(state)
+        return state.replace(info=untried(tree.dtype(state.momentum)))
+
+    def draw(self, state: State) -> tuple[PyTree, ...]:
+        """Return a uniform number, the number of steps, and the noise of refreshment and trajectory."""
+        key = noise.of_step(state)
+        kind = tree.dtype(state.momentum)
+        chance = jax.random.uniform(noise.at_path(key, "accept"), (), kind)
+        length = jax.random.randint(noise.at_path(key, "length"), (), self.least, self.most + 1)
+        fresh = self.refresh.draw(noise.at_path(key, "refresh"), state)
+
+        def one(step: jax.Array) -> PyTree:
+            own = noise.at_step(state.stream, state.step, 1)
+            return self.splitting.draw(state.replace(key=own, slot=None, step=step))
+
+        return chance, length, fresh, jax.vmap(one)(jnp.arange(self.most, dtype=jnp.int32))
+
+    def apply(self, state: State, env: PyTree, noise: tuple[PyTree, ...]) -> State:
+        """Return the end of a trajectory where it is accepted, and the reversed state where it is not."""
+        chance, length, fresh, along = noise
+        start, _ = self.refresh.apply(state, 0.0, fresh, None)
+
+        def one(step: Any, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            now, work = carry
+            xi = jax.tree.map(lambda x: x[step], along)
+            new, baths = self.splitting.follow(now, env, xi, self.splitting.explore)
+            gained = _gain(now, new) - sum((_gain(*bath) for bath in baths), start=jnp.zeros_like(work))
+            return new, work + gained
+
+        zero = jnp.zeros((), tree.dtype(state.momentum))
+        steps = self.most if self.least == self.most else length
+        end, work = jax.lax.fori_loop(0, steps, one, (start, zero))
+        assert end.energy is not None and start.energy is not None  # `init` refuses forces
+        change = (end.energy - start.energy).astype(work.dtype)
+        error = (change + work) / schedule.at(self.kT, state.step)
+        return metropolis(self.reverse(start), end, error, chance, steps)
+
+    def evaluate(self, state: State, env: PyTree) -> State:
+        """Return `state` with force, energy and aux of its position."""
+        return self.splitting.evaluate(state, env)
+
+    def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
+        """Return the position of the new state, since the next one is unknown."""
+        return self.splitting.ahead(new, new)
+
+    def reverse(self, state: State) -> State:
+        """Return `state` with its momenta reversed."""
+        return self.splitting.reverse(state)
+
+    def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
+        """Return the value of a user's function."""
+        return seen(function, state, env, *rest)
+
+
+def metropolize(
+    splitting: Splitting, kT: PyTree, *, steps: int | tuple[int, int] = 1, persistence: float = 0.0
+) -> Metropolized:
+    r"""Make the ends of trajectories of a splitting exact samples of $e^{-U/kT}$, at any step size.
+
+    Before every trajectory the momenta are redrawn, $p \to a p + \sqrt{1 - a^2}\,p_{kT}$. The trajectory is accepted
+    with probability $\min(1, e^{-\Delta/kT})$, where $\Delta$ is the change of the total energy without the heat of
+    the baths. A rejection reverses the momenta.
+
+    Args:
+        splitting: a dynamics from `td.compose`: a palindrome of flows (drift, kick) and baths at the temperature kT.
+        kT: temperature in units of energy, positive: one number or schedule for all leaves.
+        steps: steps of a trajectory, or `(least, most)` to draw the number anew for every trajectory.
+        persistence: the part $a$ of the momenta that is kept, in [0, 1).
+
+    Returns:
+        A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
+
+    Raises:
+        ValueError: the splitting is not a palindrome, or has an operator that is neither a flow nor a bath at kT.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> from treedyn import operators as to
+        >>> A, B = to.drift(td.euclidean()), to.kick()
+        >>> hmc = td.metropolize(td.compose(lambda x: jnp.sum(x**2) / 2, (A, B, A), dt=0.5), kT=1.0, steps=3)
+        >>> state = hmc.step(hmc.init(jax.random.key(0), jnp.zeros(10)))
+        >>> bool(state.info.accepted), int(state.info.steps)
+        (True, 3)
+
+    Reference:
+        Duane et al., Phys. Lett. B 195, 216 (1987), doi:10.1016/0370-2693(87)91197-X; Horowitz, Phys. Lett. B 268, 247
+        (1991), doi:10.1016/0370-2693(91)90812-5; Riou-Durand, Vogrinc, arXiv:2202.13230 (2022).
+    """
+    check.instance("splitting", splitting, Splitting, "a dynamics from td.compose, such as td.nve(...)")
+    temperature = schedule.numbers("kT", kT, positive=True)
+    if not jax.tree_util.all_leaves([temperature], is_leaf=schedule.is_schedule) or jnp.ndim(temperature):
+        raise ValueError("kT: expected one temperature for all leaves. A sample of two temperatures has no density.")
+    if not splitting.inertial:
+        raise ValueError("splitting: expected a dynamics with momenta. For overdamped proposals use td.mala.")
+    for operator in splitting.operators:
+        _check_operator(operator, temperature)
+    order = splitting.sequence
+    if order != order[::-1]:
+        names = " ".join(splitting.names[k] for k, _ in order)
+        raise ValueError(f"splitting: expected a palindrome, got {names}. Repeat it in reverse order.")
+    least, most = steps if isinstance(steps, tuple) and len(steps) == 2 else (steps, steps)
+    least = check.integer("steps", least, 1)
+    return Metropolized(
+        splitting=splitting,
+        refresh=refresh_operator(temperature, persistence),
+        least=least,
+        most=check.integer("steps", most, least),
+    )
+
+
+def _check_operator(operator: Operator, kT: PyTree) -> None:
+    name = operator.name
+    if not operator.role:
+        raise ValueError(
+            f"splitting: {name} is neither a flow that preserves volume nor a bath in detailed balance, so its "
+            "trajectories cannot be accepted or rejected. Leave it out, or set its role."
+        )
+    if operator.role != "bath":
+        return
+    own = getattr(operator, "kT", None)
+    same = own is kT
+    if not same and not schedule.is_schedule(own) and not schedule.is_schedule(kT):
+        numbers = [x for leaf in (*jax.tree.leaves(own), kT) if (x := tree.known(leaf)) is not None]
+        same = all(np.array_equal(x, numbers[0]) for x in numbers)
+    if not same:
+        raise ValueError(f"splitting, kT: expected the temperature {kT} in the bath {name}, too, got {own}.")
+
+
+def _gain(before: State, after: State) -> jax.Array:
+    """Return the change of the kinetic energy, summed from the changes of the elements."""
+    old, new = (metric.twice_kinetic(x.metric, x.moving, x.momentum) for x in (before, after))
+    return tree.total(jax.tree.map(lambda a, b: (a - b) / 2, new, old))
