@@ -47,7 +47,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # Linux gives a process 65,530 mappings of memory, a compiled program takes some, and the compiler dies without them.
 MAPPINGS = Path("/proc/self/maps")
-MANY = 35_000
+MANY = 25_000
 
 
 @pytest.fixture(autouse=True, scope="module")

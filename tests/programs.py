@@ -7,26 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-
 CHANCE = random.Random(0)
 ROOT = Path(__file__).parents[1]
 
 
 def start(code: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Start a program in a process of its own.
-
-    Programs share what they have compiled, apart from this process: one that is killed may leave half a file.
-    """
+    """Start a program in a process of its own."""
     command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": f"{jax.config.jax_compilation_cache_dir}/programs",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        # XLA writes a kilobyte about every program that it loads, and nobody reads the pipe until the end
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), **compiled, **environment}
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings)
 
 
