@@ -73,6 +73,7 @@ from treedyn.montecarlo import hmc as hmc
 from treedyn.montecarlo import mala as mala
 from treedyn.montecarlo import malt as malt
 from treedyn.montecarlo import metropolize as metropolize
+from treedyn.montecarlo import nuts as nuts
 from treedyn.montecarlo import random_walk as random_walk
 from treedyn.operators import Operator as Operator
 from treedyn.space import Manifold as Manifold

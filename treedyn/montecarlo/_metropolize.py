@@ -10,27 +10,26 @@ $\min(1, e^{-\Delta/kT})$, and a rejected one leaves the state with its momenta 
 every trajectory, fully or partially.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from treedyn import _check as check
-from treedyn import metric, noise, schedule, tree
+from treedyn import noise, schedule, tree
 from treedyn._state import State
 from treedyn._struct import static
 from treedyn.dynamics._compose import Splitting
-from treedyn.dynamics._dynamics import Dynamics, seen
-from treedyn.montecarlo._metropolis import check_energy, check_still, metropolis, untried
+from treedyn.montecarlo._metropolis import metropolis, untried
+from treedyn.montecarlo._trajectories import Trajectories, gain
 from treedyn.operators._operator import Operator
-from treedyn.operators._refresh import Refresh
 from treedyn.operators._refresh import refresh as refresh_operator
 from treedyn.tree import PyTree
 
 
-class Metropolized(Dynamics):
+class Metropolized(Trajectories):
     """A dynamics that proposes the end of a trajectory, and accepts or rejects it.
 
     Attributes:
@@ -40,34 +39,12 @@ class Metropolized(Dynamics):
         most: the largest number; the number is drawn anew for every trajectory.
     """
 
-    jumps: ClassVar[bool] = True
-    splitting: Splitting
-    refresh: Refresh
     least: int = static()
     most: int = static()
 
-    @property
-    def kT(self) -> PyTree:
-        """The temperature."""
-        return self.refresh.kT
-
-    def init(self, key: jax.Array, position: PyTree, env: PyTree = None, *, momentum: PyTree = None) -> State:
-        """Return the initial state.
-
-        Args:
-            key: random key, kept in the state; all noise of the run is a function of it.
-            position: any PyTree with at least one floating-point leaf.
-            env: environment of the target; it may not depend on time.
-            momentum: initial momenta; by default they are drawn.
-
-        Raises:
-            ValueError: an argument does not fit, the target is a force, or the environment changes with time.
-        """
-        check_still(env)
-        kT = None if momentum is not None else self.kT
-        state = self.splitting.init(key, position, env, momentum=momentum, kT=kT).replace(clock=None)
-        check_energy(state)
-        return state.replace(info=untried(tree.dtype(state.momentum)))
+    def untried(self, kind: DTypeLike) -> PyTree:
+        """Return the report of a state that has taken no step."""
+        return untried(kind)
 
     def draw(self, state: State) -> tuple[PyTree, ...]:
         """Return a uniform number, the number of steps, and the noise of refreshment and trajectory."""
@@ -92,7 +69,7 @@ class Metropolized(Dynamics):
             now, work = carry
             xi = jax.tree.map(lambda x: x[step], along)
             new, baths = self.splitting.follow(now, env, xi, self.splitting.explore)
-            gained = _gain(now, new) - sum((_gain(*bath) for bath in baths), start=jnp.zeros_like(work))
+            gained = gain(now, new) - sum((gain(*bath) for bath in baths), start=jnp.zeros_like(work))
             return new, work + gained
 
         zero = jnp.zeros((), tree.dtype(state.momentum))
@@ -102,22 +79,6 @@ class Metropolized(Dynamics):
         change = (end.energy - start.energy).astype(work.dtype)
         error = (change + work) / schedule.at(self.kT, state.step)
         return metropolis(self.reverse(start), end, error, chance, steps)
-
-    def evaluate(self, state: State, env: PyTree) -> State:
-        """Return `state` with force, energy and aux of its position."""
-        return self.splitting.evaluate(state, env)
-
-    def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
-        """Return the position of the new state, since the next one is unknown."""
-        return self.splitting.ahead(new, new)
-
-    def reverse(self, state: State) -> State:
-        """Return `state` with its momenta reversed."""
-        return self.splitting.reverse(state)
-
-    def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
-        """Return the value of a user's function."""
-        return seen(function, state, env, *rest)
 
 
 def metropolize(
@@ -192,9 +153,3 @@ def _check_operator(operator: Operator, kT: PyTree) -> None:
         same = all(np.array_equal(x, numbers[0]) for x in numbers)
     if not same:
         raise ValueError(f"splitting, kT: expected the temperature {kT} in the bath {name}, too, got {own}.")
-
-
-def _gain(before: State, after: State) -> jax.Array:
-    """Return the change of the kinetic energy, summed from the changes of the elements."""
-    old, new = (metric.twice_kinetic(x.metric, x.moving, x.momentum) for x in (before, after))
-    return tree.total(jax.tree.map(lambda a, b: (a - b) / 2, new, old))

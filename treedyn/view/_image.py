@@ -107,7 +107,8 @@ def load_pixels(image: "str | os.PathLike[str] | Image") -> np.ndarray:
 def _read(path: Path) -> Any:
     pil = require("PIL.Image", "demo")
     if not path.is_file():
-        raise ValueError(f"image: there is no file {str(path)!r}. Pass the path of a PNG or JPEG file.")
+        found = "a folder" if path.is_dir() else "no file"
+        raise ValueError(f"image: {str(path)!r} is {found}. Pass the path of a PNG or JPEG file.")
     try:
         with pil.open(path) as opened:
             opened.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))

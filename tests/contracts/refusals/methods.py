@@ -117,6 +117,11 @@ METHODS = [
     row(td.mala, target=TARGET, dt=DT, kT=ONE_KT, mass=POSITIVE, space=SPACE),
     row(td.ghmc, target=TARGET, dt=DT, persistence=KEPT, kT=ONE_KT, steps=LENGTH, mass=POSITIVE, space=SPACE),
     row(td.malt, target=TARGET, dt=DT, steps=LENGTH, gamma=RATE, kT=ONE_KT, mass=POSITIVE, space=SPACE),
+    row(
+        td.nuts,
+        **{"target": TARGET, "dt": DT, "kT": ONE_KT, "mass": POSITIVE, "space": SPACE},
+        depth=arg(3, "natural counting", more={"huge": 30}),
+    ),
     row(td.random_walk, target=TARGET, length=DT, kT=POSITIVE, space=SPACE),
     row(
         td.metropolize,

@@ -1,0 +1,78 @@
+"""What methods share that follow a splitting and draw new momenta before every step."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+from jax.typing import DTypeLike
+
+from treedyn import metric, tree
+from treedyn._state import State
+from treedyn.dynamics._compose import Splitting
+from treedyn.dynamics._dynamics import Dynamics, seen
+from treedyn.montecarlo._metropolis import check_energy, check_still
+from treedyn.operators._refresh import Refresh
+from treedyn.tree import PyTree
+
+
+class Trajectories(Dynamics):
+    """A dynamics whose steps are trajectories of a splitting, each with refreshed momenta.
+
+    Attributes:
+        splitting: the dynamics of the trajectory.
+        refresh: redraws the momenta before every trajectory.
+    """
+
+    jumps: ClassVar[bool] = True
+    splitting: Splitting
+    refresh: Refresh
+
+    @abstractmethod
+    def untried(self, kind: DTypeLike) -> PyTree:
+        """Return the report of a state that has taken no step, with numbers of this dtype."""
+
+    @property
+    def kT(self) -> PyTree:
+        """The temperature."""
+        return self.refresh.kT
+
+    def init(self, key: jax.Array, position: PyTree, env: PyTree = None, *, momentum: PyTree = None) -> State:
+        """Return the initial state.
+
+        Args:
+            key: random key, kept in the state; all noise of the run is a function of it.
+            position: any PyTree with at least one floating-point leaf.
+            env: environment of the target; it may not depend on time.
+            momentum: initial momenta; by default they are drawn.
+
+        Raises:
+            ValueError: an argument does not fit, the target is a force, or the environment changes with time.
+        """
+        check_still(env)
+        kT = None if momentum is not None else self.kT
+        state = self.splitting.init(key, position, env, momentum=momentum, kT=kT).replace(clock=None)
+        check_energy(state)
+        return state.replace(info=self.untried(tree.dtype(state.momentum)))
+
+    def evaluate(self, state: State, env: PyTree) -> State:
+        """Return `state` with force, energy and aux of its position."""
+        return self.splitting.evaluate(state, env)
+
+    def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
+        """Return the position of the new state, since the next one is unknown."""
+        return self.splitting.ahead(new, new)
+
+    def reverse(self, state: State) -> State:
+        """Return `state` with its momenta reversed."""
+        return self.splitting.reverse(state)
+
+    def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
+        """Return the value of a user's function."""
+        return seen(function, state, env, *rest)
+
+
+def gain(before: State, after: State) -> jax.Array:
+    """Return the change of the kinetic energy, summed from the changes of the elements."""
+    old, new = (metric.twice_kinetic(x.metric, x.moving, x.momentum) for x in (before, after))
+    return tree.total(jax.tree.map(lambda a, b: (a - b) / 2, new, old))
