@@ -4,6 +4,8 @@ import contextlib
 import inspect
 import operator
 import os
+import sys
+import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
@@ -16,6 +18,14 @@ from jaxtyping import ArrayLike
 from treedyn import tree
 
 T = TypeVar("T")
+
+
+def warn(message: str) -> None:
+    """Warn of something in the code of the user: at the innermost line that belongs to neither this library nor JAX."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in ("treedyn", "jax"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def integer(name: str, value: object, least: int, below: int | None = None) -> int:

@@ -175,7 +175,10 @@ def test_splittings_that_cannot_be_metropolized_are_refused_when_they_are_built(
         "kT: expected the temperature 2.0 in the bath ornstein_uhlenbeck": lambda: build(bath, B, A, B, bath, kT=2.0),
         "kT: expected one temperature for all leaves": lambda: build(B, A, B, kT={"a": 1.0, "b": 2.0}),
         "splitting: expected a dynamics with momenta": lambda: build(to.overdamped(1.0, 1.0, td.euclidean())),
-        "steps: expected": lambda: build(B, A, B, steps=(3, 2)),
+        "mass: expected constants where momenta are kept": lambda: td.ghmc(
+            quadratic, 0.1, 0.5, mass=lambda step: 1.0 + step
+        ),
+        r"steps: expected \(least, most\), got \(3, 2\)": lambda: build(B, A, B, steps=(3, 2)),
         r"persistence: expected one number in \[0, 1\)": lambda: build(B, A, B, persistence=1.0),
         "splitting: expected a dynamics from td.compose": lambda: td.metropolize(td.fire(quadratic, 0.1), 1.0),
         "target: expected an energy": lambda: td.hmc(td.from_force(lambda x: -x), 0.1, 2).init(KEY, jnp.ones(2)),
@@ -189,3 +192,37 @@ def test_splittings_that_cannot_be_metropolized_are_refused_when_they_are_built(
 class Wave(td.Timed):
     def at(self, time):
         return time
+
+
+@pytest.mark.parametrize("name", ["hmc", "nuts"])
+def test_a_mass_that_changes_from_step_to_step_leaves_a_gaussian_as_it_is(name):
+    dynamics = METHODS[name](quadratic, 1.0, mass=lambda step: jnp.where(step % 2 == 0, 1.0, 4.0))
+    keys, start = equilibrium(20_000, (2,))
+
+    @jax.jit
+    def two_steps(dynamics, keys, start):
+        return jax.vmap(lambda key, x: dynamics.step(dynamics.step(dynamics.init(key, x))))(keys, start)
+
+    assert abs(sigmas(jnp.mean(two_steps(dynamics, keys, start).position ** 2, axis=1), 1.0)) < 4
+
+
+def test_a_trajectory_through_an_infinite_energy_is_rejected_and_the_run_goes_on():
+    def ring(x):
+        r = jnp.abs(x[0])
+        return x[0] ** 2 / 2 + jnp.where((r >= 1) & (r < 1.3), jnp.inf, 0.0)
+
+    for dynamics in (td.hmc(ring, dt=0.8, steps=4), td.nuts(ring, dt=0.8)):
+        out = td.run(dynamics, dynamics.init(KEY, jnp.zeros(1)), steps=50, record=lambda s: s.info.divergent)
+        assert out.state.status == 0 and 0 < np.sum(out.records) < 50
+        assert np.all(np.abs(out.state.position) < 1)
+
+
+def test_one_schedule_is_one_temperature_for_the_bath_and_the_rule():
+    def cooling(step):
+        return 1 / (1 + 0.01 * step)
+
+    dynamics = td.malt(quadratic, 0.3, 2, 1.0, cooling)
+    out = td.run(dynamics, dynamics.init(KEY, jnp.ones(3)), steps=20, record=lambda s: s.info.accepted)
+    assert np.any(out.records)
+    with pytest.raises(ValueError, match="splitting, kT: expected the temperature"):
+        td.metropolize(td.langevin(quadratic, 0.1, cooling, splitting="OBABO"), lambda step: 1.0)

@@ -1,7 +1,5 @@
 """The standard error of the mean of a correlated series."""
 
-import warnings
-
 import numpy as np
 from jaxtyping import ArrayLike, Float, Shaped
 
@@ -52,10 +50,9 @@ def standard_error(series: Shaped[ArrayLike, "steps *shape"]) -> Float[np.ndarra
         blocks = (blocks[: len(blocks) // 2 * 2 : 2] + blocks[1::2]) / 2
         length *= 2
     if not np.all(found):
-        warnings.warn(
+        check.warn(
             f"series: {n} values are too few for their correlation time, so the standard error is not known. Make a "
-            "longer run.",
-            stacklevel=2,
+            "longer run."
         )
     return error
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from treedyn._check import instance, integer
+from treedyn._check import instance, integer, warn
 from treedyn._target import observing
 from treedyn.driver._records import Recorder
 from treedyn.store._background import Background, background
@@ -135,10 +134,9 @@ class Outputs:
             output.writer.rewind(step)
             due = origin + (step - origin) // output.every * output.every
             if due > origin and (output.writer.last is None or output.writer.last < due):
-                warnings.warn(
+                warn(
                     f"outputs[{k}]: the run resumes from step {step}, but its file only has frames up to step "
-                    f'{output.writer.last}, not {due}; open files with mode="a" to keep their frames',
-                    stacklevel=5,
+                    f'{output.writer.last}, not {due}; open files with mode="a" to keep their frames'
                 )
 
     def write(self, k: int, steps: np.ndarray, frames: PyTree) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import warnings
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from treedyn import environment, tree
+from treedyn._check import warn
 from treedyn.driver._session import Session
 from treedyn.driver._stop import Stop
 from treedyn.store._checkpoint import Folder
@@ -86,10 +86,9 @@ class Checkpoints:
                 )
         changed = [f"{name} {then}" for name, then in note["versions"].items() if then != self.versions.get(name)]
         if changed:
-            warnings.warn(
+            warn(
                 f"checkpoint: the run in {path} was written by {', '.join(changed)}; the last bits of its continuation "
-                "may differ",
-                stacklevel=5,
+                "may differ"
             )
         # A member that finished stands still, so another `until` is asked for the state at which it finished.
         if session.taken and not environment.advancing(session.now.env):

@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from treedyn import tree
-from treedyn._check import choice, flag
+from treedyn._check import choice, flag, warn
 from treedyn._state import State
 from treedyn._status import SimulationError
 from treedyn.driver._check import check, check_checkpoint, check_host
@@ -114,8 +113,8 @@ def run(
         tag: a name for everything that a checkpoint cannot compare: the code of the target, `record` and `until`.
             A folder with another tag is refused.
         check_energy: whether to refuse a step in which momenta gain far more energy than forces and heat baths can
-            give, as where particles overlap or `dt` is too long; and one in which all is at rest under a thermostat
-            that only rescales momenta.
+            give, as where particles overlap or `dt` is too long; and one in which everything under a thermostat that
+            only rescales momenta is at rest.
         on_failure: "raise" the error of a run that cannot go on, or "return" all good results with the error in
             `failure`. If members of an ensemble fail, the others take all their steps first.
 
@@ -201,10 +200,9 @@ def _warn(dynamics: Dynamics, session: Session, until: Callable[..., Any] | None
     stuck = isinstance(info, Descent) and not np.all(np.asarray(info.found) | session.now.finished)
     why = "; its last line search found nothing lower" if stuck else ""
     who = f" for {unconverged} of {dynamics.members} members" if isinstance(dynamics, Ensemble) else ""
-    warnings.warn(
+    warn(
         f"until: it was not met{who} after {session.taken} steps, so the minimization has not converged{why}. Take "
-        "more steps from out.state, or accept a larger force",
-        stacklevel=3,
+        "more steps from out.state, or accept a larger force"
     )
 
 

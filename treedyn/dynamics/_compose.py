@@ -72,7 +72,7 @@ class Splitting(Targeted):
             )
         start = 0.0 if time is None else time
         state = self.begin(key, position, env, start if timed else None)
-        state = state.replace(metric=self._metric(state))
+        state = self.weighed(state)
         metric_of.check(state.metric, state.moving)
         if self.inertial:
             state = state.replace(dof=metric_of.degrees(state.metric, state.moving))
@@ -91,8 +91,9 @@ class Splitting(Targeted):
         one = jax.tree_util.all_leaves([dt]) and not jnp.ndim(dt)
         return one and any(operator.clock for operator in self.operators)
 
-    def _metric(self, state: State) -> PyTree:
-        return metric_of.of_leaves(self.mass, self.space, state.step, state.moving)
+    def weighed(self, state: State) -> State:
+        """Return `state` with the masses of its step."""
+        return state.replace(metric=metric_of.of_leaves(self.mass, self.space, state.step, state.moving))
 
     def _momentum(self, state: State, momentum: PyTree, kT: PyTree) -> PyTree:
         if momentum is not None and kT is not None:
@@ -130,7 +131,7 @@ class Splitting(Targeted):
             noise: the noise that `draw` returned.
             evaluate: `self.evaluate`, or `self.explore` if the step may leave the region of its neighbor lists.
         """
-        state = state.replace(metric=self._metric(state))
+        state = self.weighed(state)
         dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), True
         baths = []
         for (index, fraction), xi in zip(self.sequence, noise, strict=True):

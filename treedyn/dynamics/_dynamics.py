@@ -1,6 +1,5 @@
 """The contract of every dynamics, and how a position becomes a state."""
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, final
@@ -243,10 +242,9 @@ def check_wrapped(target: Callable[..., Any], space: PyTree) -> None:
     box = getattr(getattr(target, "function", target), "space", None)
     # open space has no numbers
     if isinstance(space, space_of.Euclidean) and isinstance(box, space_of.Space) and jax.tree.leaves(box):
-        warnings.warn(
+        check.warn(
             f"space: the energy has the space {type(box).__name__}, but the dynamics has none, so positions leave the "
-            "box. Pass space=... to the dynamics, or an open space such as tp.free() for unwrapped paths.",
-            stacklevel=4,
+            "box. Pass space=... to the dynamics, or an open space such as tp.free() for unwrapped paths."
         )
 
 

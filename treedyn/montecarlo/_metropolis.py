@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Int32
 
-from treedyn import environment
+from treedyn import environment, schedule
 from treedyn._state import State
 from treedyn._struct import Struct
 from treedyn.tree import PyTree
@@ -55,6 +55,15 @@ def metropolis(state: State, proposal: State, error: jax.Array, chance: jax.Arra
         steps=jnp.asarray(steps, jnp.int32),
     )
     return state.select(accepted, proposal.replace(info=info))
+
+
+def one_temperature(kT: PyTree) -> PyTree:
+    """Return a temperature, one number or schedule; refuse several."""
+    temperature = schedule.numbers("kT", kT, positive=True, finite=True)
+    one = jax.tree_util.all_leaves([temperature], is_leaf=schedule.is_schedule)
+    if not one or not (schedule.is_schedule(temperature) or jnp.ndim(temperature) == 0):
+        raise ValueError("kT: expected one temperature for all leaves. A sample of two temperatures has no density.")
+    return temperature
 
 
 def check_energy(state: State) -> None:

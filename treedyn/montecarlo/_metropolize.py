@@ -20,9 +20,10 @@ from jax.typing import DTypeLike
 from treedyn import _check as check
 from treedyn import noise, schedule, tree
 from treedyn._state import State
+from treedyn._status import Status, has
 from treedyn._struct import static
 from treedyn.dynamics._compose import Splitting
-from treedyn.montecarlo._metropolis import metropolis, untried
+from treedyn.montecarlo._metropolis import metropolis, one_temperature, untried
 from treedyn.montecarlo._trajectories import Trajectories, gain
 from treedyn.operators._operator import Operator
 from treedyn.operators._refresh import refresh as refresh_operator
@@ -63,7 +64,7 @@ class Metropolized(Trajectories):
     def apply(self, state: State, env: PyTree, noise: tuple[PyTree, ...]) -> State:
         """Return the end of a trajectory where it is accepted, and the reversed state where it is not."""
         chance, length, fresh, along = noise
-        start, _ = self.refresh.apply(state, 0.0, fresh, None)
+        start = self.begin(state, fresh)
 
         def one(step: Any, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
             now, work = carry
@@ -78,7 +79,9 @@ class Metropolized(Trajectories):
         assert end.energy is not None and start.energy is not None  # `init` refuses forces
         change = (end.energy - start.energy).astype(work.dtype)
         error = (change + work) / schedule.at(self.kT, state.step)
-        return metropolis(self.reverse(start), end, error, chance, steps)
+        # the way back leads through the same states, so a trajectory with an infinite energy on it may be rejected
+        error = jnp.where(has(end.status, Status.NONFINITE), jnp.inf, error)
+        return metropolis(self.reverse(start).replace(status=state.status), end, error, chance, steps)
 
 
 def metropolize(
@@ -116,9 +119,7 @@ def metropolize(
         (1991), doi:10.1016/0370-2693(91)90812-5; Riou-Durand, Vogrinc, arXiv:2202.13230 (2022).
     """
     check.instance("splitting", splitting, Splitting, "a dynamics from td.compose, such as td.nve(...)")
-    temperature = schedule.numbers("kT", kT, positive=True)
-    if not jax.tree_util.all_leaves([temperature], is_leaf=schedule.is_schedule) or jnp.ndim(temperature):
-        raise ValueError("kT: expected one temperature for all leaves. A sample of two temperatures has no density.")
+    temperature = one_temperature(kT)
     if not splitting.inertial:
         raise ValueError("splitting: expected a dynamics with momenta. For overdamped proposals use td.mala.")
     for operator in splitting.operators:
@@ -129,9 +130,15 @@ def metropolize(
         raise ValueError(f"splitting: expected a palindrome, got {names}. Repeat it in reverse order.")
     least, most = steps if isinstance(steps, tuple) and len(steps) == 2 else (steps, steps)
     least = check.integer("steps", least, 1)
+    if check.integer("steps", most, 1) < least:
+        raise ValueError(f"steps: expected (least, most), got {steps}. Exchange the two.")
+    kept = refresh_operator(temperature, persistence)
+    changing = any(map(schedule.is_schedule, jax.tree.leaves(splitting.mass, is_leaf=schedule.is_schedule)))
+    if changing and tree.known(kept.persistence) != 0:
+        raise ValueError("mass: expected constants where momenta are kept, got a schedule. Use persistence=0.")
     return Metropolized(
         splitting=splitting,
-        refresh=refresh_operator(temperature, persistence),
+        refresh=kept,
         least=least,
         most=check.integer("steps", most, least),
     )
@@ -147,8 +154,9 @@ def _check_operator(operator: Operator, kT: PyTree) -> None:
     if operator.role != "bath":
         return
     own = getattr(operator, "kT", None)
-    same = own is kT
-    if not same and not schedule.is_schedule(own) and not schedule.is_schedule(kT):
+    if schedule.is_schedule(own) or schedule.is_schedule(kT):
+        same = getattr(own, "function", own) is getattr(kT, "function", kT)
+    else:
         numbers = [x for leaf in (*jax.tree.leaves(own), kT) if (x := tree.known(leaf)) is not None]
         same = all(np.array_equal(x, numbers[0]) for x in numbers)
     if not same:

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int32
 from treedyn import _check as check
 from treedyn import noise, operators, schedule, tree
 from treedyn._state import State
-from treedyn._status import INVALID_LIST
+from treedyn._status import INVALID_LIST, Status, has
 from treedyn._struct import Struct, static
 from treedyn.dynamics._compose import compose
 from treedyn.montecarlo._metropolis import DIVERGENCE
@@ -114,7 +114,7 @@ class NoUTurn(Trajectories):
     def apply(self, state: State, env: PyTree, noise: tuple[PyTree, ...]) -> State:
         """Return the state that was chosen on the trajectory."""
         fresh, forward, between, within = noise
-        start, _ = self.refresh.apply(state, 0.0, fresh, None)
+        start = self.begin(state, fresh)
         kind = tree.dtype(start.momentum)
         zero, false = jnp.zeros((), kind), jnp.asarray(False)
         here = _Point(start, zero)
@@ -182,7 +182,7 @@ class NoUTurn(Trajectories):
             assert new.energy is not None and old.state.energy is not None  # `init` refuses forces
             change = (new.energy - old.state.energy).astype(old.error.dtype) + gain(old.state, new)
             error = old.error + change / kT
-            good = error <= DIVERGENCE
+            good = (error <= DIVERGENCE) & ~has(new.status, Status.NONFINITE)
             weight = jnp.where(good, -error, -jnp.inf)
             total = jnp.logaddexp(found.weight, weight)
             # the numbers from 2^depth - 1 on belong to this subtree
@@ -266,7 +266,8 @@ def nuts(
 
     Args:
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
-        depth: the largest number of doublings; a trajectory has at most 2^depth - 1 steps.
+        depth: the largest number of doublings; a trajectory has at most 2^depth - 1 steps. As many random numbers are
+            drawn in every step.
 
     Returns:
         A dynamics. `state.info` has `acceptance`, `depth`, `steps`, `error`, `divergent` and `turned` of the last step.
@@ -286,5 +287,5 @@ def nuts(
     A, B = operators.drift(space), operators.kick()
     hamiltonian = metropolize(compose(target, (B, A, B), dt, mass=mass, space=space), kT)
     return NoUTurn(
-        splitting=hamiltonian.splitting, refresh=hamiltonian.refresh, depth=check.integer("depth", depth, 1, 25)
+        splitting=hamiltonian.splitting, refresh=hamiltonian.refresh, depth=check.integer("depth", depth, 1, 16)
     )

@@ -10,7 +10,7 @@ from treedyn import space as space_of
 from treedyn._state import State
 from treedyn._target import observing
 from treedyn.dynamics._dynamics import Targeted
-from treedyn.montecarlo._metropolis import check_energy, check_still, metropolis, untried
+from treedyn.montecarlo._metropolis import check_energy, check_still, metropolis, one_temperature, untried
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.tree import PyTree
 
@@ -83,5 +83,5 @@ def random_walk(
         target=observing("target", target, "position"),
         space=as_space(space),
         length=schedule.numbers("length", length, positive=True, finite=True),
-        kT=schedule.numbers("kT", kT, positive=True),
+        kT=one_temperature(kT),
     )

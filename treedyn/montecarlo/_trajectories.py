@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from treedyn import metric, tree
@@ -54,6 +55,11 @@ class Trajectories(Dynamics):
         state = self.splitting.init(key, position, env, momentum=momentum, kT=kT).replace(clock=None)
         check_energy(state)
         return state.replace(info=self.untried(tree.dtype(state.momentum)))
+
+    def begin(self, state: State, fresh: PyTree) -> State:
+        """Return the start of a trajectory: new momenta for the masses of this step, and no status."""
+        start, _ = self.refresh.apply(self.splitting.weighed(state), 0.0, fresh, None)
+        return start.replace(status=jnp.zeros_like(state.status))
 
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position."""

@@ -33,7 +33,7 @@ class OrnsteinUhlenbeck(Operator):
         thermal = metric.thermal(state.metric, state.moving, noise, kT)
 
         def mix(p: jax.Array, xi: jax.Array, decay: jax.Array) -> jax.Array:
-            # the noise goes with the factor as it is rounded, so the temperature is exact in any precision
+            # the noise goes with the factor as it is rounded, so the temperature is right where the factor is not 1
             keep = jnp.exp(-decay)
             return keep * p + jnp.sqrt((1 - keep) * (1 + keep)) * xi
 

@@ -10,13 +10,13 @@ import errno
 import os
 import re
 import secrets
-import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import jax
 
+from treedyn._check import warn
 from treedyn.store._archive import DamagedFile, note_of, read, save, verify
 from treedyn.tree import PyTree
 
@@ -95,7 +95,7 @@ class Folder:
                 found = read(file, like, ".env")
                 self._check_pieces(note)
             except DamagedFile as error:
-                warnings.warn(f"{error}; the checkpoint before it is used", stacklevel=5)
+                warn(f"{error}; the checkpoint before it is used")
                 damage = error
                 continue
             self.pieces = [tuple(piece) for piece in note["pieces"]]

@@ -93,3 +93,11 @@ def test_many_particles_without_a_list_are_reported_where_a_cutoff_allows_one():
         jax.eval_shape(energy, crystal.position)
     jax.eval_shape(energy, crystal.position, tp.neighbor_list(crystal.space, 2.5).allocate(crystal.position))
     jax.eval_shape(tp.pair_energy(lambda r: 1 / r, tp.free()), crystal.position)
+
+
+def test_a_warning_names_the_line_of_the_user():
+    for energy in (PAIRS + trap, tp.bond_energy(BONDS.u, [[0, 1]], tp.free()) + PAIRS):
+        for make in (td.nve, lambda *args, **more: td.ensemble(td.nve(*args, **more), members=2)):
+            with pytest.warns(UserWarning, match="space: the energy has the space Periodic") as caught:
+                make(energy, dt=1e-4).init(jax.random.key(0), X)
+            assert caught[0].filename == __file__

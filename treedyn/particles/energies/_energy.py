@@ -75,8 +75,9 @@ class Sum(Energy):
 
     @property
     def space(self) -> Space | None:
-        """The space of the first term that has one."""
-        return getattr(self.a, "space", None) or getattr(self.b, "space", None)
+        """The space of the first term that has a box, or else of the first one."""
+        spaces = [space for x in (self.a, self.b) if (space := getattr(x, "space", None)) is not None]
+        return next((space for space in spaces if jax.tree.leaves(space)), spaces[0] if spaces else None)
 
     def __call__(self, position: Points, env: PyTree = None, *, strain: Strain | None = None) -> Float[Array, ""]:
         return _value(self.a, position, env, strain) + _value(self.b, position, env, strain)

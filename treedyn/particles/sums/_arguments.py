@@ -3,7 +3,6 @@
 Numbers that are known are checked at once. For traced numbers a check returns a boolean, which turns the sum into NaN.
 """
 
-import warnings
 from typing import Any
 
 import jax
@@ -67,10 +66,9 @@ def listed_partners(
     if neighbors is None:
         reach = tree.known(cutoff)
         if count > _MANY and (reach is None or np.isfinite(reach)):
-            warnings.warn(
+            check.warn(
                 f"env: expected a neighbor list for {count} particles, got none, so all pairs are computed every time. "
-                "Pass tp.neighbor_list(space, cutoff).allocate(position).",
-                stacklevel=3,
+                "Pass tp.neighbor_list(space, cutoff).allocate(position)."
             )
         return None, good
     good.append(_check_list(neighbors, cutoff, count))
