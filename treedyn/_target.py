@@ -240,15 +240,13 @@ def evaluate(target: Target | Callable[..., Any], position: PyTree, env: PyTree,
     """
     target = resolve(target, position, env)
     part = tree.moving(position)
-    result = target(position, env)
+    result = target(position, environment.trusted(env))
     turn = space_of.pull_back if target.conservative else space_of.project
     force = turn(space, part, result.force)
-    good, stale = tree.finite((force, result.energy)), jnp.asarray(False)
+    good = tree.finite((part, force, result.energy))
+    status = environment.status(env) | result.status | word(Status.NONFINITE, ~good)
     if environment.refreshable(env):
-        # a list that does not serve gives NaN, which says nothing of the dynamics
-        stale = ~environment.valid(env, tree.unbox(position))
-    broken = ~tree.finite(part) | ~(good | stale)
-    status = environment.status(env) | result.status | word(Status.NONFINITE, broken) | word(Status.STALE, stale)
+        status = status | word(Status.STALE, ~environment.valid(env, tree.unbox(position)))
     return result.replace(force=force, status=status)
 
 

@@ -42,7 +42,7 @@ def coordinates(position, side, make):
     box, cell = tp.periodic(side), tp.triclinic(np.eye(dimension) * side, fractional=True)
     inside = position % side
     return {
-        "real": (make(box), td.euclidean(), position, box),
+        "real": (make(box), tp.free(), position, box),
         "periodic": (make(box), box, inside, box),
         "fractional": (make(cell), cell, inside / side, cell),
     }

@@ -13,7 +13,7 @@ from treedyn import metric as metric_of
 from treedyn import noise, schedule, tree
 from treedyn import space as space_of
 from treedyn._state import State
-from treedyn._status import Status, has, word
+from treedyn._status import Status, word
 from treedyn._struct import static
 from treedyn._target import observing
 from treedyn.dynamics._dynamics import Targeted, check_state
@@ -149,8 +149,7 @@ class Splitting(Targeted):
             state = evaluate(state, env)
         state = state.replace(memory=memory)
         if self.inertial:
-            broken = ~jnp.isfinite(kinetic(state)) & ~has(state.status, Status.STALE)
-            state = state.replace(status=state.status | word(Status.NONFINITE, broken))
+            state = state.replace(status=state.status | word(Status.NONFINITE, ~jnp.isfinite(kinetic(state))))
         return state, baths
 
     def inspect(self, old: State, new: State) -> jax.Array:

@@ -32,6 +32,7 @@ from treedyn.environment._environment import rebuild as rebuild
 from treedyn.environment._environment import refresh as refresh
 from treedyn.environment._environment import refreshable as refreshable
 from treedyn.environment._environment import status as status
+from treedyn.environment._environment import trusted as trusted
 from treedyn.environment._environment import tuned as tuned
 from treedyn.environment._environment import update as update
 from treedyn.environment._environment import valid as valid

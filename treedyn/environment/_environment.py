@@ -54,6 +54,11 @@ def at(env: PyTree, time: Float[Array, "..."] | None) -> PyTree:
     return _each(Timed, lambda node, time: node.at(time), env, time, shared=of_all)
 
 
+def trusted(env: PyTree) -> PyTree:
+    """Return `env` as the target of a dynamics sees it, which asks for the validity of every part itself."""
+    return _replaced(Refreshable, lambda node: node.trusted(), env)
+
+
 def valid(env: PyTree, position: PyTree, time: Float[Array, "..."] | None = None) -> Bool[Array, ""]:
     """Tell whether every part of `env` is valid at `position` and `time`."""
     held = _gather(lambda node, x, t: jnp.asarray(_then(node, t).valid(x)), env, position, time)

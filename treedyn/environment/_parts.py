@@ -59,6 +59,10 @@ class Refreshable(Struct):
     def allocate(self, position: PyTree) -> Self:
         """Return this part rebuilt for `position`, with sufficiently large shapes; on the host, not under jit."""
 
+    def trusted(self) -> Self:
+        """Return this part without checks of its own, for a caller that asks for `valid`; by default unchanged."""
+        return self
+
     def enlarged(self) -> Self:
         """Return this part with larger shapes, on the host; by default unchanged.
 

@@ -92,6 +92,7 @@ class NeighborList(Recipe, Refreshable):
             `None` if no pair may be missed.
         grid: the cells that the points are sorted into.
         room: sizes of the intermediate arrays.
+        checks: whether an energy asks if the points have moved too far; a dynamics does so itself.
     """
 
     order: Int32[Array, "rows"]
@@ -103,6 +104,7 @@ class NeighborList(Recipe, Refreshable):
     spread: Float[Array, ""] | None
     grid: Grid
     room: Room = static()
+    checks: bool = static(default=True)
 
     @property
     def status(self) -> UInt32[Array, ""]:
@@ -138,6 +140,8 @@ class NeighborList(Recipe, Refreshable):
     def serves(self, points: Points, space: Space) -> Bool[Array, ""]:
         """Return whether an energy in `space` may use this list: whether it holds every pair of `points`.
 
+        A list that is `trusted` is only asked about a change of the box.
+
         Args:
             points: the current points.
             space: the space of the energy.
@@ -151,8 +155,13 @@ class NeighborList(Recipe, Refreshable):
         x = lax.stop_gradient(points).astype(self.reference.dtype)
         others = self.reference, x, self.skin, self.cutoff + self.skin, self.spread
         if len(known) == len(leaves) and all(map(np.array_equal, known, known[len(known) // 2 :])):
-            return holds(self.space, None, *others)  # known without compiling anything
-        return holds_in(self.space, now, *others)
+            # known without compiling anything
+            return holds(self.space, None, *others) if self.checks else jnp.asarray(True)
+        return holds_in(self.space, now, *others, moved=self.checks)
+
+    def trusted(self) -> Self:
+        """Return this list without checks of its own, for a caller that asks for `valid`."""
+        return self.replace(checks=False)
 
     def rebuild(self, position: PyTree, space: Space | None = None) -> Self:
         """Return a list for `position` with the same shapes: pure, safe under jit, without gradients.

@@ -23,6 +23,8 @@ The norm is the spectral one. It is bounded by the geometric mean of the largest
 |F - 1|, which is exact for a box that is scaled, by one factor or by one factor per axis.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -69,10 +71,14 @@ def holds(
     return few & jnp.all(square <= FURTHEST**2 * variance) & (left >= 0)
 
 
-@jax.jit
-def holds_in(then: Space, now: Space, *others: jax.Array | None) -> jax.Array:
-    """Return `holds`, in less time if the space has not changed."""
-    return jax.lax.cond(_equal(then, now), lambda: holds(then, None, *others), lambda: holds(then, now, *others))
+@partial(jax.jit, static_argnames="moved")
+def holds_in(then: Space, now: Space, *others: jax.Array | None, moved: bool) -> jax.Array:
+    """Return `holds`; without `moved`, True for an unchanged space, wherever the points are."""
+
+    def unchanged() -> jax.Array:
+        return holds(then, None, *others) if moved else jnp.asarray(True)
+
+    return jax.lax.cond(_equal(then, now), unchanged, lambda: holds(then, now, *others))
 
 
 def _equal(then: Space, now: Space) -> jax.Array:
