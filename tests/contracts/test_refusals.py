@@ -63,7 +63,8 @@ EXEMPT = {
         treedyn.environment.refreshable treedyn.environment.valid treedyn.environment.status
         treedyn.environment.update treedyn.environment.rebuild treedyn.environment.refresh treedyn.environment.at
         treedyn.environment.enlarged treedyn.stream.sum_dtype
-        treedyn.environment.allocate treedyn.environment.tuned treedyn.environment.trusted treedyn.environment.advance treedyn.environment.advancing
+        treedyn.environment.allocate treedyn.environment.tuned treedyn.environment.trusted
+        treedyn.environment.advance treedyn.environment.advancing
         treedyn.environment.moves treedyn.environment.check treedyn.environment.member""",
     "arithmetic inside of compiled steps, on trees that were looked at where they came in": """treedyn.tree.strong
         treedyn.tree.merge treedyn.tree.cast treedyn.tree.add treedyn.tree.subtract treedyn.tree.scale

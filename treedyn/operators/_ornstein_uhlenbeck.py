@@ -33,9 +33,11 @@ class OrnsteinUhlenbeck(Operator):
         thermal = metric.thermal(state.metric, state.moving, noise, kT)
 
         def mix(p: jax.Array, xi: jax.Array, decay: jax.Array) -> jax.Array:
-            # the noise goes with the factor as it is rounded, so the temperature is right where the factor is not 1
-            keep = jnp.exp(-decay)
-            return keep * p + jnp.sqrt((1 - keep) * (1 + keep)) * xi
+            keep, lost = jnp.exp(-decay), -jnp.expm1(-2 * decay)
+            if jnp.finfo(p.dtype).bits < 32:
+                # so few digits that the noise has to go with the factor as it is rounded, or the bath is too cold
+                lost = (1 - keep) * (1 + keep)
+            return keep * p + jnp.sqrt(lost) * xi
 
         return state.replace(momentum=jax.tree.map(mix, momentum, thermal, decay)), memory
 

@@ -56,8 +56,7 @@ class StochasticRescale(_Rescale):
         moving = (twice_kinetic != 0) & (mean != 0)
         ratio = mean / (jnp.where(dof > 0, dof, 1) * jnp.where(moving, twice_kinetic, 1))
         ratio = jnp.where(moving, ratio, 0)
-        keep = jnp.exp(-x)
-        give = 1 - keep  # of the factor as it is rounded, so the temperature is right
+        keep, give = jnp.exp(-x), -jnp.expm1(-x)
         cross = jnp.sqrt(jnp.where(moving, keep * give * ratio, 1))
         square = keep + give * ratio * (normal**2 + squares) + jnp.where(moving, 2 * normal * cross, 0)
         # with this sign, a single degree of freedom is an Ornstein-Uhlenbeck process (appendix of the paper)
