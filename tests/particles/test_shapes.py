@@ -107,7 +107,7 @@ def must_fail(call, *arguments):
 def main(dimension):
     with jaxtyping.install_import_hook("treedyn", "tests.shapes.check_shapes"):
         from treedyn import particles as tp
-    # the dtype of an array is no part of its shape, so each dimension has one of the two
+    # a shape does not depend on the dtype, so each dimension is tried with one of the two
     call_everything(tp, dimension, jnp.float32 if dimension == 2 else jnp.float64)
     x = jnp.ones((4, dimension))
     must_fail(tp.free().displacement, x, jnp.ones((4, dimension + 1)))

@@ -11,7 +11,7 @@ from tests.helpers import mostly_slow
 from tests.stream.streams import MERGEABLE, all_reducers, assert_close, assert_same, at, fed, mixed
 from treedyn import stream
 
-STEPS, HALF = 36, 18  # few different lengths, because each is compiled anew
+STEPS, HALF = 36, 18  # few different lengths, because each compiles
 SERIES = mixed(STEPS)
 REDUCERS = all_reducers(lambda state: state)
 NAMES = list(REDUCERS)

@@ -24,7 +24,7 @@ def hmc(
     `target`, `dt`, `mass` and `space` are those of `td.compose`.
 
     Args:
-        steps: steps of a trajectory, L, or `(least, most)` to draw it anew for every trajectory.
+        steps: steps of a trajectory, L, or `(least, most)` to draw it for every trajectory.
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
 
     Returns:
@@ -90,7 +90,7 @@ def ghmc(
     Args:
         persistence: the part $a$ of the momenta that is kept before a trajectory, $p \to a p + \sqrt{1 - a^2}\,p_{kT}$.
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
-        steps: steps of a trajectory, or `(least, most)` to draw it anew for every trajectory.
+        steps: steps of a trajectory, or `(least, most)` to draw it for every trajectory.
 
     Returns:
         A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
@@ -127,7 +127,7 @@ def malt(
     `target`, `dt`, `mass` and `space` are those of `td.compose`.
 
     Args:
-        steps: steps of a trajectory, L, or `(least, most)` to draw it anew for every trajectory.
+        steps: steps of a trajectory, L, or `(least, most)` to draw it for every trajectory.
         gamma: friction in units of 1/time, zero or positive: a number, schedule or prefix tree.
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
 

@@ -37,7 +37,7 @@ class Metropolized(Trajectories):
         splitting: the dynamics of the trajectory.
         refresh: redraws the momenta before every trajectory.
         least: the smallest number of steps of a trajectory.
-        most: the largest number; the number is drawn anew for every trajectory.
+        most: the largest number; the number is drawn for every trajectory.
     """
 
     least: int = static()
@@ -96,7 +96,7 @@ def metropolize(
     Args:
         splitting: a dynamics from `td.compose`: a palindrome of flows (drift, kick) and baths at the temperature kT.
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
-        steps: steps of a trajectory, or `(least, most)` to draw the number anew for every trajectory.
+        steps: steps of a trajectory, or `(least, most)` to draw the number for every trajectory.
         persistence: the part $a$ of the momenta that is kept, in [0, 1).
 
     Returns:
@@ -129,19 +129,14 @@ def metropolize(
         names = " ".join(splitting.names[k] for k, _ in order)
         raise ValueError(f"splitting: expected a palindrome, got {names}. Repeat it in reverse order.")
     least, most = steps if isinstance(steps, tuple) and len(steps) == 2 else (steps, steps)
-    least = check.integer("steps", least, 1)
-    if check.integer("steps", most, 1) < least:
+    least, most = check.integer("steps", least, 1), check.integer("steps", most, 1)
+    if most < least:
         raise ValueError(f"steps: expected (least, most), got {steps}. Exchange the two.")
     kept = refresh_operator(temperature, persistence)
     changing = any(map(schedule.is_schedule, jax.tree.leaves(splitting.mass, is_leaf=schedule.is_schedule)))
     if changing and tree.known(kept.persistence) != 0:
         raise ValueError("mass: expected constants where momenta are kept, got a schedule. Use persistence=0.")
-    return Metropolized(
-        splitting=splitting,
-        refresh=kept,
-        least=least,
-        most=check.integer("steps", most, least),
-    )
+    return Metropolized(splitting=splitting, refresh=kept, least=least, most=most)
 
 
 def _check_operator(operator: Operator, kT: PyTree) -> None:

@@ -60,7 +60,7 @@ class ZarrWriter(FileWriter):
         elif self.path.exists():
             ours = mode == "w" and (self.path / _ABOUT).is_file()
             if not self.path.is_dir() or (any(self.path.iterdir()) and not ours):
-                raise FileExistsError(f"path: {str(self.path)!r} is no Zarr of treedyn. It stays; use another path.")
+                raise FileExistsError(f"path: {str(self.path)!r} was not written by ZarrWriter. Use another path.")
             shutil.rmtree(self.path)
 
     def _append(self, steps: np.ndarray, frames: PyTree) -> None:

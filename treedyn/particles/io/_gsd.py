@@ -3,7 +3,7 @@
 The box of GSD is centered at the origin. Its first lattice vector lies along x, the second one in the plane of x and y.
 Positions are wrapped into the box, with their images, so that reading returns what was written. A cell of another
 orientation is rotated, and the reader rotates it back. The box has single precision, so the log has the exact cell.
-GSD has no open axes. It loses all frames if there is no room for a longer index, so room is made sure of before.
+GSD has no open axes. It loses all frames if there is no room for a longer index, so room is reserved first.
 
 Reference: https://gsd.readthedocs.io/en/stable/schema-hoomd.html
 """

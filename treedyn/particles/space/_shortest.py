@@ -9,13 +9,12 @@ Images are counted by whole numbers, which do not change with the cell, so deriv
 """
 
 import itertools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-Components = tuple[jax.Array, ...]
+from treedyn.particles.space._components import Components, dot, product
 
 # the largest number of lattice vectors for which one step from the rounded image is enough
 _MOST = 3
@@ -43,19 +42,19 @@ def shortest(delta: Components, vectors: jax.Array) -> Components:
     gram = _times(basis, basis.T)
     inverse = _times(basis.T, jnp.linalg.inv(gram))
     known = tuple(map(lax.stop_gradient, delta))
-    rounded = [jnp.round(-_dot(known, inverse[:, k])) for k in range(len(basis))]
+    rounded = [jnp.round(-x) for x in product(known, inverse)]
     best = [jnp.zeros_like(known[0]) for _ in basis]
     least = jnp.full_like(known[0], jnp.inf)
     for steps in sorted(itertools.product((-1, 0, 1), repeat=len(basis)), key=lambda x: sum(map(abs, x))):
-        number = [r + s for r, s in zip(rounded, steps, strict=True)]
-        image = [x + _dot(number, basis[:, k]) for k, x in enumerate(known)]
-        square = sum(x * x for x in image)
+        number = tuple(r + s for r, s in zip(rounded, steps, strict=True))
+        image = tuple(x + y for x, y in zip(known, product(number, basis), strict=True))
+        square = dot(image, image)
         nearer = square < least
         least = jnp.where(nearer, square, least)
         best = [jnp.where(nearer, new, old) for new, old in zip(number, best, strict=True)]
     # in numbers of the given vectors: the image keeps every digit of the displacement
-    wound = [_dot(best, change[:, k]) for k in range(len(change))]
-    return tuple(x + _dot(wound, vectors[:, k]) for k, x in enumerate(delta))
+    wound = product(product(tuple(best), change), vectors)
+    return tuple(x + y for x, y in zip(delta, wound, strict=True))
 
 
 def _reduction(vectors: jax.Array) -> jax.Array:
@@ -85,7 +84,3 @@ def _lengths(change: jax.Array, vectors: jax.Array) -> jax.Array:
 
 def _times(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
-
-
-def _dot(numbers: Sequence[jax.Array], column: jax.Array) -> jax.Array:
-    return sum((x * column[k] for k, x in enumerate(numbers[1:], 1)), numbers[0] * column[0])

@@ -20,11 +20,14 @@ from jaxtyping import Array, Bool, Float, Real
 
 from treedyn import _check as check
 from treedyn._struct import static
+from treedyn.particles.space._components import Components as Components
+from treedyn.particles.space._components import dot as dot
+from treedyn.particles.space._components import product as product
+from treedyn.particles.space._components import unstack as unstack
 from treedyn.particles.space._shortest import shortest
 from treedyn.space import FunctionSpace, Space, as_space
 from treedyn.tree import known
 
-Components = tuple[jax.Array, ...]
 Vectors = Float[Array, "... dimensions"]
 # a space, or the functions `displacement(a, b)` and `shift(position, displacement)`
 SpaceLike = Space | tuple[Callable[..., jax.Array], Callable[..., jax.Array]]
@@ -362,22 +365,6 @@ def volume_of(space: SpaceLike | None, volume: ArrayLike | None, dimension: int)
     if not isinstance(found, ParticleSpace):
         raise ValueError("volume: expected one, since this space has none. Pass volume=...")
     return found.volume(dimension)
-
-
-def unstack(x: jax.Array) -> Components:
-    """Return the last axis of an array as separate arrays."""
-    return tuple(x[..., k] for k in range(x.shape[-1]))
-
-
-def dot(a: Components, b: Components) -> jax.Array:
-    """Return the sum of the products of the components."""
-    return sum((x * y for x, y in zip(a[1:], b[1:], strict=True)), a[0] * b[0])
-
-
-def product(vector: Components, matrix: jax.Array) -> Components:
-    """Return `vector @ matrix`, component by component."""
-    rows = range(len(vector))
-    return tuple(sum((vector[i] * matrix[i, k] for i in rows[1:]), vector[0] * matrix[0, k]) for k in rows)
 
 
 def _nearest(delta: jax.Array, side: jax.Array) -> jax.Array:
