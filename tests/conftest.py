@@ -37,8 +37,8 @@ hypothesis.settings.register_profile("local", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=25, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
-# Many tests make the same function again for every case. Each program is compiled once in a session. Every process has a
-# folder of its own, because jax does not write these files atomically.
+# Many tests make the same function again for every case. Each program is compiled once in a session. Every process has
+# a folder of its own, because jax does not write these files atomically.
 COMPILED = tempfile.mkdtemp(prefix="treedyn-compiled-")
 atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", COMPILED)
