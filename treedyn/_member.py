@@ -17,6 +17,8 @@ from treedyn._struct import Struct
 from treedyn.tree import PyTree
 from treedyn.tree._structure import form, map_nodes, nodes
 
+_AXIS = "members"
+
 
 class PerMember(Struct):
     """A tree for every member of an ensemble.
@@ -126,7 +128,22 @@ def over_members(f: Callable[..., Any], shared: PyTree, *batched: PyTree) -> Any
             filled[k] = values
         return f(jax.tree.unflatten(structure, filled), *batched)
 
-    return jax.vmap(one)([leaves[k].values for k in places], *batched)
+    return jax.vmap(one, axis_name=_AXIS)([leaves[k].values for k in places], *batched)
+
+
+def of_all(values: PyTree) -> PyTree:
+    """Return the values of all members, stacked, where a function of one member is mapped over an ensemble.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        return jax.lax.all_gather(values, _AXIS)
+    except NameError:
+        raise ValueError(
+            "state: expected those of all members, because they are tuned together, got that of one member. Step the "
+            "whole ensemble, or use pool=False."
+        ) from None
 
 
 def member(value: PyTree, k: int) -> PyTree:

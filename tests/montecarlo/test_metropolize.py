@@ -55,7 +55,7 @@ def test_acceptance_of_hmc_on_a_gaussian_is_the_closed_form(h, steps, d, exact, 
     dynamics = td.mala(quadratic, dt=h) if steps == 1 else td.hmc(quadratic, dt=h, steps=steps)
     states = one_step(dynamics, *equilibrium(20_000, (d,)))
     info = states.info
-    assert abs(sigmas(info.probability, exact)) < 4
+    assert abs(sigmas(info.acceptance, exact)) < 4
     assert abs(sigmas(info.accepted.astype(float), exact)) < 4
     assert abs(sigmas(info.error / d, error)) < 4
     assert abs(sigmas(jnp.exp(-info.error), 1.0)) < 4
@@ -75,7 +75,7 @@ def test_acceptance_with_a_mass_and_a_stiffness_for_every_leaf_is_the_closed_for
     shapes = {"a": jnp.zeros(3), "b": jnp.zeros(()), "c": jnp.zeros(2)}
     draw = jax.vmap(lambda key: td.noise.normal(key, shapes))(jax.random.split(jax.random.key(2), 40_000))
     positions = {name: x / np.sqrt(stiffness[name]) for name, x in draw.items()}
-    assert abs(sigmas(one_step(dynamics, keys, positions).info.probability, 0.834413432)) < 4
+    assert abs(sigmas(one_step(dynamics, keys, positions).info.acceptance, 0.834413432)) < 4
 
 
 def double_well(x):
@@ -105,7 +105,7 @@ every_method = pytest.mark.parametrize("name", METHODS)
 def test_moments_of_a_double_well_are_exact_at_large_steps(name, kT):
     walkers = td.ensemble(METHODS[name](double_well, kT), members=4000)
     state = walkers.init(KEY, jnp.zeros(1))
-    out = td.run(walkers, state, steps=200, every=100, record=lambda s: getattr(s.info, "probability", 0.5))
+    out = td.run(walkers, state, steps=200, every=100, record=lambda s: getattr(s.info, "acceptance", 0.5))
     assert 0.2 < np.mean(out.records) < 0.97
     for power, exact in zip((1, 2, 4), moments(kT), strict=True):
         assert abs(sigmas(out.state.position[:, 0] ** power, exact)) < 4

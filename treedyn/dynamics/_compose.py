@@ -164,7 +164,7 @@ class Splitting(Targeted):
     def reverse(self, state: State) -> State:
         """Return `state` with momenta and odd memory of the operators reversed."""
         memory = {name: op.reverse(state.memory[name]) for name, op in zip(self.names, self.operators, strict=True)}
-        return super().reverse(state).replace(memory=memory)
+        return super().reverse(state).replace(memory={**state.memory, **memory})
 
     def conserved(self, state: State) -> jax.Array:
         """Return the quantity that the exact dynamics conserves: energy, kinetic energy, and the heat of the baths.

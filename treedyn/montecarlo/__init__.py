@@ -1,5 +1,9 @@
 """Monte Carlo: dynamics that propose, and accept or reject by the rule of Metropolis."""
 
+from treedyn.montecarlo._dual_averaging import DualAveraging as DualAveraging
+from treedyn.montecarlo._estimator import Estimator as Estimator
+from treedyn.montecarlo._estimator import fisher as fisher
+from treedyn.montecarlo._estimator import variance as variance
 from treedyn.montecarlo._hmc import ghmc as ghmc
 from treedyn.montecarlo._hmc import hmc as hmc
 from treedyn.montecarlo._hmc import mala as mala
@@ -12,3 +16,7 @@ from treedyn.montecarlo._nuts import Orbit as Orbit
 from treedyn.montecarlo._nuts import nuts as nuts
 from treedyn.montecarlo._random_walk import RandomWalk as RandomWalk
 from treedyn.montecarlo._random_walk import random_walk as random_walk
+from treedyn.montecarlo._tunable import Tunable as Tunable
+from treedyn.montecarlo._warm_up import Tuning as Tuning
+from treedyn.montecarlo._warm_up import WarmUp as WarmUp
+from treedyn.montecarlo._warm_up import warm_up as warm_up

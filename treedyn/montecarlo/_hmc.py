@@ -28,7 +28,7 @@ def hmc(
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
 
     Returns:
-        A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
+        A dynamics. `state.info` has `acceptance`, `accepted`, `error`, `divergent` and `steps` of the last step.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -58,13 +58,13 @@ def mala(
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
 
     Returns:
-        A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
+        A dynamics. `state.info` has `acceptance`, `accepted`, `error`, `divergent` and `steps` of the last step.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
         >>> dynamics = td.mala(lambda x: jnp.sum(x**2) / 2, dt=0.2)
         >>> state = dynamics.step(dynamics.init(jax.random.key(0), jnp.zeros(10)))
-        >>> bool(state.info.probability > 0.9)
+        >>> bool(state.info.acceptance > 0.9)
         True
 
     Reference:
@@ -93,13 +93,13 @@ def ghmc(
         steps: steps of a trajectory, or `(least, most)` to draw it for every trajectory.
 
     Returns:
-        A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
+        A dynamics. `state.info` has `acceptance`, `accepted`, `error`, `divergent` and `steps` of the last step.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
         >>> dynamics = td.ghmc(lambda x: jnp.sum(x**2) / 2, dt=0.2, persistence=0.9)
         >>> state = dynamics.step(dynamics.init(jax.random.key(0), jnp.zeros(10)))
-        >>> bool(state.info.probability > 0.9)
+        >>> bool(state.info.acceptance > 0.9)
         True
 
     Reference:
@@ -132,13 +132,13 @@ def malt(
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
 
     Returns:
-        A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
+        A dynamics. `state.info` has `acceptance`, `accepted`, `error`, `divergent` and `steps` of the last step.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
         >>> dynamics = td.malt(lambda x: jnp.sum(x**2) / 2, dt=0.4, steps=8, gamma=1.0)
         >>> state = dynamics.step(dynamics.init(jax.random.key(0), jnp.zeros(10)))
-        >>> bool(state.info.probability > 0.7)
+        >>> bool(state.info.acceptance > 0.7)
         True
 
     Reference:

@@ -18,15 +18,14 @@ class Acceptance(Struct):
     """The report of a Metropolis step, in `state.info`.
 
     Attributes:
-        probability: the probability with which the proposal was accepted.
+        acceptance: the probability with which the proposal was accepted, min(1, exp(-error)).
         accepted: whether it was.
-        error: the energy of the proposal above that of the state in units of kT; the probability is
-            min(1, exp(-error)).
+        error: the energy of the proposal above that of the state in units of kT.
         divergent: whether `error` is more than 1000 or not a number.
         steps: number of steps of the trajectory that led to the proposal.
     """
 
-    probability: Float[Array, "..."]
+    acceptance: Float[Array, "..."]
     accepted: Bool[Array, "..."]
     error: Float[Array, "..."]
     divergent: Bool[Array, "..."]
@@ -45,10 +44,10 @@ def metropolis(state: State, proposal: State, error: jax.Array, chance: jax.Arra
     """
     error = error.astype(chance.dtype)
     good = error <= DIVERGENCE
-    probability = jnp.where(good, jnp.exp(-jnp.maximum(error, 0)), 0)
-    accepted = chance < probability
+    acceptance = jnp.where(good, jnp.exp(-jnp.maximum(error, 0)), 0)
+    accepted = chance < acceptance
     info = Acceptance(
-        probability=probability,
+        acceptance=acceptance,
         accepted=accepted,
         error=error,
         divergent=~good,
@@ -81,4 +80,4 @@ def check_still(env: PyTree) -> None:
 def untried(kind: DTypeLike) -> Acceptance:
     """Return the report of a state that has taken no step."""
     zero, false = jnp.zeros((), kind), jnp.asarray(False)
-    return Acceptance(probability=zero, accepted=false, error=zero, divergent=false, steps=jnp.int32(0))
+    return Acceptance(acceptance=zero, accepted=false, error=zero, divergent=false, steps=jnp.int32(0))

@@ -100,7 +100,7 @@ def metropolize(
         persistence: the part $a$ of the momenta that is kept, in [0, 1).
 
     Returns:
-        A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
+        A dynamics. `state.info` has `acceptance`, `accepted`, `error`, `divergent` and `steps` of the last step.
 
     Raises:
         ValueError: the splitting is not a palindrome, or has an operator that is neither a flow nor a bath at kT.

@@ -1,7 +1,7 @@
 """The random walk of Metropolis."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 
@@ -11,11 +11,12 @@ from treedyn._state import State
 from treedyn._target import observing
 from treedyn.dynamics._dynamics import Targeted
 from treedyn.montecarlo._metropolis import check_energy, check_still, metropolis, one_temperature, untried
+from treedyn.montecarlo._tunable import Tunable
 from treedyn.space import EUCLIDEAN, as_space
 from treedyn.tree import PyTree
 
 
-class RandomWalk(Targeted):
+class RandomWalk(Targeted, Tunable):
     """A dynamics that proposes a normal displacement of all leaves, and accepts or rejects it.
 
     Attributes:
@@ -33,6 +34,15 @@ class RandomWalk(Targeted):
         state = self.begin(key, position, env, time=None)
         check_energy(state)
         return state.replace(info=untried(tree.dtype(state.moving)))
+
+    @property
+    def pace(self) -> PyTree:
+        """The length of a displacement."""
+        return self.length
+
+    def with_pace(self, pace: PyTree) -> Self:
+        """Return this dynamics with displacements of another length."""
+        return self.replace(length=pace)
 
     def draw(self, state: State) -> tuple[PyTree, jax.Array]:
         """Return the displacement in units of `length`, and a uniform number."""
@@ -67,7 +77,7 @@ def random_walk(
         space: a space, or a prefix tree of spaces; on a manifold the displacement is tangent.
 
     Returns:
-        A dynamics. `state.info` has `probability`, `accepted`, `error`, `divergent` and `steps` of the last step.
+        A dynamics. `state.info` has `acceptance`, `accepted`, `error`, `divergent` and `steps` of the last step.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td

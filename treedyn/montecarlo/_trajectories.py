@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,14 @@ from jax.typing import DTypeLike
 from treedyn import metric, tree
 from treedyn._state import State
 from treedyn.dynamics._compose import Splitting
-from treedyn.dynamics._dynamics import Dynamics, seen
+from treedyn.dynamics._dynamics import seen
 from treedyn.montecarlo._metropolis import check_energy, check_still
+from treedyn.montecarlo._tunable import Tunable
 from treedyn.operators._refresh import Refresh
 from treedyn.tree import PyTree
 
 
-class Trajectories(Dynamics):
+class Trajectories(Tunable):
     """A dynamics whose steps are trajectories of a splitting, each with refreshed momenta.
 
     Attributes:
@@ -32,6 +33,19 @@ class Trajectories(Dynamics):
     @abstractmethod
     def untried(self, kind: DTypeLike) -> PyTree:
         """Return the report of a state that has taken no step, with numbers of this dtype."""
+
+    @property
+    def pace(self) -> PyTree:
+        """The time step."""
+        return self.splitting.dt
+
+    def with_pace(self, pace: PyTree) -> Self:
+        """Return this dynamics with another time step."""
+        return self.replace(splitting=self.splitting.replace(dt=pace))
+
+    def with_mass(self, mass: PyTree) -> Self:
+        """Return this dynamics with other masses."""
+        return self.replace(splitting=self.splitting.replace(mass=mass))
 
     @property
     def kT(self) -> PyTree:

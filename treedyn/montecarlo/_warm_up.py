@@ -1,0 +1,256 @@
+r"""Warm-up: a dynamics that tunes another one while it moves the state.
+
+The time step follows the acceptance by dual averaging. The masses follow the samples of a window and of the one before
+it. Windows are a function of the step: short ones at the beginning, as long as the state is still on its way to typical
+positions, and long ones later. In the last part of the warm-up only the time step changes. After the warm-up nothing
+does, so one run may go through the warm-up and on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from treedyn import _check as check
+from treedyn import schedule, tree
+from treedyn import space as space_of
+from treedyn._member import of_all, per_member
+from treedyn._state import State
+from treedyn._struct import Struct, static
+from treedyn.dynamics._dynamics import Dynamics
+from treedyn.dynamics._ensemble import Ensemble
+from treedyn.montecarlo._dual_averaging import DualAveraging
+from treedyn.montecarlo._estimator import FISHER, Estimator
+from treedyn.montecarlo._trajectories import Trajectories
+from treedyn.montecarlo._tunable import Tunable
+from treedyn.tree import PyTree
+
+_NAME = "warm_up"
+_EARLY, _LATE = 0.3, 0.85  # the parts of the warm-up after which windows are long, and after which masses are constant
+_SHORT, _LONG = 10, 80
+
+
+class Tuning(Struct):
+    """What a warm-up remembers, in `state.memory["warm_up"]`.
+
+    Attributes:
+        pace: the dual averaging of the factor by which steps are longer than those of the given dynamics.
+        mass: the masses, a tree like the moving part of the position; `None` where they are not tuned.
+        origin: the position from which displacements are measured.
+        older: samples of the last window.
+        newer: samples of this window.
+    """
+
+    pace: DualAveraging
+    mass: PyTree = None
+    origin: PyTree = None
+    older: PyTree = None
+    newer: PyTree = None
+
+
+class WarmUp(Dynamics):
+    """A dynamics that tunes another one while it moves the state.
+
+    Attributes:
+        inner: the dynamics as it was given.
+        steps: number of steps for which it is tuned.
+        acceptance: the mean acceptance to reach.
+        metric: the rule for the masses; `None` leaves them as they are.
+        pool: whether the members of an ensemble are tuned together.
+    """
+
+    inner: Tunable
+    steps: int = static()
+    acceptance: float | jax.Array
+    metric: Estimator | None
+    pool: bool = static()
+
+    @property
+    def jumps(self) -> bool:  # type: ignore[override]
+        """Return whether a step may lead to any position."""
+        return self.inner.jumps
+
+    def init(self, key: jax.Array, position: PyTree, env: PyTree = None) -> State:
+        """Return the initial state of the given dynamics, with what the warm-up remembers."""
+        state = self.inner.init(key, position, env)
+        part = state.moving
+        tuning = Tuning(pace=DualAveraging.at(jnp.zeros((), tree.dtype(part))))
+        if self.metric is not None:
+            empty = self.metric.begin(part)
+            mass = self.metric.start(state.metric, part, _trajectories(self.inner).splitting.space)
+            tuning = tuning.replace(mass=mass, origin=part, older=empty, newer=empty)
+            state = self._with(1.0, mass).splitting.weighed(state)
+        return state.replace(memory={**state.memory, _NAME: tuning})
+
+    def draw(self, state: State) -> PyTree:
+        """Return the noise of the next step."""
+        return self.inner.draw(state)
+
+    def apply(self, state: State, env: PyTree, noise: PyTree) -> State:
+        """Return the state after a step of the dynamics as it is tuned so far; learn from it."""
+        tuning, bare = _apart(state)
+        active = state.step < self.steps
+        pace = tuning.pace
+        inner = self._with(jnp.exp(jnp.where(active, pace.current, pace.average)), tuning.mass)
+        new = inner.apply(bare, env, noise)
+        tuning = jax.lax.cond(active, self._learn, lambda tuning, new: tuning, tuning, new)
+        return new.replace(memory={**new.memory, _NAME: tuning})
+
+    def _learn(self, tuning: Tuning, new: State) -> Tuning:
+        """Return the tuning after one more step."""
+        everybody = of_all if self.pool and new.slot is not None else _alone
+        acceptance = jnp.mean(everybody(new.info.acceptance))
+        shortfall = jnp.asarray(self.acceptance, acceptance.dtype) - acceptance
+        tuning = tuning.replace(pace=tuning.pace.after(shortfall))
+        if self.metric is None:
+            return tuning
+        inner = _trajectories(self.inner)
+        space = inner.splitting.space
+        way = space_of.displacement(space, new.moving, tuning.origin)
+        newer = self.metric.add(tuning.newer, way, new.force)
+        both = everybody(jax.tree.map(lambda a, b: jnp.stack([a, b]), tuning.older, newer))
+        both = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), both)
+        mass = self.metric.mass(both, tuning.mass, space, schedule.at(inner.kT, new.step))
+        early, late = int(_EARLY * self.steps), int(_LATE * self.steps)
+        taken = new.step + 1
+        ends = jnp.where(taken <= early, taken % _SHORT == 0, (taken - early) % _LONG == 0)
+        empty = self.metric.begin(new.moving)
+        return tuning.replace(
+            mass=tree.where(taken <= late, mass, tuning.mass),
+            older=tree.where(ends, newer, tuning.older),
+            newer=tree.where(ends, empty, newer),
+        )
+
+    def _with(self, factor: Any, mass: PyTree) -> Any:
+        """Return the dynamics with longer steps and with these masses."""
+        inner = self.inner.with_pace(jax.tree.map(lambda x: x * factor, self.inner.pace))
+        return inner.with_mass(mass) if isinstance(inner, Trajectories) and mass is not None else inner
+
+    def tuned(self, state: State) -> Dynamics:
+        """Return the dynamics as it is tuned in this state; an ensemble for the states of an ensemble.
+
+        It continues from `state`, or starts from other positions.
+        """
+        tuning, _ = _apart(state)
+
+        def numbers(tuning: Tuning) -> tuple[PyTree, PyTree]:
+            return self._with(jnp.exp(tuning.pace.average), None).pace, tuning.mass
+
+        if state.step.ndim == 0:
+            pace, mass = numbers(tuning)
+        elif self.pool:
+            pace, mass = numbers(jax.tree.map(lambda x: x[0], tuning))
+        else:
+            pace, mass = (None if x is None else per_member(x) for x in jax.vmap(numbers)(tuning))
+        inner = self.inner.with_pace(pace)
+        if isinstance(inner, Trajectories) and mass is not None:
+            inner = inner.with_mass(mass)
+        return inner if state.slot is None or not state.slot.ndim else Ensemble(inner=inner, slots=state.slot)
+
+    def evaluate(self, state: State, env: PyTree) -> State:
+        """Return `state` with force, energy and aux of its position."""
+        return self.inner.evaluate(state, env)
+
+    def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
+        """Return the position, boxed, and time after another such step."""
+        return self.inner.ahead(old, new)
+
+    def inspect(self, old: State, new: State) -> jax.Array:
+        """Return the status word for a step of the given dynamics."""
+        return self.inner.inspect(old, new)
+
+    def reverse(self, state: State) -> State:
+        """Return `state` with its momenta reversed."""
+        return self.inner.reverse(state)
+
+    def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
+        """Return the value of a user's function."""
+        return self.inner.observe(function, state, env, *rest)
+
+
+def _trajectories(dynamics: Dynamics) -> Trajectories:
+    assert isinstance(dynamics, Trajectories)  # `warm_up` refuses to tune the masses of others
+    return dynamics
+
+
+def _alone(values: PyTree) -> PyTree:
+    """Return the values of one system, with an axis of members."""
+    return jax.tree.map(lambda x: x[None], values)
+
+
+def _apart(state: State) -> tuple[Tuning, State]:
+    """Return what the warm-up remembers, and the state without it."""
+    memory = dict(state.memory)
+    if _NAME not in memory:
+        raise ValueError("state: expected one from the init of a warm-up, got another. Call init(key, position, env).")
+    return memory.pop(_NAME), state.replace(memory=memory)
+
+
+def warm_up(
+    dynamics: Tunable,
+    steps: int,
+    *,
+    acceptance: float = 0.8,
+    metric: Estimator | None = FISHER,
+    pool: bool = True,
+) -> WarmUp:
+    """Tune the time step and the masses of a Monte Carlo dynamics, for a number of steps from the beginning.
+
+    The first `steps` steps of a run are the warm-up; drop their records. In the steps after them, time step and masses
+    are constant. In an ensemble, `td.ensemble(td.warm_up(...), members)`, the members are tuned together.
+
+    Args:
+        dynamics: a dynamics such as `td.nuts(...)` or `td.hmc(...)`; its time step and masses are the first guess.
+        steps: number of steps of the warm-up, at least 1.
+        acceptance: the mean acceptance to reach, between 0 and 1: 0.8 for `td.nuts` and `td.hmc`, 0.57 for `td.mala`,
+            0.25 for `td.random_walk`.
+        metric: the rule for the masses, from `td.montecarlo`; `None` to keep those of `dynamics`.
+        pool: whether the members of an ensemble are tuned together, from the samples of all; otherwise each by itself.
+
+    Returns:
+        A dynamics. `tuned(state)` returns the tuned dynamics.
+
+    Raises:
+        ValueError: an argument does not fit.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> energy = lambda x: jnp.sum((x["wide"] / 100) ** 2 + (x["narrow"] / 0.01) ** 2) / 2
+        >>> chain = td.warm_up(td.nuts(energy, dt=0.01), steps=300)
+        >>> state = chain.init(jax.random.key(0), {"wide": jnp.array(1.0), "narrow": jnp.array(0.0)})
+        >>> out = td.run(chain, state, steps=300)
+        >>> mass = chain.tuned(out.state).splitting.mass
+        >>> print(f"{mass['wide']:.4f} {mass['narrow']:.0f}")
+        0.0001 10000
+
+    Reference:
+        Hoffman, Gelman, J. Mach. Learn. Res. 15, 1593 (2014), arXiv:1111.4246; Seyboldt, Carlson, Carpenter,
+        arXiv:2603.18845 (2026).
+    """
+    if isinstance(dynamics, Ensemble):
+        raise ValueError(
+            "dynamics: expected that of one member, got an Ensemble. Use td.ensemble(td.warm_up(dynamics, steps), "
+            "members)."
+        )
+    check.instance("dynamics", dynamics, Tunable, "a Monte Carlo dynamics such as td.nuts(...)")
+    if any(map(schedule.is_schedule, jax.tree.leaves(dynamics.pace, is_leaf=schedule.is_schedule))):
+        raise ValueError("dynamics: expected a constant length of its steps, got a schedule. Pass a number.")
+    goal = check.number("acceptance", acceptance, "one number between 0 and 1", positive=True)
+    if (known := tree.known(goal)) is not None and not known < 1:
+        raise ValueError(f"acceptance: expected one number between 0 and 1, got {known}.")
+    if metric is not None:
+        check.instance("metric", metric, Estimator, "a rule such as td.montecarlo.fisher()")
+        if not isinstance(dynamics, Trajectories):
+            if metric is not FISHER:
+                raise ValueError(
+                    f"metric: expected None, because a {type(dynamics).__name__} has no masses. Leave it out."
+                )
+            metric = None
+    return WarmUp(
+        inner=dynamics,
+        steps=check.integer("steps", steps, 1),
+        acceptance=goal,
+        metric=metric,
+        pool=check.flag("pool", pool),
+    )
