@@ -1,4 +1,4 @@
-"""NUTS: its definition in NumPy, exact from equilibrium, and what it reports."""
+"""NUTS: its definition in NumPy, exact from equilibrium, what it reports, and steps that are halved."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from treedyn.montecarlo._stride import Strides
 from treedyn.testing import sigmas
 
 KEY = jax.random.key(0)
@@ -107,3 +108,64 @@ def test_depth_is_an_integer_of_at_least_one():
     for depth in (0, -1, 1.5, "a", None):
         with pytest.raises(ValueError, match="depth: expected an integer"):
             td.nuts(quadratic, dt=0.1, depth=depth)
+    with pytest.raises(ValueError, match="halvings: expected an integer of at least 0"):
+        td.nuts(quadratic, dt=0.1, halvings=-1)
+    with pytest.raises(ValueError, match="tolerance: expected one number, positive"):
+        td.nuts(quadratic, dt=0.1, tolerance=0.0)
+
+
+def stiff(x):
+    return jnp.sum(x**2 * jnp.array([1.0, 100.0])) / 2 + jnp.sum(x**4)
+
+
+def test_steps_that_are_halved_leave_the_density_as_it_is():
+    # the larger frequency needs steps below 0.2
+    dynamics = td.nuts(stiff, dt=0.5, depth=4, halvings=6, tolerance=0.4)
+    grid = jnp.linspace(-4, 4, 40_001)
+    keys = jax.random.split(KEY, 4000)
+
+    def draw(key, k):
+        weight = jnp.exp(-jnp.asarray([1.0, 100.0])[k] * grid**2 / 2 - grid**4)
+        chance = jax.random.uniform(jax.random.fold_in(key, k))
+        return jnp.interp(chance, jnp.cumsum(weight) / jnp.sum(weight), grid)
+
+    start = jax.vmap(lambda key: jnp.stack([draw(key, 0), draw(key, 1)]))(keys)
+    end = jax.jit(jax.vmap(lambda key, x: dynamics.step(dynamics.init(key, x))))(keys, start)
+    assert np.mean(end.info.steps) > 4 * np.mean(end.info.depth) and np.mean(end.info.acceptance) < 0.5
+    assert abs(np.corrcoef(start[:, 0], end.position[:, 0])[0, 1]) < 0.6
+    for k in range(2):
+        weight = np.exp(-[1.0, 100.0][k] * grid**2 / 2 - grid**4)
+        for power in (1, 2, 4):
+            assert abs(sigmas(end.position[:, k] ** power, np.sum(weight * grid**power) / np.sum(weight))) < 4
+
+
+def test_halved_steps_can_be_retraced_or_are_refused():
+    dynamics, rule = td.nve(stiff, dt=0.5), Strides(halvings=8, tolerance=0.2)
+
+    @jax.jit
+    @jax.vmap
+    def there_and_back(key, x):
+        start = dynamics.init(key, x, kT=1.0)
+        there = rule.take(dynamics, start, None, 1.0)
+        back = rule.take(dynamics, dynamics.reverse(there.end), None, 1.0)
+        return start, there, back
+
+    start, there, back = there_and_back(jax.random.split(KEY, 300), jax.random.normal(KEY, (300, 2)))
+    same = np.max(np.abs(back.end.position - start.position), axis=1) < 1e-9
+    fits = np.isfinite(there.change)
+    np.testing.assert_array_equal(same[fits], there.retraced[fits])
+    assert np.all(fits) and np.any(~there.retraced) and np.mean(there.retraced) > 0.9
+    np.testing.assert_allclose((there.change + back.change)[same], 0, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_the_neck_of_a_funnel_is_reached_by_halving():
+    def funnel(x):
+        return x["v"] ** 2 / 18 + jnp.sum(x["w"] ** 2) * jnp.exp(-x["v"]) / 2 + x["w"].size * x["v"] / 2
+
+    chains = td.ensemble(td.nuts(funnel, dt=0.6, depth=7, halvings=9), 16)
+    state = chains.init(KEY, td.per_member({"v": jnp.linspace(-6, 6, 16), "w": jnp.zeros((16, 9))}))
+    v = td.run(chains, state, steps=1000, record=lambda s: s.position["v"]).records[100:]
+    for value, exact, width in ((v, 0.0, 3.0), (v**2, 9.0, 9 * np.sqrt(2)), (v < -6, 0.0227501319, 0.149)):
+        error = np.std(np.mean(value, axis=0), ddof=1) / 4
+        assert abs(np.mean(value) - exact) < 4 * error < width / 2

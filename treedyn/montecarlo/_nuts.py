@@ -29,7 +29,8 @@ from treedyn._struct import Struct, static
 from treedyn.dynamics._compose import compose
 from treedyn.montecarlo._metropolis import DIVERGENCE
 from treedyn.montecarlo._metropolize import metropolize
-from treedyn.montecarlo._trajectories import Trajectories, gain
+from treedyn.montecarlo._stride import Strides
+from treedyn.montecarlo._trajectories import Trajectories
 from treedyn.space import EUCLIDEAN
 from treedyn.tree import PyTree
 
@@ -38,12 +39,14 @@ class Orbit(Struct):
     """The report of a step of NUTS, in `state.info`.
 
     Attributes:
-        acceptance: mean over the new states of the trajectory of min(1, exp(-error)), to tune the time step by.
+        acceptance: mean over the new states of the trajectory of min(1, exp(-error)), to tune the time step by; 0 for a
+            step that was halved.
         depth: how often the trajectory was doubled.
         steps: steps of the integrator, which are evaluations of the force.
         error: the energy of the chosen state above that of the start, in units of kT.
         divergent: whether the trajectory ended because the energy of a state was 1000 kT higher or not a number.
-        turned: whether it ended because it turned back. If it neither turned nor diverged, it has the largest depth.
+        turned: whether it ended because it turned back, or because a step that was halved cannot be retraced. If it
+            neither turned nor diverged, it has the largest depth.
     """
 
     acceptance: Float[Array, "..."]
@@ -70,7 +73,8 @@ class _Subtree(NamedTuple):
         weight: logarithm of the sum of the weights.
         momenta: sum of the momenta.
         accepted: sum of min(1, exp(-error)).
-        steps: number of steps that led to them.
+        states: number of states.
+        steps: number of steps of the integrator that led to them.
         turned: whether its ends, or those of a part of it, approach each other.
         divergent: whether the energy of the last state is far off.
         invalid: bits of all states for invalid neighbor lists.
@@ -81,6 +85,7 @@ class _Subtree(NamedTuple):
     weight: jax.Array
     momenta: PyTree
     accepted: jax.Array
+    states: jax.Array
     steps: jax.Array
     turned: jax.Array
     divergent: jax.Array
@@ -94,9 +99,11 @@ class NoUTurn(Trajectories):
         splitting: the dynamics of the trajectory.
         refresh: redraws the momenta before every trajectory.
         depth: the largest number of doublings.
+        strides: whether and when a step is cut into smaller ones.
     """
 
     depth: int = static()
+    strides: Strides
 
     def untried(self, kind: DTypeLike) -> PyTree:
         """Return the report of a state that has taken no step."""
@@ -116,9 +123,9 @@ class NoUTurn(Trajectories):
         fresh, forward, between, within = noise
         start = self.begin(state, fresh)
         kind = tree.dtype(start.momentum)
-        zero, false = jnp.zeros((), kind), jnp.asarray(False)
+        zero, none, false = jnp.zeros((), kind), jnp.int32(0), jnp.asarray(False)
         here = _Point(start, zero)
-        whole = _Subtree(here, here, zero, start.momentum, zero, jnp.int32(0), false, false, jnp.uint32(0))
+        whole = _Subtree(here, here, zero, start.momentum, zero, none, none, false, false, jnp.uint32(0))
 
         def on(carry: tuple[Any, ...]) -> jax.Array:
             depth, _, _, whole = carry
@@ -144,6 +151,7 @@ class NoUTurn(Trajectories):
                 weight=jnp.logaddexp(whole.weight, new.weight),
                 momenta=momenta,
                 accepted=whole.accepted + new.accepted,
+                states=whole.states + new.states,
                 steps=whole.steps + new.steps,
                 turned=turned,
                 divergent=new.divergent,
@@ -154,7 +162,7 @@ class NoUTurn(Trajectories):
         depth, _, _, whole = lax.while_loop(on, double, (jnp.int32(0), here, here, whole))
         chosen = whole.chosen.state
         info = Orbit(
-            acceptance=whole.accepted / jnp.maximum(whole.steps, 1).astype(kind),
+            acceptance=whole.accepted / jnp.maximum(whole.states, 1).astype(kind),
             depth=depth,
             steps=whole.steps,
             error=whole.chosen.error,
@@ -166,44 +174,43 @@ class NoUTurn(Trajectories):
     def _subtree(self, edge: _Point, env: PyTree, depth: jax.Array, within: jax.Array) -> _Subtree:
         """Take 2^depth steps from the edge, or fewer if a part of them turns back or diverges."""
         kT, size = schedule.at(self.kT, edge.state.step), jnp.left_shift(jnp.int32(1), depth)
-        zero, false = jnp.zeros_like(edge.error), jnp.asarray(False)
+        zero, none, false = jnp.zeros_like(edge.error), jnp.int32(0), jnp.asarray(False)
         nothing = tree.zeros_like(edge.state.momentum)
-        none = _Subtree(edge, edge, zero - jnp.inf, nothing, zero, jnp.int32(0), false, false, jnp.uint32(0))
+        empty = _Subtree(edge, edge, zero - jnp.inf, nothing, zero, none, none, false, false, jnp.uint32(0))
         shelf = jax.tree.map(lambda x: jnp.zeros((self.depth + 1, *x.shape), x.dtype), (nothing, nothing, nothing))
 
         def on(carry: tuple[Any, ...]) -> jax.Array:
             found, _ = carry
-            return (found.steps < size) & ~found.turned & ~found.divergent
+            return (found.states < size) & ~found.turned & ~found.divergent
 
         def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
             found, shelf = carry
             old = found.last
-            new, _ = self.splitting.follow(old.state, env, self.splitting.draw(old.state), self.splitting.explore)
-            assert new.energy is not None and old.state.energy is not None  # `init` refuses forces
-            change = (new.energy - old.state.energy).astype(old.error.dtype) + gain(old.state, new)
-            error = old.error + change / kT
+            stride = self.strides.take(self.splitting, old.state, env, kT)
+            new, error = stride.end, old.error + stride.change / kT
             good = (error <= DIVERGENCE) & ~has(new.status, Status.NONFINITE)
             weight = jnp.where(good, -error, -jnp.inf)
             total = jnp.logaddexp(found.weight, weight)
             # the numbers from 2^depth - 1 on belong to this subtree
-            taken = within[size - 1 + found.steps] < jnp.exp(weight - total)
+            taken = within[size - 1 + found.states] < jnp.exp(weight - total)
             point = _Point(new, error)
             momenta = tree.add(found.momenta, new.momentum)
-            shelf, turned = _look_back(shelf, found.steps, new, momenta)
+            shelf, turned = _look_back(shelf, found.states, new, momenta)
             found = _Subtree(
                 last=point,
                 chosen=tree.where(taken & good, point, found.chosen),
                 weight=total,
                 momenta=momenta,
-                accepted=found.accepted + jnp.where(good, jnp.exp(-jnp.maximum(error, 0)), 0),
-                steps=found.steps + 1,
-                turned=turned,
+                accepted=found.accepted + jnp.where(good & stride.whole, jnp.exp(-jnp.maximum(error, 0)), 0),
+                states=found.states + 1,
+                steps=found.steps + stride.steps,
+                turned=turned | (good & ~stride.retraced),
                 divergent=~good,
                 invalid=found.invalid | (new.status & jnp.uint32(int(INVALID_LIST))),
             )
             return found, shelf
 
-        found, _ = lax.while_loop(on, one, (none, shelf))
+        found, _ = lax.while_loop(on, one, (empty, shelf))
         return found
 
 
@@ -257,10 +264,15 @@ def nuts(
     kT: PyTree = 1.0,
     *,
     depth: int = 10,
+    halvings: int = 0,
+    tolerance: float = 0.3,
     mass: PyTree = 1.0,
     space: PyTree = EUCLIDEAN,
 ) -> NoUTurn:
     """Sample exp(-U/kT) by the No-U-Turn sampler: trajectories of B A B that double until they turn back.
+
+    With `halvings`, every step is cut into 2, 4, ... smaller ones where the energy needs it (WALNUTS). It then reaches
+    the narrow places of a density, such as the neck of a funnel, where one step size for all fails.
 
     `target`, `dt`, `mass` and `space` are those of `td.compose`.
 
@@ -268,6 +280,8 @@ def nuts(
         kT: temperature in units of energy, positive: one number or schedule for all leaves.
         depth: the largest number of doublings; a trajectory has at most 2^depth - 1 steps. As many random numbers are
             drawn in every step.
+        halvings: how often a step may be halved, at least 0. A step that is not small enough then is a divergence.
+        tolerance: the largest difference of the energies within a step, in units of kT; used with `halvings` only.
 
     Returns:
         A dynamics. `state.info` has `acceptance`, `depth`, `steps`, `error`, `divergent` and `turned` of the last step.
@@ -282,10 +296,15 @@ def nuts(
 
     Reference:
         Hoffman, Gelman, J. Mach. Learn. Res. 15, 1593 (2014), arXiv:1111.4246; Betancourt, arXiv:1701.02434 (2017);
-        Phan, Pradhan, Jankowiak, arXiv:1912.11554 (2019).
+        Phan, Pradhan, Jankowiak, arXiv:1912.11554 (2019); halving: Bou-Rabee, Carpenter, Kleppe, Liu, arXiv:2506.18746
+        (2025).
     """
     A, B = operators.drift(space), operators.kick()
     hamiltonian = metropolize(compose(target, (B, A, B), dt, mass=mass, space=space), kT)
+    limit = check.number("tolerance", tolerance, "one number", positive=True)
     return NoUTurn(
-        splitting=hamiltonian.splitting, refresh=hamiltonian.refresh, depth=check.integer("depth", depth, 1, 16)
+        splitting=hamiltonian.splitting,
+        refresh=hamiltonian.refresh,
+        depth=check.integer("depth", depth, 1, 16),
+        strides=Strides(halvings=check.integer("halvings", halvings, 0, 31), tolerance=limit),
     )
