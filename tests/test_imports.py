@@ -15,6 +15,7 @@ TOP = {"view", "demo", "cli"}
 # the rooms of the core that a user sees as `td.<name>`
 NAMESPACES = {
     *(
+        "bijector",
         "diagnostics",
         "driver",
         "dynamics",

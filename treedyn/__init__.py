@@ -3,6 +3,7 @@
 The core knows only PyTrees. `treedyn.particles` and other plugins supply targets and spaces.
 """
 
+from treedyn import bijector as bijector
 from treedyn import environment as environment
 from treedyn import metric as metric
 from treedyn import minimize as minimize
@@ -30,6 +31,8 @@ from treedyn._target import from_energy as from_energy
 from treedyn._target import from_force as from_force
 from treedyn._target import from_log_density as from_log_density
 from treedyn._target import from_score as from_score
+from treedyn.bijector import from_numpyro as from_numpyro
+from treedyn.bijector import transformed as transformed
 from treedyn.diagnostics import certify as certify
 from treedyn.diagnostics import degrees_of_freedom as degrees_of_freedom
 from treedyn.diagnostics import e_bfmi as e_bfmi
