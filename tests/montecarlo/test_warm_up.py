@@ -53,6 +53,15 @@ def test_the_step_has_the_acceptance_that_was_asked_for(goal):
     assert abs(np.mean(out.records[1000:]) - goal) < 0.06
 
 
+def test_members_that_start_far_apart_find_the_same_masses():
+    chain = td.warm_up(td.hmc(wells, dt=0.01, steps=(1, 8)), steps=100)
+    chains = td.ensemble(chain, 3)
+    starts = {"a": 5 * jax.random.normal(KEY, (3, 3)), "b": jnp.arange(3, dtype=jnp.float32)}
+    state = td.run(chains, chains.init(KEY, td.per_member(starts)), steps=100).state
+    found = chain.tuned(state).inner.splitting.mass
+    np.testing.assert_allclose(found["a"], STIFFNESS["a"], rtol=1e-9)
+
+
 CHAIN = td.warm_up(td.nuts(lambda x: jnp.sum(x["a"] ** 4 + x["a"]) + x["b"] ** 2, dt=0.1, depth=5), steps=60)
 CHAINS = td.ensemble(CHAIN, 3)
 START = {"a": jnp.ones((2, 2)), "b": jnp.array(2.0)}

@@ -107,7 +107,9 @@ class WarmUp(Dynamics):
             return tuning
         inner = _trajectories(self.inner)
         space = inner.splitting.space
-        way = space_of.displacement(space, new.moving, tuning.origin)
+        # members have samples in common only if they measure displacements from the same position
+        origin = jax.tree.map(lambda x: x[0], everybody(tuning.origin))
+        way = space_of.displacement(space, new.moving, origin)
         newer = self.metric.add(tuning.newer, way, new.force)
         both = everybody(jax.tree.map(lambda a, b: jnp.stack([a, b]), tuning.older, newer))
         both = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), both)
