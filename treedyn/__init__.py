@@ -63,6 +63,7 @@ from treedyn.dynamics import compose as compose
 from treedyn.dynamics import csvr as csvr
 from treedyn.dynamics import ensemble as ensemble
 from treedyn.dynamics import langevin as langevin
+from treedyn.dynamics import mclmc as mclmc
 from treedyn.dynamics import nose_hoover as nose_hoover
 from treedyn.dynamics import nve as nve
 from treedyn.environment._parts import Advancing as Advancing

@@ -9,6 +9,7 @@ from treedyn.dynamics._dynamics import Targeted as Targeted
 from treedyn.dynamics._ensemble import Ensemble as Ensemble
 from treedyn.dynamics._ensemble import ensemble as ensemble
 from treedyn.dynamics._langevin import langevin as langevin
+from treedyn.dynamics._mclmc import mclmc as mclmc
 from treedyn.dynamics._nose_hoover import nose_hoover as nose_hoover
 from treedyn.dynamics._nve import nve as nve
 from treedyn.dynamics._rescaled import berendsen as berendsen

@@ -180,11 +180,22 @@ class Splitting(Targeted):
             )
         if state.energy is None:
             raise ValueError("conserved: the target is a force and has no energy. Use td.from_energy.")
-        moving = kinetic(state)
-        kind = tree.widest(moving.dtype, state.energy.dtype)
+        moving, accounts = kinetic(state), self.accounts(state)
+        kind = tree.widest(moving.dtype, state.energy.dtype, accounts.dtype)
+        return state.energy.astype(kind) + moving.astype(kind) + accounts.astype(kind)
+
+    def accounts(self, state: State) -> jax.Array:
+        """Return the energy that the operators account for."""
+        kind = tree.dtype(state.momentum)
         heat = [op.energy(state, state.memory[name]) for name, op in zip(self.names, self.operators, strict=True)]
-        bath = sum((jnp.asarray(x).astype(kind) for x in heat), start=jnp.zeros((), kind))
-        return state.energy.astype(kind) + moving.astype(kind) + bath
+        return sum((jnp.asarray(x).astype(kind) for x in heat), start=jnp.zeros((), kind))
+
+    def restarted(self, state: State) -> State:
+        """Return `state` with momenta that the operators allow, and with their memory as at the beginning."""
+        for operator in self.operators:
+            state = operator.constrain(state)
+        memory = {name: op.init(state) for name, op in zip(self.names, self.operators, strict=True)}
+        return state.replace(memory={**state.memory, **memory})
 
 
 def compose(

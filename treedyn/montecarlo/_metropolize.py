@@ -71,7 +71,7 @@ class Metropolized(Trajectories):
             xi = jax.tree.map(lambda x: x[step], along)
             new, baths = self.splitting.follow(now, env, xi, self.splitting.explore)
             gained = gain(now, new) - sum((gain(*bath) for bath in baths), start=jnp.zeros_like(work))
-            return new, work + gained
+            return new, work + gained + (self.splitting.accounts(new) - self.splitting.accounts(now))
 
         zero = jnp.zeros((), tree.dtype(state.momentum))
         steps = self.most if self.least == self.most else length

@@ -71,9 +71,9 @@ class Trajectories(Tunable):
         return state.replace(info=self.untried(tree.dtype(state.momentum)))
 
     def begin(self, state: State, fresh: PyTree) -> State:
-        """Return the start of a trajectory: new momenta for the masses of this step, and no status."""
+        """Return the start of a trajectory: new momenta for the masses of this step, no accounts, and no status."""
         start, _ = self.refresh.apply(self.splitting.weighed(state), 0.0, fresh, None)
-        return start.replace(status=jnp.zeros_like(state.status))
+        return self.splitting.restarted(start).replace(status=jnp.zeros_like(state.status))
 
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position."""

@@ -10,6 +10,10 @@ from treedyn.operators._deform import Deform as Deform
 from treedyn.operators._deform import deform as deform
 from treedyn.operators._drift import Drift as Drift
 from treedyn.operators._drift import drift as drift
+from treedyn.operators._isokinetic import IsokineticBath as IsokineticBath
+from treedyn.operators._isokinetic import IsokineticKick as IsokineticKick
+from treedyn.operators._isokinetic import isokinetic_bath as isokinetic_bath
+from treedyn.operators._isokinetic import isokinetic_kick as isokinetic_kick
 from treedyn.operators._kick import Kick as Kick
 from treedyn.operators._kick import kick as kick
 from treedyn.operators._nose_hoover_chain import NoseHooverChain as NoseHooverChain

@@ -26,9 +26,9 @@ class Operator(Struct):
         clock: whether `apply` advances the time of the position, as a drift does and a scaling of the box does not.
         inertial: whether `apply` uses momenta; a dynamics has momenta if one of its operators does.
         accounts: whether `energy` includes all the energy that `apply` adds or removes.
-        role: "flow" if `apply` preserves volume, without noise and memory, and is undone by reversing the momenta;
-            "bath" if it keeps the Maxwell distribution at `kT` in detailed balance and moves nothing else; "" for all
-            others. `td.metropolize` takes flows and baths.
+        role: "flow" if `apply` has no noise, is undone by reversing the momenta, and preserves volume or adds -kT
+            times the logarithm of its change to `energy`; "bath" if it keeps the momenta of `kT` in detailed balance
+            and moves nothing else; "" for all others. `td.metropolize` takes flows and baths.
 
     An operator with a heat bath has a field `kT`; `init` of a dynamics draws momenta at the first one in the sequence.
     """
