@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("minimize", "montecarlo", "operators", "store", "stream")  # they have pages of their own
+PACKAGES = ("bijector", "minimize", "montecarlo", "operators", "store", "stream")  # they have pages of their own
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -59,6 +59,7 @@ def test_pages_stay_small():
     "name",
     [
         "treedyn",
+        "treedyn.bijector",
         "treedyn.operators",
         "treedyn.minimize",
         "treedyn.montecarlo",

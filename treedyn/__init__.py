@@ -81,6 +81,7 @@ from treedyn.minimize import lbfgs as lbfgs
 from treedyn.minimize import minimizer as minimizer
 from treedyn.montecarlo import ghmc as ghmc
 from treedyn.montecarlo import hmc as hmc
+from treedyn.montecarlo import laplace as laplace
 from treedyn.montecarlo import mala as mala
 from treedyn.montecarlo import malt as malt
 from treedyn.montecarlo import metropolize as metropolize

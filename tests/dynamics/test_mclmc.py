@@ -1,4 +1,4 @@
-"""Microcanonical Langevin dynamics: the kick in numbers, what is conserved, and exact samples where it is metropolized."""
+"""Microcanonical Langevin dynamics: the kick in numbers, what is conserved, and exact samples by Metropolis."""
 
 import jax
 import jax.numpy as jnp

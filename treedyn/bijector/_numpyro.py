@@ -58,7 +58,7 @@ def from_numpyro(key: jax.Array, model: Callable[..., Any], *arguments: Any) -> 
 
     Raises:
         ImportError: NumPyro is not installed.
-        ValueError: the model has discrete latent sites, subsamples its data, or has no latent site.
+        ValueError: the model has discrete latent sites, subsampled data, parameters to optimize, or no latent site.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td
@@ -76,21 +76,31 @@ def from_numpyro(key: jax.Array, model: Callable[..., Any], *arguments: Any) -> 
     util, handlers = _util(), require("numpyro.handlers", "numpyro")
     check_key(key)
     check.function("model", model, "the arguments", len(arguments))
-    sites = handlers.trace(handlers.seed(model, key)).get_trace(*arguments)
+    with jax.numpy_dtype_promotion("standard"):  # NumPyro needs it to draw discrete sites, which are then refused
+        sites = handlers.trace(handlers.seed(model, key)).get_trace(*arguments)
     latent = [name for name, site in sites.items() if site["type"] == "sample" and not site["is_observed"]]
     for name, site in sites.items():
-        if site["type"] == "plate" and site["args"][1] not in (None, site["args"][0]):
-            raise ValueError(
-                f"model: the plate {name!r} takes {site['args'][1]} of {site['args'][0]} data, so its density changes "
-                "from step to step. Leave subsample_size out."
-            )
-        if name in latent and site["fn"].is_discrete:
-            raise ValueError(f"model: the site {name!r} is discrete and cannot move. Sum over its values in the model.")
+        _check_site(name, site, name in latent)
     if not latent:
         raise ValueError("model: expected latent sites, got none. Leave obs out where values are unknown.")
     values = {name: sites[name]["value"] for name in latent}
     start = util.unconstrain_fn(handlers.seed(model, key), arguments, {}, values)
     return NumPyroTarget(function=Potential(model=model, arguments=arguments), start=start)
+
+
+def _check_site(name: str, site: dict[str, Any], latent: bool) -> None:
+    """Refuse what has no density over real numbers."""
+    if latent and site["fn"].is_discrete:
+        raise ValueError(f"model: the site {name!r} is discrete and cannot move. Sum over its values in the model.")
+    if site["type"] == "plate" and site["args"][1] not in (None, site["args"][0]):
+        raise ValueError(
+            f"model: the plate {name!r} takes a subsample of its data, so the density changes from step to step. Leave "
+            "subsample_size out."
+        )
+    if site["type"] == "param":
+        raise ValueError(
+            f"model: the site {name!r} is a parameter to optimize, which has no density. Use numpyro.sample."
+        )
 
 
 def _util() -> Any:

@@ -8,6 +8,8 @@ from treedyn.montecarlo._hmc import ghmc as ghmc
 from treedyn.montecarlo._hmc import hmc as hmc
 from treedyn.montecarlo._hmc import mala as mala
 from treedyn.montecarlo._hmc import malt as malt
+from treedyn.montecarlo._laplace import Laplace as Laplace
+from treedyn.montecarlo._laplace import laplace as laplace
 from treedyn.montecarlo._metropolis import Acceptance as Acceptance
 from treedyn.montecarlo._metropolize import Metropolized as Metropolized
 from treedyn.montecarlo._metropolize import metropolize as metropolize

@@ -1,0 +1,157 @@
+r"""The Laplace approximation: the normal density with the mode and the curvature of another one."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from treedyn import _check as check
+from treedyn import _target as target_of
+from treedyn import noise, tree
+from treedyn._state import State
+from treedyn._struct import Struct
+from treedyn.minimize import converged, lbfgs
+from treedyn.space import EUCLIDEAN
+from treedyn.tree import PyTree
+
+
+class Laplace(Struct):
+    """A normal density over a tree.
+
+    Attributes:
+        mean: the mode, a tree like the position.
+        energy: the energy of the mode.
+        factor: the lower Cholesky factor of the Hessian, `[d, d]` for d moving elements in the order of the leaves.
+    """
+
+    mean: PyTree
+    energy: Float[Array, ""]
+    factor: Float[Array, "d d"]
+
+    @property
+    def covariance(self) -> Float[Array, "d d"]:
+        """Return the covariance matrix, the inverse of the Hessian."""
+        return jax.scipy.linalg.cho_solve((self.factor, True), jnp.eye(len(self.factor), dtype=self.factor.dtype))
+
+    @property
+    def scales(self) -> PyTree:
+        """Return the standard deviation of every element; `mass = 1 / scales**2` is a diagonal metric."""
+        return _split(jnp.sqrt(jnp.diag(self.covariance)), self._part)
+
+    @property
+    def log_evidence(self) -> Float[Array, ""]:
+        r"""Return the logarithm of the integral of exp(-U), -U + d/2 log 2 pi - 1/2 log det H."""
+        half_log_det = jnp.sum(jnp.log(jnp.diag(self.factor)))
+        return tree.cast(-self.energy, self.factor) + len(self.factor) / 2 * math.log(2 * math.pi) - half_log_det
+
+    def draws(self, key: jax.Array, count: int) -> PyTree:
+        """Draw positions, stacked along the first axis: starts for `td.per_member`.
+
+        Args:
+            key: random key.
+            count: number of draws.
+        """
+        count = check.integer("count", count, 1)
+        part = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), self._part)
+        white = jax.vmap(lambda xi: _join(xi, self.factor.dtype))(noise.normal(key, part))
+        way = jax.scipy.linalg.solve_triangular(self.factor, white.T, lower=True, trans=1).T
+        moved = tree.add(part, jax.vmap(lambda v: _split(v, self._part))(way))
+        boxed = tree.box(self.mean)
+        spread = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), boxed)
+        return tree.unbox(tree.merge(moved, spread))
+
+    @property
+    def _part(self) -> PyTree:
+        return tree.moving(tree.box(self.mean))
+
+
+def laplace(
+    target: Callable[..., Any], position: PyTree, env: PyTree = None, *, steps: int = 1000, force: float | None = None
+) -> Laplace:
+    r"""Approximate exp(-U) by the normal density N(x*, H^-1), with the mode x* and the Hessian H of U there.
+
+    The mode is found by `td.lbfgs`. The Hessian is a dense matrix, and takes one gradient per element.
+
+    Args:
+        target: a `Target`, or a function of `position` or `(position, env)` that returns an energy.
+        position: where the search begins.
+        env: environment.
+        steps: largest number of steps of the search.
+        force: largest element of the force at the mode; by default the square root of the rounding error.
+
+    Returns:
+        `mean`, `covariance`, `scales`, `log_evidence` and `draws(key, count)`.
+
+    Raises:
+        ValueError: no mode was found, or the energy does not curve upwards in all directions there.
+
+    Example:
+        >>> import jax.numpy as jnp, treedyn as td
+        >>> energy = lambda x: (x["a"] - 1) ** 2 / 2 + jnp.sum(x["b"] ** 2) / 8
+        >>> found = td.laplace(energy, {"a": 0.0, "b": jnp.ones(2)})
+        >>> print(found.scales["b"].round(3))
+        [2. 2.]
+
+    Reference:
+        Tierney, Kadane, J. Am. Stat. Assoc. 81, 82 (1986), doi:10.1080/01621459.1986.10478240.
+    """
+    search = lbfgs(target, space=EUCLIDEAN)
+    # a minimizer has a key like every dynamics, and draws nothing from it
+    state = search.init(jax.random.key(0), position, env)
+    bound = float(jnp.finfo(tree.dtype(state.moving)).eps) ** 0.5 if force is None else force
+    until, most = converged(force=bound), check.integer("steps", steps, 1)
+
+    @jax.jit
+    def descend(state: State, env: PyTree) -> State:
+        return jax.lax.while_loop(
+            lambda now: ~until(now) & (now.step < most) & (now.status == 0),
+            lambda now: search.step(now, tree.unbox(env)),
+            state,
+        )
+
+    mode = descend(state, tree.traceable(env))
+    if not until(mode):
+        raise ValueError(
+            f"target: found no mode in {steps} steps, the largest element of the force is "
+            f"{float(tree.max_abs(mode.force)):.3g}, expected less than {bound:.3g}. Pass more steps or a larger force."
+        )
+
+    def slope(part: PyTree) -> PyTree:
+        there = target_of.evaluate(target, tree.merge(part, mode.boxed), env, EUCLIDEAN)
+        return jax.tree.map(jnp.negative, there.force)
+
+    assert mode.energy is not None  # a search needs an energy
+    factor = jnp.linalg.cholesky(_matrix(slope, mode.moving))
+    if not jnp.all(jnp.isfinite(factor)):
+        raise ValueError(
+            "target: the energy does not curve upwards in all directions at the mode, so exp(-U) has no normal "
+            "approximation there. Fix or constrain what the energy does not depend on."
+        )
+    return Laplace(mean=mode.position, energy=mode.energy, factor=factor)
+
+
+def _matrix(slope: Callable[[PyTree], PyTree], part: PyTree) -> jax.Array:
+    """Return the derivative of a gradient, with a row and a column for every element."""
+    kind = tree.dtype(part)
+
+    def row(unit: jax.Array) -> jax.Array:
+        return _join(jax.jvp(slope, (part,), (_split(unit, part),))[1], kind)
+
+    # jax.hessian does not take leaves of different dtypes under strict promotion
+    return jax.jit(jax.vmap(row))(jnp.eye(tree.size(part), dtype=kind))
+
+
+def _join(part: PyTree, kind: Any) -> jax.Array:
+    """Return the elements of a tree in the order of the rows of the matrix."""
+    return jnp.concatenate([x.reshape(-1).astype(kind) for x in jax.tree.leaves(part)])
+
+
+def _split(vector: jax.Array, part: PyTree) -> PyTree:
+    """Return a tree like `part` from its elements; the inverse of `_join`."""
+    leaves, structure = jax.tree.flatten(part)
+    ends = [sum(x.size for x in leaves[: k + 1]) for k in range(len(leaves))]
+    pieces = [vector[end - x.size : end].reshape(x.shape).astype(x.dtype) for x, end in zip(leaves, ends, strict=True)]
+    return jax.tree.unflatten(structure, pieces)
