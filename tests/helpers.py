@@ -242,6 +242,13 @@ METHODS: dict[str, Method] = {
     "malt": Method(
         lambda f, dt, kT, mass: td.malt(f, dt, (1, 3), 1.5, kT, mass=mass), numbers=(), noisy=True, coupled=True
     ),
+    "mclmc": Method(lambda f, dt, kT, mass: td.mclmc(f, dt, kT, 1.5, mass=mass), noisy=True, coupled=True),
+    "warm_up": Method(
+        lambda f, dt, kT, mass: td.warm_up(td.hmc(f, dt, (1, 3), kT, mass=mass), 100),
+        numbers=(),
+        noisy=True,
+        coupled=True,
+    ),
     "random_walk": Method(
         lambda f, dt, kT, mass: td.random_walk(f, dt, kT), numbers=(), noisy=True, inertial=False, coupled=True
     ),

@@ -71,9 +71,17 @@ class WarmUp(Dynamics):
         """Return whether a step may lead to any position."""
         return self.inner.jumps
 
-    def init(self, key: jax.Array, position: PyTree, env: PyTree = None) -> State:
-        """Return the initial state of the given dynamics, with what the warm-up remembers."""
-        state = self.inner.init(key, position, env)
+    def init(self, key: jax.Array, position: PyTree, env: PyTree = None, *, momentum: PyTree = None) -> State:
+        """Return the initial state of the given dynamics, with what the warm-up remembers.
+
+        Args:
+            key: random key, kept in the state; all noise of the run is a function of it.
+            position: any PyTree with at least one floating-point leaf.
+            env: environment of the target.
+            momentum: initial momenta, if the dynamics has momenta.
+        """
+        start = {} if momentum is None else {"momentum": momentum}
+        state = self.inner.init(key, position, env, **start)
         part = state.moving
         tuning = Tuning(pace=DualAveraging.at(jnp.zeros((), tree.dtype(part))))
         if self.metric is not None:
