@@ -37,11 +37,13 @@ from treedyn.diagnostics import certify as certify
 from treedyn.diagnostics import degrees_of_freedom as degrees_of_freedom
 from treedyn.diagnostics import e_bfmi as e_bfmi
 from treedyn.diagnostics import effective_sample_size as effective_sample_size
+from treedyn.diagnostics import error_budget as error_budget
 from treedyn.diagnostics import kinetic_energy as kinetic_energy
 from treedyn.diagnostics import monte_carlo_error as monte_carlo_error
 from treedyn.diagnostics import r_hat as r_hat
 from treedyn.diagnostics import sample as sample
 from treedyn.diagnostics import standard_error as standard_error
+from treedyn.diagnostics import suggest_dt as suggest_dt
 from treedyn.diagnostics import summary as summary
 from treedyn.diagnostics import temperature as temperature
 from treedyn.diagnostics import thermal_momentum as thermal_momentum

@@ -38,6 +38,7 @@ ADVICE = re.compile(
 MODULES = (
     *(
         "treedyn",
+        "treedyn.bijector",
         "treedyn.stream",
         "treedyn.operators",
         "treedyn.minimize",
@@ -49,7 +50,9 @@ MODULES = (
     *("treedyn.view", "treedyn.particles", "treedyn.particles.io", "treedyn.particles.io.ase", "treedyn.testing"),
 )
 EXEMPT = {
-    "takes no argument": "treedyn.euclidean treedyn.rotations treedyn.operators.kick treedyn.particles.free",
+    "takes no argument": """treedyn.euclidean treedyn.rotations treedyn.operators.kick treedyn.particles.free
+        treedyn.montecarlo.fisher treedyn.montecarlo.variance treedyn.bijector.identity treedyn.bijector.positive
+        treedyn.bijector.ordered treedyn.bijector.simplex treedyn.bijector.cholesky_of_correlation""",
     "a pure function of carries that a run made": "treedyn.stream.pool",
     "made by a function, which looks at its number": "treedyn.minimize.Converged",
     "declares a field of a class, with any default": "treedyn.function treedyn.static",

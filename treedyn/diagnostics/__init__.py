@@ -12,6 +12,10 @@ from treedyn.diagnostics._convergence import r_hat as r_hat
 from treedyn.diagnostics._equipartition import Equipartition as Equipartition
 from treedyn.diagnostics._equipartition import equipartition as equipartition
 from treedyn.diagnostics._equipartition import temperature_band as temperature_band
+from treedyn.diagnostics._error_budget import ErrorBudget as ErrorBudget
+from treedyn.diagnostics._error_budget import bias as bias
+from treedyn.diagnostics._error_budget import error_budget as error_budget
+from treedyn.diagnostics._error_budget import suggest_dt as suggest_dt
 from treedyn.diagnostics._joint import JointTest as JointTest
 from treedyn.diagnostics._joint import joint_test as joint_test
 from treedyn.diagnostics._kinetic import degrees_of_freedom as degrees_of_freedom

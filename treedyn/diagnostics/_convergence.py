@@ -142,13 +142,15 @@ def _of_leaves(f: Callable[[np.ndarray], np.ndarray], draws: PyTree) -> PyTree:
             known = np.ptp(x, axis=(0, 1)) > 1e-15 * np.max(np.abs(x), axis=(0, 1))
             return np.where(known, f(x), np.nan)[()]
 
+    if not jax.tree.leaves(draws):
+        raise ValueError("draws: expected arrays [draws, chains, ...], got none. Pass the records of td.run.")
     return jax.tree.map(one, draws)
 
 
-def real(x: ArrayLike) -> np.ndarray:
+def real(x: ArrayLike, name: str = "draws") -> np.ndarray:
     """Return draws in double precision, finite or not, with booleans as 0 and 1."""
     if getattr(x, "dtype", None) != np.bool_:
-        check.array("draws", x, "real numbers", finite=False)
+        check.array(name, x, "arrays of real numbers [draws, chains, ...]", finite=False)
     return np.asarray(x, np.float64)
 
 

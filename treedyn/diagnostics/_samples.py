@@ -1,13 +1,15 @@
 """What to record of a sampler: positions, energies, and the report of the step."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from treedyn import _check as check
+from treedyn import metric, tree
 from treedyn._state import State
 from treedyn._struct import Struct
 from treedyn.diagnostics._convergence import real
-from treedyn.operators._operator import kinetic
 from treedyn.tree import PyTree
 
 
@@ -18,11 +20,13 @@ class Sample(Struct):
         position: the moving part of the position, or what is made of it.
         energy: potential and kinetic energy; `None` where the target is a force.
         info: the report of the step in `state.info`, such as its acceptance; `None` without one.
+        temperature: kinetic temperature of every leaf, in units of energy; `None` without momenta.
     """
 
     position: PyTree
     energy: Float[Array, "..."] | None
     info: PyTree
+    temperature: PyTree = None
 
 
 def sample(state: State) -> Sample:
@@ -37,11 +41,14 @@ def sample(state: State) -> Sample:
         >>> out.records.position.shape
         (10, 4, 3)
     """
-    energy = state.energy
-    if energy is not None and state.momentum is not None:
-        moving = kinetic(state)
-        energy = energy.astype(moving.dtype) + moving
-    return Sample(position=state.moving, energy=energy, info=state.info)
+    check.instance("state", state, State, "what dynamics.init(key, position, env) returns")
+    energy, temperature = state.energy, None
+    if state.momentum is not None:
+        twice = jax.tree.map(jnp.sum, metric.twice_kinetic(state.metric, state.moving, state.momentum))
+        temperature = jax.tree.map(lambda two, n: two / n.astype(two.dtype), twice, state.dof)
+        if energy is not None:
+            energy = energy.astype(tree.dtype(twice)) + tree.total(twice) / 2
+    return Sample(position=state.moving, energy=energy, info=state.info, temperature=temperature)
 
 
 def e_bfmi(energy: Float[Array, "draws chains"]) -> np.ndarray:
@@ -64,7 +71,7 @@ def e_bfmi(energy: Float[Array, "draws chains"]) -> np.ndarray:
     Reference:
         Betancourt, arXiv:1604.00695 (2016).
     """
-    x = real(energy)
+    x = real(energy, "energy")
     if x.ndim != 2:
         raise ValueError(
             f"energy: expected an array [draws, chains], got shape {list(x.shape)}. For one chain, use x[:, None]."

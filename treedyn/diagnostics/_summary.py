@@ -8,7 +8,7 @@ import numpy as np
 
 from treedyn import _check as check
 from treedyn import tree
-from treedyn.diagnostics._convergence import effective_sample_size, monte_carlo_error, r_hat
+from treedyn.diagnostics._convergence import effective_sample_size, monte_carlo_error, r_hat, real
 from treedyn.diagnostics._samples import Sample, divergences, e_bfmi
 from treedyn.driver._run import Run
 from treedyn.tree import PyTree
@@ -125,17 +125,15 @@ def draws_of(records: Any, skip: int) -> Sample:
         raise ValueError("records: expected draws, got none. Run with record=td.sample.")
     if not isinstance(records, Sample):
         records = Sample(position=records, energy=None, info=None)
-    first = jax.tree.leaves(records)[0]
-    check.integer("skip", skip, 0, max(len(first), 1))
-    records = jax.tree.map(lambda x: np.asarray(x)[skip:], records)
-    records = jax.tree.map(lambda x: x[:, None], records) if alone else records
     for path, x in zip(tree.paths(records.position), jax.tree.leaves(records.position), strict=True):
-        if x.ndim < 2:
+        if real(x, f"records{path}").ndim < 2 - alone:
             raise ValueError(
-                f"records{path}: expected an array [draws, chains, ...], got shape {list(x.shape)}. Pass the result of "
-                "td.run, or add an axis for one chain."
+                f"records{path}: expected an array [draws, chains, ...], got shape {list(np.shape(x))}. Pass the "
+                "result of td.run, or add an axis for one chain."
             )
-    return records
+    check.integer("skip", skip, 0, max(len(jax.tree.leaves(records)[0]), 1))
+    records = jax.tree.map(lambda x: np.asarray(x)[skip:], records)
+    return jax.tree.map(lambda x: x[:, None], records) if alone else records
 
 
 def _warnings(found: Summary, sampled: Sample) -> list[str]:

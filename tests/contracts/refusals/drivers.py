@@ -37,6 +37,18 @@ _SAVED |= {"array": X, "none": None, "thing": THING, "list": [X]}
 
 REPLACED = {"short": X[:1], "tree": {"a": X}, "none": None, "number": 1.0}
 
+DRAWS = arg(np.sin(np.arange(128.0)).reshape(64, 2), "struct", more={"flat": np.ones(9), "empty": {}})
+ACCURACY = arg(0.1, "number positive one constant")
+BUDGET = {
+    "dynamics": arg(langevin(), "struct", more={"minimizer": minimize.Fire(dt=0.1), "nve": nve()}),
+    "out": arg(
+        In(lambda _: td.run(langevin(), state("langevin"), steps=200, record=td.sample)),
+        "struct",
+        more={"positions": In(lambda _: td.run(langevin(), state("langevin"), steps=9, record=lambda s: s.position))},
+    ),
+    "skip": arg(0, "natural", more={"all": 200}),
+}
+
 DRIVERS = [
     row(
         lambda momentum: td.run(nve(), state().replace(momentum=momentum), steps=1),
@@ -140,6 +152,15 @@ DIAGNOSTICS = [
             },
         ),
     ),
+    *(
+        row(f, draws=DRAWS, of=arg("mean", "number", more={"other": "median", "two": 2.0, "minus": -0.1}))
+        for f in (td.effective_sample_size, td.monte_carlo_error)
+    ),
+    row(td.r_hat, draws=arg(DRAWS.good, "struct", more={**DRAWS.more, "one_chain": np.ones((9, 1))})),
+    row(td.e_bfmi, energy=arg(DRAWS.good, "struct", more={"flat": np.ones(9)})),
+    *(row(f, records=DRAWS, skip=arg(0, "natural", more={"all": 64})) for f in (td.summary, td.to_arviz)),
+    row(td.sample, state=arg(STARTED, "struct", more={"position": X})),
+    *(row(f, **BUDGET, **more) for f, more in ((td.error_budget, {}), (td.suggest_dt, {"accuracy": ACCURACY}))),
     row(
         testing.sigmas,
         series=arg(np.sin(np.arange(64.0)), "struct", more={"nans": np.full(64, NAN)}),

@@ -4,13 +4,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import optax
 
 import treedyn as td
 from tests.contracts.refusals.kinds import INF, NAN, THING, X, arg, f0, f4, row
 from tests.contracts.refusals.samples import nve, spring, state
 from tests.helpers import KEY
-from treedyn import minimize, operators
+from treedyn import bijector, minimize, operators
 
 # --- what many have in common ----------------------------------------------------------------------------------------
 
@@ -52,6 +53,10 @@ RESULTS = {  # of a function that should return an energy or a force
     "strings": lambda x: np.array(["a"]),
     "boolean": lambda x: jnp.sum(x) > 0,
 }
+
+
+def model() -> None:
+    numpyro.sample("x", numpyro.distributions.Normal(0.0, 1.0))
 
 
 def init(dynamics: Any, **arguments: Any) -> td.State:
@@ -121,7 +126,34 @@ METHODS = [
         td.nuts,
         **{"target": TARGET, "dt": DT, "kT": ONE_KT, "mass": POSITIVE, "space": SPACE},
         depth=arg(3, "natural counting", more={"huge": 30}),
+        halvings=arg(2, "natural", more={"huge": 40}),
+        tolerance=arg(0.3, "number positive one constant"),
     ),
+    row(td.mclmc, target=TARGET, dt=DT, kT=ONE_KT, gamma=RATE, mass=POSITIVE, space=SPACE),
+    row(
+        td.warm_up,
+        dynamics=arg(td.mala(spring, 0.1), "struct", more={"langevin": td.langevin(spring, 0.1, 1.0)}),
+        steps=arg(3, "natural counting"),
+        acceptance=arg(0.8, "number positive one constant", more={"one": 1.0}),
+        metric=arg(None, "struct", "none"),
+        pool=FLAG,
+    ),
+    row(
+        td.transformed,
+        target=arg(td.from_energy(spring), "function arity", more={"force": td.from_force(spring)}),
+        bijectors=arg(bijector.positive(), "struct"),
+        kT=ONE,
+    ),
+    row(
+        td.laplace,
+        target=TARGET,
+        position=arg(X, "position"),
+        steps=arg(9, "natural counting"),
+        force=arg(1e-3, "number positive one constant", "none"),
+    ),
+    row(td.from_numpyro, key=arg(KEY, "key"), model=arg(model, "function")),
+    *(row(f, bound=arg(1.0, "number finite")) for f in (bijector.above, bijector.below)),
+    row(bijector.interval, low=arg(-1.0, "number finite", more={"high": 2.0}), high=arg(1.0, "number finite")),
     row(td.random_walk, target=TARGET, length=DT, kT=POSITIVE, space=SPACE),
     row(
         td.metropolize,
@@ -193,6 +225,8 @@ OPERATORS = [
     row(operators.overdamped, kT=THERMAL, gamma=POSITIVE, space=SPACE, averaged=FLAG),
     row(operators.collide, kT=THERMAL, rate=RATE, space=SPACE),
     row(operators.refresh, kT=THERMAL, persistence=KEPT),
+    row(operators.isokinetic_kick, kT=ONE_KT),
+    row(operators.isokinetic_bath, kT=ONE_KT, gamma=RATE),
     row(operators.csvr, kT=THERMAL, tau=POSITIVE, groups=GROUPS),
     row(operators.berendsen, kT=THERMAL, tau=POSITIVE, groups=GROUPS),
     row(

@@ -1,0 +1,102 @@
+"""The error budget: exact biases of harmonic targets, runs that agree with it, and targets unlike the model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import treedyn as td
+from treedyn.diagnostics import bias
+
+KEY = jax.random.key(0)
+STIFFNESS = np.array([[2, 0.3, -0.4], [0.3, 1, 0.2], [-0.4, 0.2, 0.5]])
+
+
+def harmonic(x):
+    z = jnp.concatenate([x["a"], x["b"][None]])
+    return z @ STIFFNESS @ z / 2
+
+
+def langevin(splitting, dt=0.4):
+    mass, gamma = {"a": 1.0, "b": 4.0}, {"a": 0.5, "b": 2.0}
+    dynamics = td.langevin(harmonic, dt=dt, kT=1.5, gamma=gamma, mass=mass, splitting=splitting)
+    return dynamics, dynamics.init(KEY, {"a": jnp.zeros(2), "b": jnp.array(0.0)})
+
+
+@pytest.mark.parametrize("splitting", ["BAOAB", "OBABO", "OABAO"])
+@pytest.mark.parametrize("noise", [None, {"a": 0.7, "b": 0.2}], ids=["quiet", "noisy"])
+def test_the_biases_of_a_harmonic_target_are_exact(splitting, noise):
+    dynamics, state = langevin(splitting)
+    true = 1.5 * np.linalg.inv(STIFFNESS)
+    quiet = td.certify(dynamics, state).position_covariance
+    sampled = td.certify(dynamics, state, gradient_noise=noise).position_covariance
+    step, grain, _ = bias(dynamics, state, state.moving, sampled, kT=1.5, gradient_noise=noise)
+    np.testing.assert_allclose(step, quiet - true, atol=1e-6)
+    np.testing.assert_allclose(grain, sampled - quiet, atol=1e-6)
+    assert np.max(np.abs(grain)) > 0.1 or noise is None
+
+
+def test_stochastic_gradients_of_an_oscillator_have_the_closed_form():
+    # (2 h kT + h^2 V)/(1 - (1 - h k)^2) at h = 0.2, V = 4
+    dynamics = td.brownian(td.from_energy(lambda x: x**2 / 2), dt=0.2, kT=1.0, method="euler_maruyama")
+    state = dynamics.init(KEY, jnp.array(0.0))
+    step, noise, _ = bias(dynamics, state, state.moving, np.array([[1.555555556]]), kT=1.0, gradient_noise=4.0)
+    np.testing.assert_allclose(step, 0.4 / 0.36 - 1, atol=1e-6)
+    np.testing.assert_allclose(noise, 0.16 / 0.36, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def run():
+    dynamics, _ = langevin("OBABO", dt=0.6)
+    chains = td.ensemble(dynamics, 50)
+    state = chains.init(KEY, {"a": jnp.zeros(2), "b": jnp.array(0.0)})
+    return dynamics, td.run(chains, state, steps=2000, record=td.sample)
+
+
+def test_a_run_finds_its_own_biases(run):
+    dynamics, out = run
+    budget = td.error_budget(dynamics, out, skip=200)
+    state = jax.tree.map(lambda x: x[0], out.state)
+    exact = np.diag(td.certify(dynamics, state).position_covariance) / np.diag(1.5 * np.linalg.inv(STIFFNESS)) - 1
+    np.testing.assert_allclose(budget.time_step["a"], np.mean(exact[:2]), rtol=0.05)
+    np.testing.assert_allclose(budget.time_step["b"], exact[2], rtol=0.1)
+    assert budget.trusted and budget.gradient_noise["b"] == 0 and budget.monte_carlo["a"] < 0.03
+    for name in ("a", "b"):
+        assert abs(budget.measured[name] - budget.predicted[name]) < 4 * budget.error[name]
+    lines = repr(budget).splitlines()
+    assert len({len(line) for line in lines}) == 1 and [line.split()[0] for line in lines[1:]] == ["a", "b"]
+
+
+def test_a_suggested_step_has_the_accuracy(run):
+    dynamics, out = run
+    dt = td.suggest_dt(dynamics, out, accuracy=0.02, skip=200)
+    state = jax.tree.map(lambda x: x[0], out.state)
+    found = td.certify(dynamics.replace(dt=dt), state)
+    worst = max(
+        np.max(np.abs(np.diag(found.position_covariance) / np.diag(1.5 * np.linalg.inv(STIFFNESS)) - 1)),
+        np.max(np.abs(np.diag(found.momentum_covariance) / np.array([1.5, 1.5, 6.0]) - 1)),
+    )
+    np.testing.assert_allclose(worst, 0.02, rtol=0.15)
+    with pytest.raises(ValueError, match="accuracy: no time step is within 1e-15"):
+        td.suggest_dt(dynamics, out, accuracy=1e-15, skip=200)
+    with pytest.raises(ValueError, match="covariance: no quadratic target is sampled with it"):
+        td.suggest_dt(dynamics, out, gradient_noise=1e9, skip=200)
+
+
+def test_a_target_that_is_not_like_the_model_is_not_trusted():
+    # two wells: their distance is the width of the model, and their own width is that of the steps
+    dynamics = td.langevin(td.from_energy(lambda x: 3 * (x**2 - 1) ** 2), dt=0.2, kT=1.0)
+    chains = td.ensemble(dynamics, 100)
+    starts = td.per_member(jnp.tile(jnp.array([-1.0, 1.0]), 50))
+    out = td.run(chains, chains.init(KEY, starts), steps=500, record=td.sample)
+    budget = td.error_budget(dynamics, out)
+    assert not budget.trusted and any("the target is not like the model" in said for said in budget.doubts)
+    short = td.run(dynamics, dynamics.init(KEY, 1.0), steps=50, record=td.sample)
+    assert "effective draws of the variance are too few" in repr(td.error_budget(dynamics, short))
+
+
+def test_several_temperatures_are_refused():
+    dynamics = td.langevin(lambda x: x["a"] ** 2 + x["b"] ** 2, dt=0.1, kT={"a": 1.0, "b": 2.0})
+    out = td.run(dynamics, dynamics.init(KEY, {"a": 0.0, "b": 0.0}), steps=50, record=td.sample)
+    with pytest.raises(ValueError, match=r"dynamics: expected one temperature, got \[1.0, 2.0\]"):
+        td.error_budget(dynamics, out)
