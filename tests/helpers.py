@@ -244,7 +244,7 @@ METHODS: dict[str, Method] = {
     ),
     "mclmc": Method(lambda f, dt, kT, mass: td.mclmc(f, dt, kT, 1.5, mass=mass), noisy=True, coupled=True),
     "warm_up": Method(
-        lambda f, dt, kT, mass: td.warm_up(td.hmc(f, dt, (1, 3), kT, mass=mass), 100),
+        lambda f, dt, kT, mass: td.warm_up(td.hmc(f, dt, (1, 3), kT, mass=mass), 4, pool=False),
         numbers=(),
         noisy=True,
         coupled=True,

@@ -13,6 +13,7 @@ from treedyn.diagnostics._equipartition import Equipartition as Equipartition
 from treedyn.diagnostics._equipartition import equipartition as equipartition
 from treedyn.diagnostics._equipartition import temperature_band as temperature_band
 from treedyn.diagnostics._error_budget import ErrorBudget as ErrorBudget
+from treedyn.diagnostics._error_budget import NoModelError as NoModelError
 from treedyn.diagnostics._error_budget import bias as bias
 from treedyn.diagnostics._error_budget import error_budget as error_budget
 from treedyn.diagnostics._error_budget import suggest_dt as suggest_dt

@@ -98,6 +98,10 @@ class ErrorBudget:
         return "\n".join([*lines, *self.doubts])
 
 
+class NoModelError(ValueError):
+    """No quadratic target is sampled with the covariance of a run."""
+
+
 def bias(
     dynamics: Splitting,
     state: State,
@@ -121,23 +125,22 @@ def bias(
         The bias of the time step and that of the noise, both `[n, n]`, and the certificate with both.
 
     Raises:
-        ValueError: the step is not affine on a quadratic target, or no quadratic target gives this covariance.
+        ValueError: the step is not affine on a quadratic target.
+        NoModelError: no quadratic target gives this covariance at this time step.
     """
     wanted = check.reals("covariance", covariance, "a covariance matrix", (2,))
     true, close = wanted, 100 * float(jnp.finfo(tree.dtype(mean)).eps)
     for _ in range(_ROUNDS):
         if np.min(np.linalg.eigvalsh(true)) <= 0:
-            raise ValueError("covariance: no quadratic target is sampled with it at this time step. Use a smaller dt.")
+            break
         moved, start = dynamics.replace(target=_quadratic(mean, true, kT)), state.replace(moving=mean)
         noisy = certify(moved, start, gradient_noise=gradient_noise)
         gap = wanted - noisy.position_covariance
         if np.max(np.abs(gap)) < close * np.max(np.abs(wanted)):
-            break
-        true = true + (gap + gap.T) / 2
-    else:
-        raise ValueError("covariance: no quadratic target was found that is sampled with it. Use a smaller dt.")
-    quiet = noisy if gradient_noise is None else certify(moved, start)
-    return quiet.position_covariance - true, noisy.position_covariance - quiet.position_covariance, noisy
+            quiet = noisy if gradient_noise is None else certify(moved, start)
+            return quiet.position_covariance - true, noisy.position_covariance - quiet.position_covariance, noisy
+        true = true + (gap + gap.T) / 4  # half of the way: near the limit of stability the whole goes too far
+    raise NoModelError("covariance: no quadratic target is sampled with it at this time step. Use a smaller dt.")
 
 
 def error_budget(dynamics: Splitting, out: Run, *, skip: int = 0, gradient_noise: PyTree = None) -> ErrorBudget:
@@ -171,7 +174,13 @@ def error_budget(dynamics: Splitting, out: Run, *, skip: int = 0, gradient_noise
     Reference:
         Leimkuhler, Matthews, Molecular Dynamics, Springer (2015), doi:10.1007/978-3-319-16375-8.
     """
-    fit = _fit(dynamics, out, skip, gradient_noise)
+    try:
+        fit = _fit(dynamics, out, skip, gradient_noise)
+    except NoModelError as error:
+        unknown = jax.tree.map(lambda _: float("nan"), draws_of(out, skip).position)
+        names = ("time_step", "gradient_noise", "monte_carlo")
+        rest = dict.fromkeys(("predicted", "measured", "error"))
+        return ErrorBudget(**dict.fromkeys(names, unknown), **rest, doubts=(f"{error}",))
     shares = [jax.tree.map(_mean, fit.tree(np.diag(x) / np.diag(fit.true))) for x in (fit.step, fit.noise)]
     size = jax.tree.map(_mean, effective_sample_size(fit.sampled.position, "sd"))
     predicted = measured = error = None
