@@ -153,7 +153,7 @@ def _compared(work: Work, found: Many) -> Result:
     pair = programs.potential(work.truncation, cutoff=found.cutoff)
     dynamics = td.nve(tp.pair_energy(pair, space), dt=systems.DT, space=space)
     many = td.ensemble(dynamics, len(position))
-    lists = tp.neighbor_list(space, found.cutoff, skin=work.skin).allocate_batch(position) if found.lists else None
+    lists = tp.neighbor_list(space, found.cutoff, skin=work.skin).allocate_members(position) if found.lists else None
     env = None if lists is None else td.per_member(lists)
     state = many.init(jax.random.key(0), td.per_member(position), env, momentum=td.per_member(velocity))
     together = Together(many, state, env)

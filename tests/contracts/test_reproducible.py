@@ -149,7 +149,7 @@ RECIPE = tp.neighbor_list(CRYSTAL.space, 1.4, skin=0.1, headroom=2.0)
 
 def batch_of_crystals(size):
     start = jnp.stack([CRYSTAL.position] * size)
-    return start, RECIPE.allocate_batch(start)
+    return start, RECIPE.allocate_members(start)
 
 
 def test_forces_of_pairs_with_the_same_list_are_the_same_bits_in_any_batch():

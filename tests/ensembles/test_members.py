@@ -159,7 +159,7 @@ def test_boxes_of_their_own_with_neighbor_lists_of_their_own():
         ]
     )
     spaces = td.stack([c.space for c in crystals]).values
-    lists = tp.neighbor_list(crystals[0].space, 1.9, skin=0.3, headroom=1.0).allocate_batch(starts.values, spaces)
+    lists = tp.neighbor_list(crystals[0].space, 1.9, skin=0.3, headroom=1.0).allocate_members(starts.values, spaces)
     env = td.per_member(lists)
     state = many.init(KEY, starts, env)
     out = td.run(many, state, env, steps=300, every=50, record=td.temperature, reduce=td.stream.mean(td.temperature))
@@ -381,7 +381,7 @@ def test_members_with_functions_in_their_positions_have_lists_that_grow():
     pair = tp.pair_energy(tp.soft_sphere(), box, cutoff=1.0)
     lists = tp.neighbor_list(box, 1.0, skin=0.4, select=lambda position: position["x"])
     batch = {"act": jnp.tanh, "x": jnp.broadcast_to(x, (4, *x.shape))}
-    env = td.per_member(lists.allocate_batch(batch))
+    env = td.per_member(lists.allocate_members(batch))
     many = td.ensemble(td.langevin(lambda p, env: pair(p["x"], env) + jnp.sum(p["act"](p["x"])), 0.02, 1.0), 4)
     state = many.init(KEY, position, env)
     out = td.run(many, state, env, steps=60, record=lambda s: s.position["x"], every=20)

@@ -176,7 +176,7 @@ class Ensemble(Dynamics):
             if isinstance(node, Refreshable):
                 raise ValueError(
                     f"env: expected one {type(node).__name__} per member, got one that is shared. Use "
-                    "td.per_member(lists.allocate_batch(positions))."
+                    "td.per_member(lists.allocate_members(positions))."
                 )
 
     def _check_position(self, position: PyTree) -> None:

@@ -32,8 +32,8 @@ def allocate(recipe: Any, position: Any) -> Any:
     return recipe.allocate(position)
 
 
-def allocate_batch(recipe: Any, **batch: Any) -> Any:
-    return recipe.allocate_batch(**batch)
+def allocate_members(recipe: Any, **batch: Any) -> Any:
+    return recipe.allocate_members(**batch)
 
 
 def update(made: Any, position: Any, space: Any) -> Any:
@@ -78,8 +78,8 @@ ROWS = [
         position=arg(CUBE, ""),
     ),
     row(
-        allocate_batch,
-        called="neighbor_list(...).allocate_batch",
+        allocate_members,
+        called="neighbor_list(...).allocate_members",
         recipe=arg(tp.neighbor_list(tp.free(), 0.5, skin=0.1), ""),
         position=arg(jnp.stack([CUBE]), "points", "cube", {"nans": jnp.stack([CUBE]) * NAN, "empty": CUBE[None][:0]}),
         space=arg(None, "", more={"unbatched": tp.periodic(8.0), "number": 3.0}),

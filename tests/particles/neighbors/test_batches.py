@@ -29,7 +29,7 @@ def listed(lists, k):
 def test_lists_of_open_systems_of_any_density_are_allocated_together():
     size = jnp.array([2.0, 8.0, 3.0])
     position = size[:, None, None] * jax.random.uniform(KEY, (3, 40, 3))
-    lists = tp.neighbor_list(tp.free(), 1.0, skin=0.2).allocate_batch(position)
+    lists = tp.neighbor_list(tp.free(), 1.0, skin=0.2).allocate_members(position)
     for k in range(3):
         assert listed(lists, k) == pairs_of(position[k], 1.2)
 
@@ -38,7 +38,7 @@ def test_lists_of_different_boxes_are_allocated_together():
     box = jnp.array([8.0, 4.0, 6.0])
     position = box[:, None, None] * jax.random.uniform(KEY, (3, 60, 2))
     spaces = jax.vmap(tp.periodic)(box)
-    lists = tp.neighbor_list(tp.periodic(1.0), 1.0, skin=0.2).allocate_batch(position, spaces)
+    lists = tp.neighbor_list(tp.periodic(1.0), 1.0, skin=0.2).allocate_members(position, spaces)
     for k in range(3):
         assert listed(lists, k) == pairs_of(position[k], 1.2, float(box[k]))
     energy = tp.pair_energy(tp.shifted(tp.lennard_jones(), 1.0), tp.periodic(1.0))
@@ -66,7 +66,7 @@ def test_a_batch_of_trajectories_with_lists_equals_the_single_trajectories():
 
 def test_a_batch_is_rebuilt_as_soon_as_one_member_must_be():
     start = jnp.stack([tp.fcc(2, density=0.9).position] * 2)
-    lists = tp.neighbor_list(tp.free(), 2.0, skin=0.4).allocate_batch(start)
+    lists = tp.neighbor_list(tp.free(), 2.0, skin=0.4).allocate_members(start)
     still = jax.jit(jax.vmap(lambda env, x: env.update(x)))(lists, start + 0.01)
     np.testing.assert_array_equal(still.reference, lists.reference)
     moved = start.at[1, 3, 0].add(0.3)

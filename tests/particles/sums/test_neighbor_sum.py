@@ -102,7 +102,7 @@ def test_second_derivatives_and_those_of_quantities_are_those_of_all_pairs():
 def test_vmap_over_systems_is_a_loop():
     systems = [system(3, seed=seed) for seed in range(3)]
     x, q = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts) for parts in zip(*systems, strict=True))
-    lists = tp.neighbor_list(tp.periodic(BOX), CUTOFF).allocate_batch(x)
+    lists = tp.neighbor_list(tp.periodic(BOX), CUTOFF).allocate_members(x)
     together = jax.jit(jax.vmap(lambda x, env, q: tp.neighbor_sum(one, x, env, quantities=q)))(x, lists, q)
     for k, (position, quantities) in enumerate(systems):
         close(jax.tree.map(lambda leaf, k=k: leaf[k], together), written_out(position, quantities))

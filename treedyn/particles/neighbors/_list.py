@@ -228,7 +228,7 @@ class NeighborList(Recipe, Refreshable):
             position: the positions; every leaf has a leading axis of members.
 
         Raises:
-            ValueError: the points or a box are not accepted by `NeighborLists.allocate_batch`.
+            ValueError: the points or a box are not accepted by `NeighborLists.allocate_members`.
         """
         first = jax.tree.map(lambda leaf: leaf[0], self)
         return cast(Self, make_batch(first, position, self.space, first))

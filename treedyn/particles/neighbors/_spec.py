@@ -32,7 +32,7 @@ class NeighborLists(Recipe):
         """
         return make_list(self, position)
 
-    def allocate_batch(self, position: PyTree, space: Space | None = None) -> NeighborList:
+    def allocate_members(self, position: PyTree, space: Space | None = None) -> NeighborList:
         """Make one list per system of a batch, with sizes that fit every system: on the host.
 
         Args:
@@ -50,7 +50,7 @@ class NeighborLists(Recipe):
             >>> import jax, jax.numpy as jnp
             >>> from treedyn import particles as tp
             >>> position = jnp.array([[[0.0], [1.0], [5.0]], [[0.0], [1.0], [1.5]]])
-            >>> lists = tp.neighbor_list(tp.free(), cutoff=1.2, skin=0.1).allocate_batch(position)
+            >>> lists = tp.neighbor_list(tp.free(), cutoff=1.2, skin=0.1).allocate_members(position)
             >>> jax.vmap(lambda env: env.filled)(lists).tolist()
             [1, 2]
         """
