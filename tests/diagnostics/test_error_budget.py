@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
+from tests.montecarlo.posteriors import POSTERIORS
 from treedyn.diagnostics import bias
 
 KEY = jax.random.key(0)
@@ -100,3 +101,29 @@ def test_several_temperatures_are_refused():
     out = td.run(dynamics, dynamics.init(KEY, {"a": 0.0, "b": 0.0}), steps=50, record=td.sample)
     with pytest.raises(ValueError, match=r"dynamics: expected one temperature, got \[1.0, 2.0\]"):
         td.error_budget(dynamics, out)
+
+
+@pytest.mark.slow
+def test_the_bias_of_a_posterior_is_predicted_and_that_of_a_funnel_is_not_trusted():
+    posterior = POSTERIORS["gp_regr"]()
+    start = posterior.target.unconstrain(posterior.start)
+
+    def variances(dynamics, members, steps):
+        chains = td.ensemble(dynamics, members)
+        out = td.run(chains, chains.init(KEY, start), steps=steps, record=td.sample, every=3)
+        draws = jax.tree.map(lambda x: x[steps // 30 :], out.records.position)
+        return out, jax.tree.map(np.var, draws)
+
+    langevin = td.langevin(posterior.target, dt=0.15, kT=1.0, splitting="OBABO")
+    out, biased = variances(langevin, 200, 3000)
+    _, exact = variances(td.hmc(posterior.target, dt=0.12, steps=(2, 6)), 200, 1500)
+    budget = td.error_budget(langevin, out, skip=100)
+    for name, predicted in budget.time_step.items():
+        np.testing.assert_allclose(predicted, biased[name] / exact[name] - 1, rtol=0.3)
+    assert budget.trusted and budget.time_step["rho"] > 0.1
+
+    posterior = POSTERIORS["eight_schools"]()
+    start = posterior.target.unconstrain(posterior.start)
+    langevin = td.langevin(posterior.target, dt=0.5, kT=1.0, splitting="OBABO")
+    doubts = td.error_budget(langevin, variances(langevin, 200, 1500)[0]).doubts
+    assert any("tau: the kinetic temperature" in said for said in doubts)
