@@ -64,6 +64,7 @@ from treedyn.dynamics import brownian as brownian
 from treedyn.dynamics import compose as compose
 from treedyn.dynamics import csvr as csvr
 from treedyn.dynamics import ensemble as ensemble
+from treedyn.dynamics import in_turn as in_turn
 from treedyn.dynamics import langevin as langevin
 from treedyn.dynamics import mclmc as mclmc
 from treedyn.dynamics import nose_hoover as nose_hoover
@@ -82,6 +83,7 @@ from treedyn.minimize import gradient_descent as gradient_descent
 from treedyn.minimize import lbfgs as lbfgs
 from treedyn.minimize import minimizer as minimizer
 from treedyn.montecarlo import ghmc as ghmc
+from treedyn.montecarlo import gibbs as gibbs
 from treedyn.montecarlo import hmc as hmc
 from treedyn.montecarlo import laplace as laplace
 from treedyn.montecarlo import mala as mala

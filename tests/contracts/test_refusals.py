@@ -53,6 +53,7 @@ EXEMPT = {
     "takes no argument": """treedyn.euclidean treedyn.rotations treedyn.operators.kick treedyn.particles.free
         treedyn.montecarlo.fisher treedyn.montecarlo.variance treedyn.bijector.identity treedyn.bijector.positive
         treedyn.bijector.ordered treedyn.bijector.simplex treedyn.bijector.cholesky_of_correlation""",
+    "takes any number of dynamics, refused in `tests/dynamics/test_in_turn.py`": "treedyn.in_turn",
     "a pure function of carries that a run made": "treedyn.stream.pool",
     "made by a function, which looks at its number": "treedyn.minimize.Converged",
     "declares a field of a class, with any default": "treedyn.function treedyn.static",

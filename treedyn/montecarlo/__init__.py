@@ -4,6 +4,8 @@ from treedyn.montecarlo._dual_averaging import DualAveraging as DualAveraging
 from treedyn.montecarlo._estimator import Estimator as Estimator
 from treedyn.montecarlo._estimator import fisher as fisher
 from treedyn.montecarlo._estimator import variance as variance
+from treedyn.montecarlo._gibbs import Gibbs as Gibbs
+from treedyn.montecarlo._gibbs import gibbs as gibbs
 from treedyn.montecarlo._hmc import ghmc as ghmc
 from treedyn.montecarlo._hmc import hmc as hmc
 from treedyn.montecarlo._hmc import mala as mala

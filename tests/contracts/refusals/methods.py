@@ -151,6 +151,7 @@ METHODS = [
         steps=arg(9, "natural counting"),
         force=arg(1e-3, "number positive one constant", "none"),
     ),
+    row(td.gibbs, target=TARGET, conditional=arg(lambda key, x: x, "function")),
     row(td.from_numpyro, key=arg(KEY, "key"), model=arg(model, "function")),
     *(row(f, bound=arg(1.0, "number finite")) for f in (bijector.above, bijector.below)),
     row(bijector.interval, low=arg(-1.0, "number finite", more={"high": 2.0}), high=arg(1.0, "number finite")),
