@@ -1,6 +1,7 @@
 """A saved tree comes back in every bit, and a damaged file is always detected."""
 
 import errno
+import json
 import os
 import zipfile
 
@@ -197,3 +198,11 @@ def test_no_memory_is_asked_for_that_a_file_only_declares(folder):
                 member.write(bytes(24))
         with pytest.raises(td.DamagedFile, match=r"x\.npz.*declares"):
             td.load(folder / "x.npz", {"a": np.zeros(3)})
+
+
+@pytest.mark.parametrize("contents", [[], {}, {"format": 1}, {"format": 1, "leaves": [], "statics": {}}])
+def test_a_list_of_contents_without_entries_is_damage(folder, contents):
+    with zipfile.ZipFile(folder / "odd.npz", "w") as odd:
+        odd.writestr("manifest.json", json.dumps(contents))
+    with pytest.raises(td.DamagedFile, match="the list of contents is damaged"):
+        td.load(folder / "odd.npz", 1.0)

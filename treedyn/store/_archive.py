@@ -169,6 +169,8 @@ def _manifest(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> dict[st
         raise DamagedFile(f"{path}: expected a file written by td.save, but it has no list of contents")
     with decoding(f"{path}: the list of contents is damaged", DamagedFile):
         manifest = json.loads(archive.read(_MANIFEST))
+        if not isinstance(manifest, dict) or not manifest.keys() >= {"format", "leaves", "statics", "note"}:
+            raise ValueError("expected format, leaves, statics and note")
     if manifest["format"] > FORMAT:
         raise ValueError(
             f"{path}: the file has format {manifest['format']} of a newer version; this version reads up to format "

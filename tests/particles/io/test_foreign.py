@@ -187,3 +187,16 @@ def test_a_file_whose_writers_were_killed_keeps_one_dataset_of_steps(tmp_path):
     with h5py.File(tmp_path / "t.h5", "r") as file:
         assert file["observables/energy/step"] == file["particles/all/position/step"]
         assert file["observables/energy/step"].shape == (6,)
+
+
+def test_a_frame_of_ours_whose_number_was_changed_is_damage_and_no_later_frame_is_lost(tmp_path):
+    path = tmp_path / "x.xyz"
+    with io.writer(path) as writer:
+        writer.write([1, 2, 3], {"position": np.arange(18.0).reshape(3, 2, 3)})
+    text = path.read_text()
+    path.write_text(text.replace("\n2\n", "\n7\n", 1))
+    with pytest.raises(ValueError, match="frame 1: expected 7 particles, but another frame begins"):
+        io.read_xyz(path)
+    with pytest.raises(ValueError, match="cannot be continued"):
+        io.writer(path, mode="a")
+    assert len(path.read_text()) == len(text)

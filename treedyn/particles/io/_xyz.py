@@ -145,6 +145,8 @@ def _block(file: BinaryIO) -> _Block | None:
     # of ours, a row without its end may be half a number
     is_ours = comment.startswith(_MARK)
     complete = len(rows) == count and (not is_ours or (rows or [line])[-1].endswith(b"\n"))
+    if not complete and any(row.startswith(_MARK.encode()) for row in rows):
+        raise ValueError(f"expected {count} particles, but another frame begins before the last one")
     return _Block(count, int(step[1]) if step else None, comment, data, file.tell(), is_ours, complete)
 
 
