@@ -17,6 +17,8 @@ SETTINGS = {
     "JAX_ENABLE_X64": "1",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
     "JAX_NUMPY_RANK_PROMOTION": "raise",
+    # with asynchronous dispatch, a program on the CPU was once never finished, with all threads waiting for work
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "0",
     # XLA takes its own hints for gathers in a program that it kept for features which this machine lacks, and writes so
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
