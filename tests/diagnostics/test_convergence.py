@@ -12,6 +12,10 @@ import treedyn as td
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import arviz
+    from arviz.utils import Numba
+
+# with Numba installed, ArviZ 0.23 fails on NumPy 2.4
+Numba.numba_flag = False
 
 RANDOM = np.random.default_rng(0)
 
