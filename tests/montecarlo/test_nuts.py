@@ -169,3 +169,20 @@ def test_the_neck_of_a_funnel_is_reached_by_halving():
     for value, exact, width in ((v, 0.0, 3.0), (v**2, 9.0, 9 * np.sqrt(2)), (v < -6, 0.0227501319, 0.149)):
         error = np.std(np.mean(value, axis=0), ddof=1) / 4
         assert abs(np.mean(value) - exact) < 4 * error < width / 2
+
+
+def test_a_list_without_room_in_an_attempt_that_was_dropped_fails_the_step():
+    dynamics, rule = td.nve(stiff, dt=0.5), Strides(halvings=8, tolerance=0.2)
+    start = dynamics.init(KEY, jnp.array([0.3, 0.1]), kT=1.0)
+    reach = jnp.abs(rule.take(dynamics, start, None, 1.0).end.position[1]) + 0.1
+
+    class Flagged(td.Target):
+        def __call__(self, position, env=None):
+            found = td.from_energy(stiff)(position, env)
+            far = jnp.abs(td.tree.unbox(position)[1]) > reach
+            return found.replace(status=jnp.where(far, jnp.uint32(int(td.Status.OVERFLOW)), jnp.uint32(0)))
+
+    flagged = td.nve(Flagged(function=stiff), dt=0.5)
+    stride = rule.take(flagged, flagged.init(KEY, jnp.array([0.3, 0.1]), kT=1.0), None, 1.0)
+    assert not stride.whole and jnp.abs(stride.end.position[1]) < reach
+    assert stride.end.status == int(td.Status.OVERFLOW)

@@ -13,6 +13,7 @@ from jaxtyping import ArrayLike
 
 from treedyn import schedule
 from treedyn._state import State
+from treedyn._status import INVALID_LIST
 from treedyn._struct import Struct, static
 from treedyn.dynamics._compose import Splitting
 from treedyn.montecarlo._trajectories import gain
@@ -56,28 +57,31 @@ class Strides(Struct):
             return Stride(end, change, jnp.int32(1), true, true)
 
         def cut(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            level, steps, *_ = carry
+            level, steps, status, *_ = carry
             end, change, taken, fits = self._parts(splitting, start, env, level, kT)
-            return level + 1, steps + taken, fits, end, change
+            return level + 1, steps + taken, status | end.status, fits, end, change
 
         def on(carry: tuple[Any, ...]) -> jax.Array:
-            level, _, fits, *_ = carry
+            level, _, _, fits, *_ = carry
             return ~fits & (level <= self.halvings)
 
-        zero = jnp.zeros((), _kind(start))
-        level, steps, fits, end, change = lax.while_loop(on, cut, (jnp.int32(0), jnp.int32(0), ~true, start, zero))
+        none, zero = jnp.int32(0), jnp.zeros((), _kind(start))
+        tried = lax.while_loop(on, cut, (none, none, start.status, ~true, start, zero))
+        level, steps, status, fits, end, change = tried
         back = splitting.reverse(end)
 
         def shorter(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            fewer, steps, _ = carry
-            *_, taken, found = self._parts(splitting, back, env, fewer, kT)
-            return fewer + 1, steps + taken, found
+            fewer, steps, status, _ = carry
+            there, _, taken, found = self._parts(splitting, back, env, fewer, kT)
+            return fewer + 1, steps + taken, status | there.status, found
 
         def another(carry: tuple[Any, ...]) -> jax.Array:
-            fewer, _, found = carry
+            fewer, _, _, found = carry
             return ~found & (fewer < level - 1)
 
-        _, steps, found = lax.while_loop(another, shorter, (jnp.int32(0), steps, ~fits))
+        _, steps, status, found = lax.while_loop(another, shorter, (none, steps, status, ~fits))
+        # the number of parts depends on every attempt, so a list that was not valid in one of them counts
+        end = end.replace(status=end.status | (status & jnp.uint32(int(INVALID_LIST))))
         return Stride(end, jnp.where(fits, change, jnp.nan), steps, level == 1, ~found)
 
     def _parts(
