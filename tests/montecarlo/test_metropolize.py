@@ -173,7 +173,7 @@ def test_splittings_that_cannot_be_metropolized_are_refused_when_they_are_built(
         "expected a palindrome": lambda: build((A, 0.3), B, (A, 0.7)),
         "nose_hoover_chain is neither a flow": lambda: build(N, B, A, B, N),
         "kT: expected the temperature 2.0 in the bath ornstein_uhlenbeck": lambda: build(bath, B, A, B, bath, kT=2.0),
-        "kT: expected one temperature for all leaves": lambda: build(B, A, B, kT={"a": 1.0, "b": 2.0}),
+        "kT: expected one number or schedule for all leaves": lambda: build(B, A, B, kT={"a": 1.0, "b": 2.0}),
         "splitting: expected a dynamics with momenta": lambda: build(to.overdamped(1.0, 1.0, td.euclidean())),
         "mass: expected constants where momenta are kept": lambda: td.ghmc(
             quadratic, 0.1, 0.5, mass=lambda step: 1.0 + step
@@ -226,3 +226,29 @@ def test_one_schedule_is_one_temperature_for_the_bath_and_the_rule():
     assert np.any(out.records)
     with pytest.raises(ValueError, match="splitting, kT: expected the temperature"):
         td.metropolize(td.langevin(quadratic, 0.1, cooling, splitting="OBABO"), lambda step: 1.0)
+
+
+class Accounted(to.OrnsteinUhlenbeck):
+    """A bath that accounts for the heat that it brings."""
+
+    accounts = True
+
+    def init(self, state):
+        return jnp.zeros(())
+
+    def apply(self, state, h, noise, memory):
+        new, _ = super().apply(state, h, noise, None)
+        return new, memory - (td.kinetic_energy(new) - td.kinetic_energy(state))
+
+    def energy(self, state, memory):
+        return memory
+
+
+def test_a_bath_that_accounts_for_its_heat_is_accepted_like_one_that_does_not():
+    A, B = to.drift(td.euclidean()), to.kick()
+    baths = to.ornstein_uhlenbeck(1.0, 1.0), Accounted(kT=1.0, gamma=1.0)
+    one, other = (td.metropolize(td.compose(quadratic, (O, B, A, B, O), 1.2), 1.0, steps=3) for O in baths)  # noqa: E741
+    keys, positions = equilibrium(200, (5,))
+    a, b = (one_step(dynamics, keys, positions).info for dynamics in (one, other))
+    np.testing.assert_allclose(a.error, b.error, atol=1e-12)
+    assert np.std(a.error) > 0.1

@@ -180,15 +180,17 @@ class Splitting(Targeted):
             )
         if state.energy is None:
             raise ValueError("conserved: the target is a force and has no energy. Use td.from_energy.")
-        moving, accounts = kinetic(state), self.accounts(state)
+        moving, accounts = kinetic(state), self.accounted(state)
         kind = tree.widest(moving.dtype, state.energy.dtype, accounts.dtype)
         return state.energy.astype(kind) + moving.astype(kind) + accounts.astype(kind)
 
-    def accounts(self, state: State) -> jax.Array:
-        """Return the energy that the operators account for."""
-        kind = tree.dtype(state.momentum)
-        heat = [op.energy(state, state.memory[name]) for name, op in zip(self.names, self.operators, strict=True)]
-        return sum((jnp.asarray(x).astype(kind) for x in heat), start=jnp.zeros((), kind))
+    def accounted(self, state: State, *, flows: bool = False) -> jax.Array:
+        """Return the energy that the operators account for: all of them, or the flows."""
+        kind, total = tree.dtype(state.momentum), jnp.zeros((), tree.dtype(state.momentum))
+        for name, operator in zip(self.names, self.operators, strict=True):
+            if operator.role == "flow" or not flows:
+                total = total + jnp.asarray(operator.energy(state, state.memory[name])).astype(kind)
+        return total
 
     def restarted(self, state: State) -> State:
         """Return `state` with momenta that the operators allow, and with their memory as at the beginning."""

@@ -5,7 +5,8 @@ backwards with the momenta reversed has the same probability times $e^{\Delta/kT
 
 $$ \Delta = U' - U + \sum_\mathrm{flows} (K_\mathrm{after} - K_\mathrm{before}), $$
 
-the change of the total energy without the heat of the baths. So the trajectory is accepted with the probability
+the change of the total energy without the heat of the baths. A flow that changes the volume of phase space adds what it
+accounts for. So the trajectory is accepted with the probability
 $\min(1, e^{-\Delta/kT})$, and a rejected one leaves the state with its momenta reversed. The momenta are redrawn before
 every trajectory, fully or partially.
 """
@@ -71,7 +72,8 @@ class Metropolized(Trajectories):
             xi = jax.tree.map(lambda x: x[step], along)
             new, baths = self.splitting.follow(now, env, xi, self.splitting.explore)
             gained = gain(now, new) - sum((gain(*bath) for bath in baths), start=jnp.zeros_like(work))
-            return new, work + gained + (self.splitting.accounts(new) - self.splitting.accounts(now))
+            accounted = self.splitting.accounted(new, flows=True) - self.splitting.accounted(now, flows=True)
+            return new, work + gained + accounted
 
         zero = jnp.zeros((), tree.dtype(state.momentum))
         steps = self.most if self.least == self.most else length
