@@ -100,7 +100,7 @@ def test_a_warm_up_tunes_the_metropolized_dynamics():
 def test_what_has_no_sphere_of_momenta_is_refused():
     for call, said in [
         (lambda: td.mclmc(quartic, dt=0.1).init(KEY, jnp.zeros(1)), "expected at least 2 degrees of freedom"),
-        (lambda: td.mclmc(quartic, dt=0.1, kT={"a": 1.0}), "kT: expected one temperature"),
+        (lambda: td.mclmc(quartic, dt=0.1, kT={"a": 1.0}), "kT: expected one number or schedule for all leaves"),
         (lambda: td.mclmc(quartic, dt=0.1, kT=0.0), "kT: must be positive and finite"),
     ]:
         with pytest.raises(ValueError, match=said):

@@ -34,7 +34,7 @@ def to_arviz(records: Run | Sample | PyTree, *, skip: int = 0) -> Any:
 
     Raises:
         ImportError: ArviZ is not installed.
-        ValueError: there are no records, or they do not have the shape of draws.
+        ValueError: there are no records, or an array is not `[draws, chains, ...]`.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td

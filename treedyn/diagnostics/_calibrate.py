@@ -106,7 +106,7 @@ def calibrate(
 
 
 def check_model(prior: object, simulate: object, dynamics: object) -> None:
-    """Refuse what is no model or no sampler of one system."""
+    """Refuse arguments that are not a model and a sampler of one system."""
     check.function("prior", prior, "key")
     check.function("simulate", simulate, "key and position", 2)
     check.instance("dynamics", dynamics, Dynamics, "a dynamics like td.nuts(...)")

@@ -18,6 +18,7 @@ from treedyn._target import Evaluation, Target
 from treedyn.diagnostics import _phase as phase_space
 from treedyn.dynamics._dynamics import Dynamics, Targeted
 from treedyn.tree import PyTree
+from treedyn.tree._vector import flatten, unflatten
 
 _DRAWS = 4096
 
@@ -126,7 +127,7 @@ def certify(
     random = _Randomness(draws.shape[1], forces, noise, fresh)
     if steps is None:
         return _stationary(dynamics, state, env, random)
-    point = np.asarray(phase_space.flatten(phase_space.phase(state)), dtype=float)
+    point = np.asarray(flatten(phase_space.phase(state)), dtype=float)
     spread = np.zeros((point.size, point.size))
     if noise is not None and not fresh:
         spread = np.pad(noise, (point.size, 0))
@@ -161,7 +162,7 @@ def _stationary(dynamics: Dynamics, state: State, env: PyTree, random: _Randomne
 
 def _certificate(mean: np.ndarray, C: np.ndarray, state: State, radius: float | None) -> Certificate:
     here = phase_space.phase(state)
-    point = phase_space.unflatten(mean[: tree.size(here)], here)
+    point = unflatten(mean[: tree.size(here)], here)
     n, inertial = tree.size(here.position), state.momentum is not None
     return Certificate(
         position_mean=point.position,
@@ -180,7 +181,7 @@ _step = jax.jit(lambda dynamics, state, env: dynamics.step(state, env))
 def _draws(dynamics: Dynamics, state: State) -> jax.Array:
     """Return the noise of many successive steps; `[steps, elements]`."""
     steps = state.step + jnp.arange(_DRAWS, dtype=state.step.dtype)
-    return jax.vmap(lambda step: phase_space.flatten(dynamics.draw(state.replace(step=step))))(steps)
+    return jax.vmap(lambda step: flatten(dynamics.draw(state.replace(step=step))))(steps)
 
 
 def _check_noise(noise: np.ndarray) -> None:
@@ -211,7 +212,7 @@ def _covariance(gradient_noise: PyTree, state: State) -> np.ndarray | None:
         check.array("gradient_noise", leaf, "variances, or a covariance matrix [n, n]", nonnegative=True)
     variances = tree.broadcast(gradient_noise, part, "gradient_noise")
     full = jax.tree.map(lambda v, x: jnp.broadcast_to(v, x.shape), variances, part)
-    return np.diag(np.asarray(phase_space.flatten(full), dtype=float))
+    return np.diag(np.asarray(flatten(full), dtype=float))
 
 
 class _Noisy(Target):
@@ -262,15 +263,15 @@ def _jacobians(
     before, after = envs
 
     def step(point: jax.Array, incoming: jax.Array) -> tuple[jax.Array, jax.Array]:
-        start = phase_space.at_phase(dynamics, state, before, phase_space.unflatten(point, here))
+        start = phase_space.at_phase(dynamics, state, before, unflatten(point, here))
         moved = dynamics
         if count:
             parts = jnp.split(incoming[width:], count)
-            forces = iter([phase_space.unflatten(part, here.position) for part in parts])
+            forces = iter([unflatten(part, here.position) for part in parts])
             start = start.replace(force=tree.add(start.force, next(forces)))
             moved = _with_noise(dynamics, start, after, lambda: next(forces))
-        end = moved.apply(start, after, phase_space.unflatten(incoming[:width], drawn))
-        new = phase_space.flatten(phase_space.phase(end))
+        end = moved.apply(start, after, unflatten(incoming[:width], drawn))
+        new = flatten(phase_space.phase(end))
         return new, new
 
     (A, B), ends = jax.vmap(jax.jacfwd(step, argnums=(0, 1), has_aux=True))(points, inputs)
@@ -286,7 +287,7 @@ def _affine(
     around: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> _Affine:
     """Return one step as an affine map, checked at three points; `around` is their center and spread."""
-    start = np.asarray(phase_space.flatten(phase_space.phase(state)))
+    start = np.asarray(flatten(phase_space.phase(state)))
     width, count, noise, fresh = random
     n = 0 if noise is None else len(noise)
     # the state itself with zero input, and two points far from it and from each other

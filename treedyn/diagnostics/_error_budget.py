@@ -18,14 +18,15 @@ from treedyn import metric, schedule, tree
 from treedyn._state import State
 from treedyn._struct import Struct
 from treedyn._target import Target, from_energy
-from treedyn.diagnostics import _phase as phase_space
 from treedyn.diagnostics._certify import Certificate, certify
 from treedyn.diagnostics._convergence import effective_sample_size, monte_carlo_error
 from treedyn.diagnostics._samples import Sample
 from treedyn.diagnostics._summary import draws_of, leaf_names
+from treedyn.diagnostics._table import aligned
 from treedyn.driver._run import Run
 from treedyn.dynamics._compose import Splitting
 from treedyn.tree import PyTree
+from treedyn.tree._vector import flatten, unflatten
 
 _ROUNDS = 100
 
@@ -43,7 +44,7 @@ class Quadratic(Struct):
 
     def __call__(self, position: PyTree) -> jax.Array:
         """Return the energy."""
-        way = phase_space.flatten(tree.subtract(tree.moving(tree.box(position)), self.mean))
+        way = flatten(tree.subtract(tree.moving(tree.box(position)), self.mean))
         return way @ tree.cast(self.stiffness, way) @ way / 2
 
 
@@ -73,7 +74,7 @@ class ErrorBudget:
 
     @property
     def trusted(self) -> bool:
-        """Tell whether nothing speaks against the model."""
+        """Return whether nothing was found that the model gets wrong."""
         return not self.doubts
 
     def __repr__(self) -> str:
@@ -90,12 +91,7 @@ class ErrorBudget:
             heat = ["" if predicted[k] is None else f"{predicted[k]:.4g}"]
             heat += ["" if measured[k] is None else f"{measured[k]:.4g} ({error[k]:.1g})"]
             rows.append([name, *shares, *heat])
-        widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-        lines = [
-            "  ".join(x.rjust(w) if k else x.ljust(w) for k, (x, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows
-        ]
-        return "\n".join([*lines, *self.doubts])
+        return "\n".join([*aligned(rows), *self.doubts])
 
 
 class NoModelError(ValueError):
@@ -268,14 +264,14 @@ class _Fit(NamedTuple):
 
     def tree(self, elements: np.ndarray) -> PyTree:
         """Return one number for each element as a tree."""
-        return jax.tree.map(np.asarray, phase_space.unflatten(elements, self.mean))
+        return jax.tree.map(np.asarray, unflatten(elements, self.mean))
 
     def heat(self, found: Certificate) -> np.ndarray:
         """Return the kinetic temperature of every element."""
         masses = metric.masses(self.state.metric, "error_budget")
         full = jax.tree.map(lambda m, x: jnp.broadcast_to(m, x.shape), masses, self.mean)
         assert found.momentum_covariance is not None
-        return np.diag(found.momentum_covariance) / np.asarray(phase_space.flatten(full), np.float64)
+        return np.diag(found.momentum_covariance) / np.asarray(flatten(full), np.float64)
 
 
 def _fit(dynamics: Splitting, out: Run, skip: int, gradient_noise: PyTree) -> _Fit:
@@ -288,7 +284,7 @@ def _fit(dynamics: Splitting, out: Run, skip: int, gradient_noise: PyTree) -> _F
         raise ValueError("out: expected the records of td.sample, got others. Run with record=td.sample.")
     flat = [np.asarray(x, np.float64).reshape(x.shape[0] * x.shape[1], -1) for x in jax.tree.leaves(sampled.position)]
     draws = np.concatenate(flat, axis=1)
-    mean = phase_space.unflatten(jnp.asarray(np.mean(draws, axis=0)), part)
+    mean = unflatten(jnp.asarray(np.mean(draws, axis=0)), part)
     covariance, kT = np.atleast_2d(np.cov(draws, rowvar=False)), _temperature(dynamics, state)
     step, noise, found = bias(dynamics, state, mean, covariance, kT=kT, gradient_noise=gradient_noise)
     return _Fit(sampled, state, mean, kT, covariance - step - noise, step, noise, found)

@@ -10,6 +10,7 @@ from treedyn import _check as check
 from treedyn import tree
 from treedyn.diagnostics._convergence import effective_sample_size, monte_carlo_error, r_hat, real
 from treedyn.diagnostics._samples import Sample, divergences, e_bfmi
+from treedyn.diagnostics._table import aligned
 from treedyn.driver._run import Run
 from treedyn.tree import PyTree
 
@@ -54,12 +55,7 @@ class Summary:
         numbers = zip(*(np.concatenate([np.ravel(x) for x in jax.tree.leaves(c)]) for c in columns), strict=True)
         rows = [_row(name, *row) for name, row in zip(_names(self.mean), numbers, strict=True)]
         more = len(rows) - _ROWS
-        table = [("", *_COLUMNS), *rows[:_ROWS]]
-        widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-        lines = [
-            "  ".join(x.ljust(w) if k == 0 else x.rjust(w) for k, (x, w) in enumerate(zip(row, widths, strict=True)))
-            for row in table
-        ]
+        lines = aligned([("", *_COLUMNS), *rows[:_ROWS]])
         lines += [f"... and {more} more"] * (more > 0)
         return "\n".join(
             [*lines, "", f"{self.chains} chain{'s' * (self.chains > 1)} of {self.draws} draws", *self.warnings]
@@ -79,7 +75,7 @@ def summary(records: Run | Sample | PyTree, *, skip: int = 0) -> Summary:
         1.01), of fewer than 100 effective draws per chain, of an E-BFMI below 0.3, and of elements that never moved.
 
     Raises:
-        ValueError: there are no records, or they do not have the shape of draws.
+        ValueError: there are no records, or an array is not `[draws, chains, ...]`.
 
     Example:
         >>> import jax, jax.numpy as jnp, treedyn as td

@@ -13,7 +13,7 @@ from treedyn.dynamics._dynamics import Dynamics, check_key, seen
 from treedyn.dynamics._ensemble import Ensemble
 from treedyn.tree import PyTree
 
-_OWN = ("momentum", "metric", "dof", "memory", "info", "clock")
+_OWN = ("momentum", "metric", "dof", "memory", "clock")
 
 
 class Own(Struct):
@@ -23,7 +23,6 @@ class Own(Struct):
     metric: PyTree
     dof: PyTree
     memory: PyTree
-    info: PyTree
     clock: PyTree
 
 
@@ -31,7 +30,8 @@ class InTurn(Dynamics):
     """A dynamics whose step is one step of several dynamics, one after the other.
 
     The dynamics share position, force and energy. What else each of them remembers is in `state.memory`, under its
-    number, as an `Own`.
+    number, as an `Own`. A run does not check for energy that comes from nowhere, because no dynamics sees both ends of
+    a step.
 
     Attributes:
         parts: the dynamics.
@@ -67,7 +67,7 @@ class InTurn(Dynamics):
         """Return the state after a step of every dynamics."""
         for k, (part, xi) in enumerate(zip(self.parts, noise, strict=True)):
             state = _back(state, part.apply(_of(state, k), env, xi), k)
-        return state.replace(info=tuple(state.memory[str(k)].info for k in range(len(self.parts))))
+        return state
 
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position."""
@@ -76,10 +76,6 @@ class InTurn(Dynamics):
     def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
         """Return the position of the new state, since the next one is unknown."""
         return new.boxed, None
-
-    def inspect(self, old: State, new: State) -> jax.Array:
-        """Return 0: what a dynamics can find by comparing two states, the steps of the others would hide."""
-        return super().inspect(old, new)
 
     def reverse(self, state: State) -> State:
         """Return `state` with the momenta of all dynamics reversed."""
@@ -103,13 +99,14 @@ def _own(state: State) -> Own:
 def _of(state: State, k: int) -> State:
     """Return the state as the dynamics of number k knows it."""
     own = state.memory[str(k)]
-    return state.replace(key=_key(state.key, k), **{name: getattr(own, name) for name in _OWN})
+    return state.replace(key=_key(state.key, k), info=state.info[k], **{name: getattr(own, name) for name in _OWN})
 
 
 def _back(state: State, new: State, k: int) -> State:
     """Return the common state after the dynamics of number k has changed its own."""
     shared = {name: getattr(new, name) for name in ("boxed", "force", "energy", "aux", "status")}
-    return state.replace(memory={**state.memory, str(k): _own(new)}, **shared)
+    info = (*state.info[:k], new.info, *state.info[k + 1 :])
+    return state.replace(memory={**state.memory, str(k): _own(new)}, info=info, **shared)
 
 
 def in_turn(*dynamics: Dynamics) -> InTurn:

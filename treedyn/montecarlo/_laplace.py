@@ -16,6 +16,7 @@ from treedyn._struct import Struct
 from treedyn.minimize import converged, lbfgs
 from treedyn.space import EUCLIDEAN
 from treedyn.tree import PyTree
+from treedyn.tree._vector import flatten, unflatten
 
 
 class Laplace(Struct):
@@ -39,7 +40,7 @@ class Laplace(Struct):
     @property
     def scales(self) -> PyTree:
         """Return the standard deviation of every element; `mass = 1 / scales**2` is a diagonal metric."""
-        return _split(jnp.sqrt(jnp.diag(self.covariance)), self._part)
+        return unflatten(jnp.sqrt(jnp.diag(self.covariance)), self._part)
 
     @property
     def log_evidence(self) -> Float[Array, ""]:
@@ -56,9 +57,9 @@ class Laplace(Struct):
         """
         count = check.integer("count", count, 1)
         part = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), self._part)
-        white = jax.vmap(lambda xi: _join(xi, self.factor.dtype))(noise.normal(key, part))
+        white = jax.vmap(flatten)(noise.normal(key, part))
         way = jax.scipy.linalg.solve_triangular(self.factor, white.T, lower=True, trans=1).T
-        moved = tree.add(part, jax.vmap(lambda v: _split(v, self._part))(way))
+        moved = tree.add(part, jax.vmap(lambda v: unflatten(v, self._part))(way))
         boxed = tree.box(self.mean)
         spread = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), boxed)
         return tree.unbox(tree.merge(moved, spread))
@@ -138,20 +139,7 @@ def _matrix(slope: Callable[[PyTree], PyTree], part: PyTree) -> jax.Array:
     kind = tree.dtype(part)
 
     def row(unit: jax.Array) -> jax.Array:
-        return _join(jax.jvp(slope, (part,), (_split(unit, part),))[1], kind)
+        return flatten(jax.jvp(slope, (part,), (unflatten(unit, part),))[1])
 
     # jax.hessian does not take leaves of different dtypes under strict promotion
     return jax.jit(jax.vmap(row))(jnp.eye(tree.size(part), dtype=kind))
-
-
-def _join(part: PyTree, kind: Any) -> jax.Array:
-    """Return the elements of a tree in the order of the rows of the matrix."""
-    return jnp.concatenate([x.reshape(-1).astype(kind) for x in jax.tree.leaves(part)])
-
-
-def _split(vector: jax.Array, part: PyTree) -> PyTree:
-    """Return a tree like `part` from its elements; the inverse of `_join`."""
-    leaves, structure = jax.tree.flatten(part)
-    ends = [sum(x.size for x in leaves[: k + 1]) for k in range(len(leaves))]
-    pieces = [vector[end - x.size : end].reshape(x.shape).astype(x.dtype) for x, end in zip(leaves, ends, strict=True)]
-    return jax.tree.unflatten(structure, pieces)

@@ -58,11 +58,7 @@ def metropolis(state: State, proposal: State, error: jax.Array, chance: jax.Arra
 
 def one_temperature(kT: PyTree) -> PyTree:
     """Return a temperature, one number or schedule; refuse several."""
-    temperature = schedule.numbers("kT", kT, positive=True, finite=True)
-    one = jax.tree_util.all_leaves([temperature], is_leaf=schedule.is_schedule)
-    if not one or not (schedule.is_schedule(temperature) or jnp.ndim(temperature) == 0):
-        raise ValueError("kT: expected one temperature for all leaves. A sample of two temperatures has no density.")
-    return temperature
+    return schedule.one("kT", kT, "A sample of two temperatures has no density.")
 
 
 def check_energy(state: State) -> None:

@@ -88,7 +88,7 @@ class WarmUp(Dynamics):
             empty = self.metric.begin(part)
             mass = self.metric.start(state.metric, part, _trajectories(self.inner).splitting.space)
             tuning = tuning.replace(mass=mass, origin=part, older=empty, newer=empty)
-            state = self._with(1.0, mass).splitting.weighed(state)
+            state = self._with(self.inner.pace, mass).splitting.weighed(state)
         return state.replace(memory={**state.memory, _NAME: tuning})
 
     def draw(self, state: State) -> PyTree:
@@ -100,7 +100,7 @@ class WarmUp(Dynamics):
         tuning, bare = _apart(state)
         active = state.step < self.steps
         pace = tuning.pace
-        inner = self._with(jnp.exp(jnp.where(active, pace.current, pace.average)), tuning.mass)
+        inner = self._with(self._pace(jnp.where(active, pace.current, pace.average)), tuning.mass)
         new = inner.apply(bare, env, noise)
         tuning = jax.lax.cond(active, self._learn, lambda tuning, new: tuning, tuning, new)
         return new.replace(memory={**new.memory, _NAME: tuning})
@@ -132,9 +132,14 @@ class WarmUp(Dynamics):
             newer=tree.where(ends, empty, newer),
         )
 
-    def _with(self, factor: Any, mass: PyTree) -> Any:
-        """Return the dynamics with longer steps and with these masses."""
-        inner = self.inner.with_pace(jax.tree.map(lambda x: x * factor, self.inner.pace))
+    def _pace(self, log_factor: jax.Array) -> PyTree:
+        """Return the length of the steps, longer than that of the given dynamics by a factor."""
+        factor = jnp.exp(log_factor)
+        return jax.tree.map(lambda x: x * factor, self.inner.pace)
+
+    def _with(self, pace: PyTree, mass: PyTree) -> Any:
+        """Return the dynamics with these steps and masses."""
+        inner = self.inner.with_pace(pace)
         return inner.with_mass(mass) if isinstance(inner, Trajectories) and mass is not None else inner
 
     def tuned(self, state: State) -> Dynamics:
@@ -145,7 +150,7 @@ class WarmUp(Dynamics):
         tuning, _ = _apart(state)
 
         def numbers(tuning: Tuning) -> tuple[PyTree, PyTree]:
-            return self._with(jnp.exp(tuning.pace.average), None).pace, tuning.mass
+            return self._pace(tuning.pace.average), tuning.mass
 
         if state.step.ndim == 0:
             pace, mass = numbers(tuning)
@@ -153,9 +158,7 @@ class WarmUp(Dynamics):
             pace, mass = numbers(jax.tree.map(lambda x: x[0], tuning))
         else:
             pace, mass = (None if x is None else per_member(x) for x in jax.vmap(numbers)(tuning))
-        inner = self.inner.with_pace(pace)
-        if isinstance(inner, Trajectories) and mass is not None:
-            inner = inner.with_mass(mass)
+        inner = self._with(pace, mass)
         return inner if state.slot is None or not state.slot.ndim else Ensemble(inner=inner, slots=state.slot)
 
     def evaluate(self, state: State, env: PyTree) -> State:

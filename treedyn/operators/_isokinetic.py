@@ -17,6 +17,8 @@ from treedyn.operators._operator import Operator, common_time, kinetic
 from treedyn.operators._ornstein_uhlenbeck import OrnsteinUhlenbeck
 from treedyn.tree import PyTree
 
+_SHARED = "All leaves share one kinetic energy."
+
 
 class IsokineticKick(Operator):
     """The exact flow of dp/dt = F - (F v / 2K) p at fixed positions.
@@ -105,7 +107,7 @@ def isokinetic_kick(kT: PyTree) -> IsokineticKick:
     Args:
         kT: temperature in units of energy, positive; one number or schedule for all leaves.
     """
-    return IsokineticKick(kT=_one(kT))
+    return IsokineticKick(kT=schedule.one("kT", kT, _SHARED))
 
 
 def isokinetic_bath(kT: PyTree, gamma: PyTree) -> IsokineticBath:
@@ -115,12 +117,4 @@ def isokinetic_bath(kT: PyTree, gamma: PyTree) -> IsokineticBath:
         kT: temperature in units of energy, positive; one number or schedule for all leaves.
         gamma: friction in units of 1/time, zero or positive; a number, schedule or prefix tree.
     """
-    return IsokineticBath(kT=_one(kT), gamma=schedule.numbers("gamma", gamma, nonnegative=True))
-
-
-def _one(kT: PyTree) -> PyTree:
-    temperature = schedule.numbers("kT", kT, positive=True, finite=True)
-    one = jax.tree_util.all_leaves([temperature], is_leaf=schedule.is_schedule)
-    if not one or not (schedule.is_schedule(temperature) or jnp.ndim(temperature) == 0):
-        raise ValueError("kT: expected one temperature, because all leaves share one kinetic energy. Pass one number.")
-    return temperature
+    return IsokineticBath(kT=schedule.one("kT", kT, _SHARED), gamma=schedule.numbers("gamma", gamma, nonnegative=True))

@@ -10,3 +10,4 @@ from treedyn.schedule._schedule import at as at
 from treedyn.schedule._schedule import is_schedule as is_schedule
 from treedyn.schedule._schedule import numbers as numbers
 from treedyn.schedule._schedule import of_leaves as of_leaves
+from treedyn.schedule._schedule import one as one

@@ -97,6 +97,14 @@ def numbers(
     return jax.tree.map(convert, value, is_leaf=lambda x: is_schedule(x) or is_bare_function(x))
 
 
+def one(name: str, value: PyTree, why: str) -> PyTree:
+    """Check one finite, positive number for all leaves, a constant or a schedule; `why` ends the message of others."""
+    number = numbers(name, value, positive=True, finite=True)
+    if not is_schedule(number) and (not jax.tree_util.all_leaves([number]) or jnp.ndim(number)):
+        raise ValueError(f"{name}: expected one number or schedule for all leaves, got {value!r}. {why}")
+    return number
+
+
 def at(value: PyTree, step: Int[ArrayLike, "..."]) -> PyTree:
     """Return the result of `numbers` at one step: schedules evaluated, constants as they are.
 

@@ -9,9 +9,9 @@ from treedyn import _check as check
 from treedyn import tree
 from treedyn._state import State
 from treedyn._target import Target, from_energy, observing
-from treedyn.diagnostics._phase import flatten, unflatten
 from treedyn.dynamics._dynamics import Dynamics
 from treedyn.tree import PyTree
+from treedyn.tree._vector import flatten, unflatten
 
 
 def flat_difference(

@@ -16,6 +16,7 @@ from treedyn.diagnostics import _phase as phase_space
 from treedyn.driver._trajectory import trajectory
 from treedyn.dynamics._dynamics import Dynamics, Targeted
 from treedyn.tree import PyTree
+from treedyn.tree._vector import flatten, unflatten
 
 
 def convergence_order(
@@ -165,7 +166,7 @@ def _jacobian(dynamics: Targeted, state: State, env: PyTree) -> tuple[jax.Array,
 
     def moved(away: jax.Array) -> phase_space.Phase:
         """Return the point of phase space at a displacement, with its momentum transported."""
-        by = phase_space.unflatten(away, here)
+        by = unflatten(away, here)
         momentum = here.momentum
         if momentum is not None:
             momentum = tree.add(space_of.transport(space, here.position, by.position, momentum), by.momentum)
@@ -178,16 +179,16 @@ def _jacobian(dynamics: Targeted, state: State, env: PyTree) -> tuple[jax.Array,
     def step(away: jax.Array) -> tuple[jax.Array, jax.Array]:
         start = phase_space.at_phase(dynamics, state, env, moved(away))
         end = phase_space.phase(dynamics.apply(start, env, noise))
-        return phase_space.flatten(end), phase_space.flatten(end)
+        return flatten(end), flatten(end)
 
     def tangent(point: phase_space.Phase) -> jax.Array:
         def projected(vector: jax.Array) -> jax.Array:
-            part = phase_space.unflatten(vector, here)
+            part = unflatten(vector, here)
             momentum = None if part.momentum is None else space_of.project(space, point.position, part.momentum)
             position = space_of.project(space, point.position, part.position)
-            return phase_space.flatten(part.replace(position=position, momentum=momentum))
+            return flatten(part.replace(position=position, momentum=momentum))
 
-        return jax.jacfwd(projected)(phase_space.flatten(here))
+        return jax.jacfwd(projected)(flatten(here))
 
-    jacobian, end = jax.jacfwd(step, has_aux=True)(jnp.zeros_like(phase_space.flatten(here)))
-    return jacobian, tangent(here), tangent(phase_space.unflatten(end, here))
+    jacobian, end = jax.jacfwd(step, has_aux=True)(jnp.zeros_like(flatten(here)))
+    return jacobian, tangent(here), tangent(unflatten(end, here))
