@@ -31,7 +31,7 @@ def by_treedyn(posterior: Posterior, seed: int, tune: int, draws: int) -> tuple[
 
 
 def flat(posterior: Posterior) -> tuple[Callable[..., Any], Callable[..., Any], np.ndarray, Callable[[int], Any]]:
-    """Return the log density of a vector, its tree, the start, and the starts of all chains."""
+    """Return the log density of a vector, its tree, the start, and the starts of all chains: nutpie takes no trees."""
     target = posterior.target
     start, unravel = ravel_pytree(target.unconstrain(posterior.start))
 

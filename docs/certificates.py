@@ -1,12 +1,20 @@
 """The table of certificates on the page about correctness, computed when the pages are built."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 import treedyn as td
 
 _STEPS = (0.5, 1.0)
-MARK = "<!-- certificates -->"
+_MARK = "<!-- certificates -->"
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Put the table in the place of its mark."""
+    del kwargs
+    return markdown.replace(_MARK, _table()) if _MARK in markdown else markdown
 
 
 def _methods(dt: float) -> dict[str, td.Dynamics]:
@@ -22,7 +30,7 @@ def _methods(dt: float) -> dict[str, td.Dynamics]:
     return langevin | brownian
 
 
-def table() -> str:
+def _table() -> str:
     """Return the stationary moments of an oscillator with m = k = kT = gamma = 1, by method and time step."""
     rows = [
         f"| method | {' | '.join(f'⟨x²⟩, h = {h} | ⟨p²⟩, h = {h}' for h in _STEPS)} |",

@@ -1,15 +1,10 @@
 """Show objects of the reference under their usual names: `td.nve`, `tp.pair_energy`, `view.render`."""
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(Path(__file__).parent))
-
-import certificates  # noqa: E402
-
 _SHORT = (
     ("treedyn.particles.", "tp."),
     ("treedyn.view.", "view."),
@@ -19,10 +14,8 @@ _SHORT = (
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """Add a heading to every `::: name` block, the public names to a package, and the certificates to their page."""
+    """Add a heading to every `::: name` block, and the public names to a package."""
     del kwargs
-    if certificates.MARK in markdown:
-        markdown = markdown.replace(certificates.MARK, certificates.table())
     return re.sub(r"(?m)^::: (treedyn\.[\w.]+)\n((?:    .*\n)*)", _with_options, markdown + "\n")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from treedyn import environment, tree
-from treedyn._check import brief, choice, instance
+from treedyn._check import brief, choice, flag, instance
 from treedyn._check import integer as check_integer
 from treedyn._check import path as check_path
 from treedyn._state import State
@@ -40,7 +40,9 @@ def check_record(name: str, shapes: PyTree) -> None:
         raise ValueError(f"{name}: expected a function that returns arrays, got one without any. Record a number.")
 
 
-def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until: Any, chunk: Any) -> None:
+def check_host(
+    dynamics: Dynamics, state: State, env: PyTree, steps: int, until: Any, chunk: Any, progress: Any
+) -> None:
     """Check the arguments that only `run` has, and that it can drive the state."""
     shape = (dynamics.members,) if isinstance(dynamics, Ensemble) else ()
     for name, value in {"dynamics": dynamics, "state": state, "env": env}.items():
@@ -62,6 +64,8 @@ def check_host(dynamics: Dynamics, state: State, env: PyTree, steps: int, until:
         )
     if chunk is not None:
         check_integer("chunk", chunk, 1)
+    if not isinstance(progress, str):
+        flag("progress", progress)
     if until is None:
         return
     observing("until", until)

@@ -137,12 +137,10 @@ def run(
         (10, 3)
     """
     check(dynamics, state, env, steps, every, record)
-    check_host(dynamics, state, env, steps, until, chunk)
+    check_host(dynamics, state, env, steps, until, chunk, progress)
     check_checkpoint(checkpoint, checkpoint_every, keep, resume, tag)
     written = Outputs(check_outputs(outputs))
     choice("on_failure", on_failure, ("raise", "return"))
-    if not isinstance(progress, str):
-        flag("progress", progress)
     check_reducers("reduce", reduce)
     session = Session(
         dynamics,
