@@ -60,6 +60,17 @@ def test_the_data_are_leaves_of_the_target():
     assert any(np.array_equal(leaf, Y) for leaf in leaves) and len(leaves) == 2
 
 
+def test_a_flat_prior_has_a_start_too():
+    def flat(y):
+        slope = numpyro.sample("slope", dist.ImproperUniform(dist.constraints.positive, (), (2,)))
+        numpyro.sample("y", dist.Normal(slope[0], 1.0), obs=y)
+
+    target = td.from_numpyro(KEY, flat, Y)
+    found = target(target.start)
+    assert np.isfinite(found.energy) and np.all(np.abs(target.start["slope"]) < 2)
+    np.testing.assert_allclose(target.constrain(target.start)["slope"], np.exp(target.start["slope"]))
+
+
 def discrete():
     numpyro.sample("k", dist.Bernoulli(0.5))
 

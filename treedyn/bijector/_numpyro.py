@@ -33,7 +33,7 @@ class NumPyroTarget(EnergyTarget):
     """The posterior of a NumPyro model in free coordinates; made by `from_numpyro`.
 
     Attributes:
-        start: free coordinates of a draw from the prior, a dict with one leaf for every latent site.
+        start: free coordinates between -2 and 2, a dict with one leaf for every latent site.
     """
 
     start: PyTree
@@ -48,7 +48,7 @@ def from_numpyro(key: jax.Array, model: Callable[..., Any], *arguments: Any) -> 
     """Build a target from a NumPyro model: its posterior, in free coordinates, at kT = 1.
 
     Args:
-        key: random key for the start, a draw from the prior.
+        key: random key for the start, uniform between -2 and 2 in free coordinates.
         model: a NumPyro model without discrete latent sites and without subsampling.
         *arguments: the arguments of the model, such as the data; bind keywords with `functools.partial`.
 
@@ -74,10 +74,12 @@ def from_numpyro(key: jax.Array, model: Callable[..., Any], *arguments: Any) -> 
         True
     """
     util, handlers = _util(), require("numpyro.handlers", "numpyro")
+    uniform = require("numpyro.infer.initialization", "numpyro").init_to_uniform()
     check_key(key)
     check.function("model", model, "the arguments", len(arguments))
     with jax.numpy_dtype_promotion("standard"):  # NumPyro needs it to draw discrete sites, which are then refused
-        sites = handlers.trace(handlers.seed(model, key)).get_trace(*arguments)
+        begun = handlers.substitute(handlers.seed(model, key), substitute_fn=uniform)
+        sites = handlers.trace(begun).get_trace(*arguments)
     latent = [name for name, site in sites.items() if site["type"] == "sample" and not site["is_observed"]]
     for name, site in sites.items():
         _check_site(name, site, name in latent)
