@@ -67,6 +67,7 @@ class Checkpoints:
         self._compare(note)
         if session.taken >= steps or not session.goes_on:
             return set(self.outputs)  # the run is over and writes nothing: its files may belong to another run by now
+        self.folder.check_writable()
         known = [k for k, name in enumerate(self.outputs) if name in note["outputs"]]
         session.outputs.resume(session.origin, session.origin + session.taken, known)
         return set(note["outputs"])

@@ -48,8 +48,8 @@ class Folder:
         except FileExistsError as error:
             raise ValueError(f"checkpoint: expected a folder, got the file {self.path}. Pass another path.") from error
         self.lock = _lock(self.path / "lock")
-        if self.lock is None and not self.files():
-            raise self._read_only()
+        if not self.files():
+            self.check_writable()
         for leftover in [] if self.lock is None else self._named(_PART):
             leftover.unlink()
 
@@ -67,11 +67,14 @@ class Folder:
     def _named(self, pattern: re.Pattern[str]) -> list[Path]:
         return [file for file in self.path.iterdir() if pattern.fullmatch(file.name) and file.is_file()]
 
-    def _read_only(self) -> PermissionError:
-        return PermissionError(f"checkpoint: {self.path} cannot be written to. Use a copy of the folder")
+    def check_writable(self) -> None:
+        """Raise a PermissionError if the folder can only be read."""
+        if self.lock is None:
+            raise PermissionError(f"checkpoint: {self.path} cannot be written to. Use a copy of the folder")
 
     def forget(self) -> None:
         """Begin a new run; the old checkpoints are deleted once there is a new one."""
+        self.check_writable()
         self.strangers = self.files()
 
     def latest(self, like: T, about: dict[str, Any]) -> tuple[T, dict[str, Any]] | None:
@@ -136,8 +139,7 @@ class Folder:
         Raises:
             PermissionError: the folder cannot be written to.
         """
-        if self.lock is None:
-            raise self._read_only()
+        self.check_writable()
         here, pieces = self.path / f"step-{step:012d}.npz", list(self.pieces)
         if fresh is not None and (count := len(jax.tree.leaves(fresh)[0])):
             file = self.path / f"records-{step:012d}-{self.process}.npz"

@@ -60,15 +60,15 @@ FRAMES = {"none": None, "thing": THING, "text": "one", "list": [1.0], "short": {
 SPECIES = arg(None, "struct", "none", {"word": "Xy", "far": 200, "minus": -1, "floats": [1.5], "three": ["Ar"] * 3})
 MASS = arg(None, "number positive", "none", {"three": np.ones(3)})
 WRITERS = ((store.CSVWriter, ".csv"), (store.JSONLinesWriter, ".jsonl"), (store.ZarrWriter, ".zarr"))
-FORMATS = ((formats.XYZWriter, ".xyz"), (formats.GSDWriter, ".gsd"), (formats.H5MDWriter, ".h5"))
-READERS = ((formats.read_xyz, *FORMATS[0]), (formats.read_gsd, *FORMATS[1]), (formats.read_h5md, *FORMATS[2]))
+SUFFIXES = (".xyz", ".gsd", ".h5")
+FORMAT = arg(None, "mode", "none")
 SPACE = arg(BOX, "space", "none", {"pair": (f4, f4), "flat": td.euclidean()})
 
 TABLES = [
     *(row(writer, path=to_write(suffix), mode=MODE) for writer, suffix in WRITERS),
     *(
-        row(writer, path=to_write(suffix), mode=MODE, space=SPACE)
-        for writer, suffix in (*FORMATS, (formats.writer, ".xyz"))
+        row(formats.writer, called=f"writer({suffix})", path=to_write(suffix), mode=MODE, space=SPACE, format=FORMAT)
+        for suffix in SUFFIXES
     ),
     row(store.read_table, path=to_read(table(store.CSVWriter), ".csv")),
     row(store.read_table, called="read_table(json)", path=to_read(table(store.JSONLinesWriter), ".jsonl")),
@@ -79,13 +79,15 @@ TABLES = [
             None, "", more={"keys": {"a": 1.0}, "thing": THING, "array": np.ones(2), "more": {"energy": 1.0, "a": 1.0}}
         ),
     ),
-    *(row(reader, path=to_read(written(writer, POINTS, space=BOX), suffix)) for reader, writer, suffix in READERS),
-    row(formats.read, path=to_read(written(formats.XYZWriter, POINTS), ".xyz")),
-    row(
-        formats.read_h5md,
-        called="read_h5md(group)",
-        path=arg(In(lambda folder: written(formats.H5MDWriter, POINTS)(file(".h5").make(folder))), ""),
-        group=arg(None, "mode", "none"),
+    *(
+        row(
+            formats.read,
+            called=f"read({suffix})",
+            path=to_read(written(formats.writer, POINTS, space=BOX), suffix),
+            format=FORMAT,
+            group=arg(None, "mode", "none"),
+        )
+        for suffix in SUFFIXES
     ),
     row(
         formats.frame,
@@ -110,8 +112,8 @@ TABLES = [
     *(
         row(
             write,
-            called=f"{writer.__name__}.write",
-            writer=arg(writer, ""),
+            called=f"writer({suffix}).write",
+            writer=arg(formats.writer, ""),
             path=arg(file(suffix), ""),
             steps=STEPS,
             frames=arg(
@@ -121,7 +123,7 @@ TABLES = [
             mass=MASS,
             space=arg(BOX, "", more={"plane": tp.triclinic(np.eye(2))}),
         )
-        for writer, suffix in FORMATS
+        for suffix in SUFFIXES
     ),
     row(
         store.thermo,

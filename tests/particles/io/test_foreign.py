@@ -196,7 +196,7 @@ def test_a_frame_of_ours_whose_number_was_changed_is_damage_and_no_later_frame_i
     text = path.read_text()
     path.write_text(text.replace("\n2\n", "\n7\n", 1))
     with pytest.raises(ValueError, match="frame 1: expected 7 particles, but another frame begins"):
-        io.read_xyz(path)
+        io.read(path)
     with pytest.raises(ValueError, match="cannot be continued"):
         io.writer(path, mode="a")
     assert len(path.read_text()) == len(text)

@@ -163,7 +163,7 @@ def test_gsd_refuses_open_axes_and_left_handed_cells(tmp_path):
         with pytest.raises(ValueError, match="every axis"):
             write(tmp_path / f"{name}.gsd", name)
     left = tp.triclinic(CELL[[1, 0, 2]])
-    with pytest.raises(ValueError, match="right-handed"), io.GSDWriter(tmp_path / "left.gsd", space=left) as out:
+    with pytest.raises(ValueError, match="right-handed"), io.writer(tmp_path / "left.gsd", space=left) as out:
         out.write(STEPS, frames())
 
 
@@ -175,7 +175,7 @@ def test_velocities_of_gsd_that_begin_at_zero_come_back(tmp_path):
 
 def test_h5md_is_readable_while_it_grows_and_has_the_standard_layout(tmp_path):
     h5py = pytest.importorskip("h5py")
-    with io.H5MDWriter(tmp_path / "t.h5", space=SPACES["slab"]) as out:
+    with io.writer(tmp_path / "t.h5", space=SPACES["slab"]) as out:
         out.write(STEPS, frames("slab"))
         with h5py.File(tmp_path / "t.h5", "r", swmr=True) as file:
             assert file["particles/all/position/step"][:].tolist() == STEPS.tolist()
@@ -191,9 +191,9 @@ def test_h5md_is_readable_while_it_grows_and_has_the_standard_layout(tmp_path):
 
 def test_xyz_refuses_arrays_that_a_line_cannot_hold(tmp_path):
     for bad in ({"matrix": np.zeros((1, 2, 4))}, {"a b": np.zeros(1)}, {"z": np.zeros(1, complex)}):
-        with pytest.raises(ValueError, match="frames"), io.XYZWriter(tmp_path / "t.xyz", mode="w") as out:
+        with pytest.raises(ValueError, match="frames"), io.writer(tmp_path / "t.xyz", mode="w") as out:
             out.write(np.array([0]), {"position": np.zeros((1, 5, 3))} | bad)
-    with pytest.raises(ValueError, match="dimensions"), io.XYZWriter(tmp_path / "t.xyz", mode="w") as out:
+    with pytest.raises(ValueError, match="dimensions"), io.writer(tmp_path / "t.xyz", mode="w") as out:
         out.write(np.array([0]), np.zeros((1, 5, 1)))
 
 
@@ -203,7 +203,7 @@ def test_an_incomplete_frame_of_xyz_is_dropped(tmp_path):
     whole = path.read_bytes()
     for cut in range(len(whole) - 1, len(whole) // 3 + 10, -37):
         path.write_bytes(whole[:cut])
-        with io.XYZWriter(path, mode="a", space=SPACES["cubic"]) as out:
+        with io.writer(path, mode="a", space=SPACES["cubic"]) as out:
             left = [int(step) for step in STEPS if out.last is None or step > out.last]
             assert left and left != STEPS.tolist()
             data = {name: x[len(STEPS) - len(left) :] for name, x in frames().items()}

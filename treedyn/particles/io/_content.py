@@ -67,20 +67,6 @@ class ParticleWriter(FileWriter):
         species: Species = None,
         mass: Real[ArrayLike, "*particles"] | None = None,
     ) -> None:
-        """Open a file.
-
-        Args:
-            path: the file.
-            mode: "x" for a new file, "w" to overwrite a file, "a" to continue one.
-            space: the box if it is constant; open space by default. A box that changes is in the frames, as `cell`.
-            species: chemical symbols or atomic numbers, one for all or one each; X by default.
-            mass: one mass for all or one each, kept in the file.
-
-        Raises:
-            FileExistsError: the file exists and `mode` is "x".
-            ValueError: the file is to be continued and has another format.
-            ImportError: the package for the format is not installed.
-        """
         self._space, self._species, self._mass = check_space(space), species, mass
         super().__init__(path, mode=mode)
 

@@ -34,11 +34,7 @@ _RESERVE = 2**20
 
 
 class GSDWriter(ParticleWriter):
-    """A writer of GSD in the schema of HOOMD-blue.
-
-    Every axis of the box has to be periodic. The precision is that of the positions. Forces and other arrays are in the
-    log.
-    """
+    """A writer of GSD in the schema of HOOMD-blue, with the precision of the positions."""
 
     _file: Any = None
     _mode: str = "x"
@@ -231,22 +227,6 @@ class _WithoutLog:
         if name.endswith("/N") and chunk[0] > self._size:  # gsd.hoomd makes arrays of this length
             raise ValueError(f"{name} is {chunk[0]}, in a file of {self._size} bytes")
         return chunk
-
-
-def read_gsd(path: str | os.PathLike[str]) -> GSDTrajectory:
-    """Open GSD to read.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its frames. Images are added to the positions, which may lie outside of the box.
-
-    Raises:
-        ValueError: the file is not GSD in the schema of HOOMD, or has no frame.
-        ImportError: gsd is not installed.
-    """
-    return GSDTrajectory(path)
 
 
 def to_box(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -39,10 +39,7 @@ _COMPRESSION = 1032  # of zlib at its best
 
 
 class H5MDWriter(ParticleWriter):
-    """A writer of HDF5 in the layout of H5MD.
-
-    Values that a frame has once become observables.
-    """
+    """A writer of HDF5 in the layout of H5MD."""
 
     _file: Any = None
     _arrays: dict[str, Any]
@@ -184,10 +181,7 @@ class H5MDWriter(ParticleWriter):
 
 
 class H5MDTrajectory(Trajectory):
-    """The frames in H5MD at the time of opening; the file may grow.
-
-    Arrays that are stored at other steps than the positions are left out.
-    """
+    """The frames in H5MD at the time of opening; the file may grow."""
 
     def __init__(self, path: str | os.PathLike[str], group: str | None = None) -> None:
         self.path, self._h5py = check.file("path", path), require("h5py", "hdf5")
@@ -244,23 +238,6 @@ class H5MDTrajectory(Trajectory):
             return numbers
         names = dict(enumerate(SYMBOLS)) if named is None else {number: name for name, number in named.items()}
         return np.array([names[int(number)] for number in np.ravel(numbers)]).reshape(numbers.shape)
-
-
-def read_h5md(path: str | os.PathLike[str], *, group: str | None = None) -> H5MDTrajectory:
-    """Open HDF5 in the layout of H5MD to read.
-
-    Args:
-        path: the file, also one that is being written.
-        group: the group of particles, by default the first.
-
-    Returns:
-        Its frames at this time. Read again to see later ones.
-
-    Raises:
-        ValueError: the file has no positions.
-        ImportError: h5py is not installed.
-    """
-    return H5MDTrajectory(path, group)
 
 
 def _opened(h5py: Any, path: Path) -> Any:

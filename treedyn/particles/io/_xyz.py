@@ -104,22 +104,6 @@ class XYZTrajectory(Separate):
         return _arrays(block.particles, words, {_KEYS.get(str(name).lower(), str(name)): x for name, x in info.items()})
 
 
-def read_xyz(path: str | os.PathLike[str]) -> XYZTrajectory:
-    """Open extended or plain XYZ to read.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its frames. Only their places in the file are kept in memory.
-
-    Raises:
-        ValueError: the file is not XYZ, or has no frame.
-        ImportError: ase is not installed.
-    """
-    return XYZTrajectory(path)
-
-
 class _Block(NamedTuple):
     """A frame in a file: its comment line, where its data are, whose it is, and whether it is whole."""
 
