@@ -8,6 +8,7 @@ The functions of this module act on a whole tree: `metric` has a metric for ever
 `position`, `momentum`, `noise` and `kT` are the moving part of the position and trees like it.
 """
 
+from treedyn.metric._low_rank import LowRank as LowRank
 from treedyn.metric._metric import Diagonal as Diagonal
 from treedyn.metric._metric import Metric as Metric
 from treedyn.metric._metric import PointMass as PointMass

@@ -12,6 +12,7 @@ from treedyn.montecarlo._hmc import mala as mala
 from treedyn.montecarlo._hmc import malt as malt
 from treedyn.montecarlo._laplace import Laplace as Laplace
 from treedyn.montecarlo._laplace import laplace as laplace
+from treedyn.montecarlo._low_rank import low_rank as low_rank
 from treedyn.montecarlo._metropolis import Acceptance as Acceptance
 from treedyn.montecarlo._metropolize import Metropolized as Metropolized
 from treedyn.montecarlo._metropolize import metropolize as metropolize

@@ -9,7 +9,7 @@ well, forces are proportional to positions, so two samples give it exactly, howe
 """
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,13 @@ from treedyn.tree import PyTree
 
 
 class Estimator(Struct):
-    """A rule for the masses of a tree, from samples of its positions and forces."""
+    """A rule for the masses of a tree, from samples of its positions and forces.
+
+    Attributes:
+        period: number of steps from one estimate to the next.
+    """
+
+    period: ClassVar[int] = 1
 
     @abstractmethod
     def start(self, metric: PyTree, part: PyTree, space: PyTree) -> PyTree:

@@ -107,30 +107,47 @@ class WarmUp(Dynamics):
 
     def _learn(self, tuning: Tuning, new: State) -> Tuning:
         """Return the tuning after one more step."""
-        everybody = of_all if self.pool and new.slot is not None else _alone
+        everybody = self._everybody(new)
         acceptance = jnp.mean(everybody(new.info.acceptance))
         shortfall = jnp.asarray(self.acceptance, acceptance.dtype) - acceptance
         tuning = tuning.replace(pace=tuning.pace.after(shortfall))
         if self.metric is None:
             return tuning
-        inner = _trajectories(self.inner)
-        space = inner.splitting.space
+        space = _trajectories(self.inner).splitting.space
         # members have samples in common only if they measure displacements from the same position
         origin = jax.tree.map(lambda x: x[0], everybody(tuning.origin))
         way = space_of.displacement(space, new.moving, origin)
         newer = self.metric.add(tuning.newer, way, new.force)
-        both = everybody(jax.tree.map(lambda a, b: jnp.stack([a, b]), tuning.older, newer))
-        both = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), both)
-        mass = self.metric.mass(both, tuning.mass, space, schedule.at(inner.kT, new.step))
         early, late = int(_EARLY * self.steps), int(_LATE * self.steps)
         taken = new.step + 1
+        due = (taken <= late) & (taken % self.metric.period == 0)
         ends = jnp.where(taken <= early, taken % _SHORT == 0, (taken - early) % _LONG == 0)
-        empty = self.metric.begin(new.moving)
-        return tuning.replace(
-            mass=tree.where(taken <= late, mass, tuning.mass),
-            older=tree.where(ends, newer, tuning.older),
-            newer=tree.where(ends, empty, newer),
+        mass = jax.lax.cond(
+            jnp.any(everybody(due)),
+            self._estimated,
+            lambda older, newer, mass, new: mass,
+            tuning.older,
+            newer,
+            tuning.mass,
+            new,
         )
+        return tuning.replace(
+            mass=tree.where(due, mass, tuning.mass),
+            older=tree.where(ends, newer, tuning.older),
+            newer=tree.where(ends, self.metric.begin(new.moving), newer),
+        )
+
+    def _estimated(self, older: PyTree, newer: PyTree, mass: PyTree, new: State) -> PyTree:
+        """Return the masses for the samples of both windows."""
+        assert self.metric is not None
+        inner, everybody = _trajectories(self.inner), self._everybody(new)
+        both = everybody(jax.tree.map(lambda a, b: jnp.stack([a, b]), older, newer))
+        both = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), both)
+        return self.metric.mass(both, mass, inner.splitting.space, schedule.at(inner.kT, new.step))
+
+    def _everybody(self, state: State) -> Callable[[PyTree], PyTree]:
+        """Return the function that stacks the values of all systems that are tuned together."""
+        return of_all if self.pool and state.slot is not None else _alone
 
     def _pace(self, log_factor: jax.Array) -> PyTree:
         """Return the length of the steps, longer than that of the given dynamics by a factor."""
