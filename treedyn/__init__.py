@@ -90,6 +90,7 @@ from treedyn.montecarlo import mala as mala
 from treedyn.montecarlo import malt as malt
 from treedyn.montecarlo import metropolize as metropolize
 from treedyn.montecarlo import nuts as nuts
+from treedyn.montecarlo import pathfinder as pathfinder
 from treedyn.montecarlo import random_walk as random_walk
 from treedyn.montecarlo import warm_up as warm_up
 from treedyn.operators import Operator as Operator

@@ -16,9 +16,13 @@ from treedyn.montecarlo._low_rank import low_rank as low_rank
 from treedyn.montecarlo._metropolis import Acceptance as Acceptance
 from treedyn.montecarlo._metropolize import Metropolized as Metropolized
 from treedyn.montecarlo._metropolize import metropolize as metropolize
+from treedyn.montecarlo._normal import Normal as Normal
 from treedyn.montecarlo._nuts import NoUTurn as NoUTurn
 from treedyn.montecarlo._nuts import Orbit as Orbit
 from treedyn.montecarlo._nuts import nuts as nuts
+from treedyn.montecarlo._pathfinder import Pathfinder as Pathfinder
+from treedyn.montecarlo._pathfinder import Spread as Spread
+from treedyn.montecarlo._pathfinder import pathfinder as pathfinder
 from treedyn.montecarlo._random_walk import RandomWalk as RandomWalk
 from treedyn.montecarlo._random_walk import random_walk as random_walk
 from treedyn.montecarlo._tunable import Tunable as Tunable

@@ -10,25 +10,23 @@ from jaxtyping import Array, Float
 
 from treedyn import _check as check
 from treedyn import _target as target_of
-from treedyn import noise, tree
+from treedyn import tree
 from treedyn._state import State
-from treedyn._struct import Struct
 from treedyn.minimize import converged, lbfgs
+from treedyn.montecarlo._normal import Normal
 from treedyn.space import EUCLIDEAN
 from treedyn.tree import PyTree
 from treedyn.tree._vector import flatten, unflatten
 
 
-class Laplace(Struct):
-    """A normal density over a tree.
+class Laplace(Normal):
+    """A normal density over a tree, with the mode of another one as its mean.
 
     Attributes:
-        mean: the mode, a tree like the position.
         energy: the energy of the mode.
         factor: the lower Cholesky factor of the Hessian, `[d, d]` for d moving elements in the order of the leaves.
     """
 
-    mean: PyTree
     energy: Float[Array, ""]
     factor: Float[Array, "d d"]
 
@@ -38,35 +36,16 @@ class Laplace(Struct):
         return jax.scipy.linalg.cho_solve((self.factor, True), jnp.eye(len(self.factor), dtype=self.factor.dtype))
 
     @property
-    def scales(self) -> PyTree:
-        """Return the standard deviation of every element; `mass = 1 / scales**2` is a diagonal metric."""
-        return unflatten(jnp.sqrt(jnp.diag(self.covariance)), self._part)
-
-    @property
     def log_evidence(self) -> Float[Array, ""]:
         r"""Return the logarithm of the integral of exp(-U), -U + d/2 log 2 pi - 1/2 log det H."""
         half_log_det = jnp.sum(jnp.log(jnp.diag(self.factor)))
         return tree.cast(-self.energy, self.factor) + len(self.factor) / 2 * math.log(2 * math.pi) - half_log_det
 
-    def draws(self, key: jax.Array, count: int) -> PyTree:
-        """Draw positions, stacked along the first axis: starts for `td.per_member`.
+    def spread(self, white: jax.Array) -> jax.Array:
+        return jax.scipy.linalg.solve_triangular(self.factor, white, lower=True, trans=1)
 
-        Args:
-            key: random key.
-            count: number of draws.
-        """
-        count = check.integer("count", count, 1)
-        part = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), self._part)
-        white = jax.vmap(flatten)(noise.normal(key, part))
-        way = jax.scipy.linalg.solve_triangular(self.factor, white.T, lower=True, trans=1).T
-        moved = tree.add(part, jax.vmap(lambda v: unflatten(v, self._part))(way))
-        boxed = tree.box(self.mean)
-        spread = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), boxed)
-        return tree.unbox(tree.merge(moved, spread))
-
-    @property
-    def _part(self) -> PyTree:
-        return tree.moving(tree.box(self.mean))
+    def variances(self) -> jax.Array:
+        return jnp.diag(self.covariance)
 
 
 def laplace(
