@@ -156,7 +156,8 @@ def test_what_cannot_be_tuned_is_refused():
     hmc = td.hmc(quadratic, dt=0.1, steps=2)
     for arguments, said in [
         ((td.ensemble(hmc, 2), 10), r"dynamics: expected that of one member, got an Ensemble"),
-        ((td.nve(quadratic, dt=0.1), 10), r"dynamics: expected a Monte Carlo dynamics such as td.nuts"),
+        ((td.nve(quadratic, dt=0.1), 10), r"splitting: expected a dynamics with a temperature"),
+        ((td.fire(quadratic, 0.1), 10), r"dynamics: expected a Monte Carlo dynamics such as td.nuts"),
         ((td.hmc(quadratic, dt=lambda step: 0.1, steps=2), 10), r"dynamics: expected a constant length of its steps"),
         ((hmc, 0), r"steps: expected an integer of at least 1, got 0"),
     ]:

@@ -25,7 +25,11 @@ from treedyn.montecarlo._pathfinder import Spread as Spread
 from treedyn.montecarlo._pathfinder import pathfinder as pathfinder
 from treedyn.montecarlo._random_walk import RandomWalk as RandomWalk
 from treedyn.montecarlo._random_walk import random_walk as random_walk
+from treedyn.montecarlo._tunable import Integrated as Integrated
 from treedyn.montecarlo._tunable import Tunable as Tunable
+from treedyn.montecarlo._unadjusted import EnergyError as EnergyError
+from treedyn.montecarlo._unadjusted import Unadjusted as Unadjusted
+from treedyn.montecarlo._unadjusted import unadjusted as unadjusted
 from treedyn.montecarlo._warm_up import Tuning as Tuning
 from treedyn.montecarlo._warm_up import WarmUp as WarmUp
 from treedyn.montecarlo._warm_up import warm_up as warm_up

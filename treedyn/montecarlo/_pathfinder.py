@@ -193,7 +193,7 @@ def pathfinder(
         def seen(state: State) -> tuple[jax.Array, jax.Array]:
             return flatten(state.moving), -flatten(state.force)
 
-        def one(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
+        def one(carry: tuple[Any, ...], key: jax.Array) -> tuple[tuple[Any, ...], None]:
             old, curvature, best = carry
             new = search.step(old, tree.unbox(env))
             (x, gradient), (y, slope) = seen(old), seen(new)

@@ -1,8 +1,7 @@
 """What methods share that follow a splitting and draw new momenta before every step."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,42 +9,25 @@ from jax.typing import DTypeLike
 
 from treedyn import metric, tree
 from treedyn._state import State
-from treedyn.dynamics._compose import Splitting
-from treedyn.dynamics._dynamics import seen
 from treedyn.montecarlo._metropolis import check_energy, check_still
-from treedyn.montecarlo._tunable import Tunable
+from treedyn.montecarlo._tunable import Integrated
 from treedyn.operators._refresh import Refresh
 from treedyn.tree import PyTree
 
 
-class Trajectories(Tunable):
+class Trajectories(Integrated):
     """A dynamics whose steps are trajectories of a splitting, each with refreshed momenta.
 
     Attributes:
-        splitting: the dynamics of the trajectory.
         refresh: redraws the momenta before every trajectory.
     """
 
     jumps: ClassVar[bool] = True
-    splitting: Splitting
     refresh: Refresh
 
     @abstractmethod
     def untried(self, kind: DTypeLike) -> PyTree:
         """Return the report of a state that has taken no step, with numbers of this dtype."""
-
-    @property
-    def pace(self) -> PyTree:
-        """The time step."""
-        return self.splitting.dt
-
-    def with_pace(self, pace: PyTree) -> Self:
-        """Return this dynamics with another time step."""
-        return self.replace(splitting=self.splitting.replace(dt=pace))
-
-    def with_mass(self, mass: PyTree) -> Self:
-        """Return this dynamics with other masses."""
-        return self.replace(splitting=self.splitting.replace(mass=mass))
 
     @property
     def kT(self) -> PyTree:
@@ -74,22 +56,6 @@ class Trajectories(Tunable):
         """Return the start of a trajectory: new momenta for the masses of this step, no accounts, and no status."""
         start, _ = self.refresh.apply(self.splitting.weighed(state), 0.0, fresh, None)
         return self.splitting.restarted(start).replace(status=jnp.zeros_like(state.status))
-
-    def evaluate(self, state: State, env: PyTree) -> State:
-        """Return `state` with force, energy and aux of its position."""
-        return self.splitting.evaluate(state, env)
-
-    def ahead(self, old: State, new: State) -> tuple[PyTree, jax.Array | None]:
-        """Return the position of the new state, since the next one is unknown."""
-        return self.splitting.ahead(new, new)
-
-    def reverse(self, state: State) -> State:
-        """Return `state` with its momenta reversed."""
-        return self.splitting.reverse(state)
-
-    def observe(self, function: Callable[..., Any], state: State, env: PyTree, *rest: PyTree) -> PyTree:
-        """Return the value of a user's function."""
-        return seen(function, state, env, *rest)
 
 
 def gain(before: State, after: State) -> jax.Array:

@@ -18,12 +18,13 @@ from treedyn import space as space_of
 from treedyn._member import of_all, per_member
 from treedyn._state import State
 from treedyn._struct import Struct, static
+from treedyn.dynamics._compose import Splitting
 from treedyn.dynamics._dynamics import Dynamics
 from treedyn.dynamics._ensemble import Ensemble
 from treedyn.montecarlo._dual_averaging import DualAveraging
 from treedyn.montecarlo._estimator import FISHER, Estimator
-from treedyn.montecarlo._trajectories import Trajectories
-from treedyn.montecarlo._tunable import Tunable
+from treedyn.montecarlo._tunable import Integrated, Tunable
+from treedyn.montecarlo._unadjusted import unadjusted
 from treedyn.tree import PyTree
 
 _NAME = "warm_up"
@@ -86,7 +87,7 @@ class WarmUp(Dynamics):
         tuning = Tuning(pace=DualAveraging.at(jnp.zeros((), tree.dtype(part))))
         if self.metric is not None:
             empty = self.metric.begin(part)
-            mass = self.metric.start(state.metric, part, _trajectories(self.inner).splitting.space)
+            mass = self.metric.start(state.metric, part, _integrated(self.inner).splitting.space)
             tuning = tuning.replace(mass=mass, origin=part, older=empty, newer=empty)
             state = self._with(self.inner.pace, mass).splitting.weighed(state)
         return state.replace(memory={**state.memory, _NAME: tuning})
@@ -113,7 +114,7 @@ class WarmUp(Dynamics):
         tuning = tuning.replace(pace=tuning.pace.after(shortfall))
         if self.metric is None:
             return tuning
-        space = _trajectories(self.inner).splitting.space
+        space = _integrated(self.inner).splitting.space
         # members have samples in common only if they measure displacements from the same position
         origin = jax.tree.map(lambda x: x[0], everybody(tuning.origin))
         way = space_of.displacement(space, new.moving, origin)
@@ -140,7 +141,7 @@ class WarmUp(Dynamics):
     def _estimated(self, older: PyTree, newer: PyTree, mass: PyTree, new: State) -> PyTree:
         """Return the masses for the samples of both windows."""
         assert self.metric is not None
-        inner, everybody = _trajectories(self.inner), self._everybody(new)
+        inner, everybody = _integrated(self.inner), self._everybody(new)
         both = everybody(jax.tree.map(lambda a, b: jnp.stack([a, b]), older, newer))
         both = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), both)
         return self.metric.mass(both, mass, inner.splitting.space, schedule.at(inner.kT, new.step))
@@ -157,7 +158,7 @@ class WarmUp(Dynamics):
     def _with(self, pace: PyTree, mass: PyTree) -> Any:
         """Return the dynamics with these steps and masses."""
         inner = self.inner.with_pace(pace)
-        return inner.with_mass(mass) if isinstance(inner, Trajectories) and mass is not None else inner
+        return inner.with_mass(mass) if isinstance(inner, Integrated) and mass is not None else inner
 
     def tuned(self, state: State) -> Dynamics:
         """Return the dynamics as it is tuned in this state; an ensemble for the states of an ensemble.
@@ -199,8 +200,8 @@ class WarmUp(Dynamics):
         return self.inner.observe(function, state, env, *rest)
 
 
-def _trajectories(dynamics: Dynamics) -> Trajectories:
-    assert isinstance(dynamics, Trajectories)  # `warm_up` refuses to tune the masses of others
+def _integrated(dynamics: Dynamics) -> Integrated:
+    assert isinstance(dynamics, Integrated)  # `warm_up` refuses to tune the masses of others
     return dynamics
 
 
@@ -218,23 +219,26 @@ def _apart(state: State) -> tuple[Tuning, State]:
 
 
 def warm_up(
-    dynamics: Tunable,
+    dynamics: Tunable | Splitting,
     steps: int,
     *,
     acceptance: float = 0.8,
     metric: Estimator | None = FISHER,
     pool: bool = True,
 ) -> WarmUp:
-    """Tune the time step and the masses of a Monte Carlo dynamics, for a number of steps from the beginning.
+    """Tune the time step and the masses of a dynamics, for a number of steps from the beginning.
 
     The first `steps` steps of a run are the warm-up; drop their records. In the steps after them, time step and masses
     are constant. In an ensemble, `td.ensemble(td.warm_up(...), members)`, the members are tuned together.
 
     Args:
-        dynamics: a dynamics such as `td.nuts(...)` or `td.hmc(...)`; its time step and masses are the first guess.
+        dynamics: a dynamics such as `td.nuts(...)` or `td.hmc(...)`; its time step and masses are the first guess. One
+            without a Metropolis step, such as `td.mclmc(...)`, is tuned by its energy error, see
+            `td.montecarlo.unadjusted`.
         steps: number of steps of the warm-up, at least 1.
         acceptance: the mean acceptance to reach, between 0 and 1: 0.8 for `td.nuts` and `td.hmc`, 0.57 for `td.mala`,
-            0.25 for `td.random_walk`.
+            0.25 for `td.random_walk`. Without a Metropolis step, 0.8 is a mean squared energy error of 5e-4 for each
+            degree of freedom, in units of kT.
         metric: the rule for the masses, from `td.montecarlo`; `None` to keep those of `dynamics`.
         pool: whether the members of an ensemble are tuned together, from the samples of all; otherwise each by itself.
 
@@ -263,6 +267,8 @@ def warm_up(
             "dynamics: expected that of one member, got an Ensemble. Use td.ensemble(td.warm_up(dynamics, steps), "
             "members)."
         )
+    if isinstance(dynamics, Splitting):
+        dynamics = unadjusted(dynamics)
     check.instance("dynamics", dynamics, Tunable, "a Monte Carlo dynamics such as td.nuts(...)")
     if any(map(schedule.is_schedule, jax.tree.leaves(dynamics.pace, is_leaf=schedule.is_schedule))):
         raise ValueError("dynamics: expected a constant length of its steps, got a schedule. Pass a number.")
@@ -271,7 +277,7 @@ def warm_up(
         raise ValueError(f"acceptance: expected one number between 0 and 1, got {known}.")
     if metric is not None:
         check.instance("metric", metric, Estimator, "a rule such as td.montecarlo.fisher()")
-        if not isinstance(dynamics, Trajectories):
+        if not isinstance(dynamics, Integrated):
             if metric is not FISHER:
                 raise ValueError(
                     f"metric: expected None, because a {type(dynamics).__name__} has no masses. Leave it out."

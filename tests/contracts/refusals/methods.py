@@ -132,7 +132,7 @@ METHODS = [
     row(td.mclmc, target=TARGET, dt=DT, kT=ONE_KT, gamma=RATE, mass=POSITIVE, space=SPACE),
     row(
         td.warm_up,
-        dynamics=arg(td.mala(spring, 0.1), "struct", more={"langevin": td.langevin(spring, 0.1, 1.0)}),
+        dynamics=arg(td.mala(spring, 0.1), "struct", more={"nve": td.nve(spring, 0.1)}),
         steps=arg(3, "natural counting"),
         acceptance=arg(0.8, "number positive one constant", more={"one": 1.0}),
         metric=arg(None, "struct", "none"),
@@ -157,6 +157,10 @@ METHODS = [
         target=TARGET,
         position=arg(X, "position"),
         **{name: arg(9, "natural counting") for name in ("steps", "history", "draws")},
+    ),
+    row(
+        td.montecarlo.unadjusted,
+        splitting=arg(td.mclmc(spring, 0.1), "struct", more={"cold": nve(), "brownian": td.brownian(spring, 0.1, 1.0)}),
     ),
     row(td.montecarlo.low_rank, rank=arg(2, "natural counting"), samples=arg(9, "natural counting", more={"one": 1})),
     row(td.gibbs, target=TARGET, conditional=arg(lambda key, x: x, "function")),
