@@ -118,7 +118,10 @@ class Splitting(Targeted):
 
     def apply(self, state: State, env: PyTree, noise: tuple[PyTree, ...]) -> State:
         """Return the state one step later, given its noise."""
-        return self.follow(state, env, noise, self.evaluate)[0]
+        new, _ = self.follow(state, env, noise, self.evaluate)
+        if not self.inertial:
+            return new
+        return new.replace(status=new.status | word(Status.NONFINITE, ~jnp.isfinite(kinetic(new))))
 
     def follow(
         self, state: State, env: PyTree, noise: tuple[PyTree, ...], evaluate: Callable[[State, PyTree], State]
@@ -147,10 +150,7 @@ class Splitting(Targeted):
                 state = state.later(h)
         if not current:
             state = evaluate(state, env)
-        state = state.replace(memory=memory)
-        if self.inertial:
-            state = state.replace(status=state.status | word(Status.NONFINITE, ~jnp.isfinite(kinetic(state))))
-        return state, baths
+        return state.replace(memory=memory), baths
 
     def inspect(self, old: State, new: State) -> jax.Array:
         """Return what the operators found, and `Status.EXPLODING` if the momenta gained energy from nowhere."""

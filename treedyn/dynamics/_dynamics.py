@@ -142,26 +142,33 @@ class Targeted(Dynamics):
     @final
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position; adds the status of this evaluation."""
-        now = tree.unbox(environment.at(env, state.time))
-        result = target_of.evaluate(self.target, state.boxed, now, self.space)
-        return state.replace(
-            force=result.force, energy=result.energy, aux=result.aux, status=state.status | result.status
-        )
+        return self._evaluated(state, env, every=True)
 
     @final
-    def explore(self, state: State, env: PyTree) -> State:
-        """Return the same as `evaluate`, with a neighbor list that is rebuilt if it is not valid at the position."""
+    def explore(self, state: State, env: PyTree, *, every: bool = True) -> State:
+        """Return the same as `evaluate`, with a neighbor list that is rebuilt if it is not valid at the position.
+
+        With `every=False` the status covers the energy and no other number, for proposals that are rejected anyway if
+        another one is not finite.
+        """
         if not environment.refreshable(env):
-            return self.evaluate(state, env)
+            return self._evaluated(state, env, every=every)
 
         def near(state: State, env: PyTree) -> State:
-            return self.evaluate(state, tree.unbox(env))
+            return self._evaluated(state, tree.unbox(env), every=every)
 
         def far(state: State, env: PyTree) -> State:
-            return self.evaluate(state, environment.rebuild(tree.unbox(env), state.position, state.time))
+            return near(state, environment.rebuild(tree.unbox(env), state.position, state.time))
 
         holds = for_all(environment.valid(env, state.position, state.time))
         return jax.lax.cond(holds, near, far, state, tree.traceable(env))
+
+    def _evaluated(self, state: State, env: PyTree, *, every: bool) -> State:
+        now = tree.unbox(environment.at(env, state.time))
+        result = target_of.evaluate(self.target, state.boxed, now, self.space, every=every)
+        return state.replace(
+            force=result.force, energy=result.energy, aux=result.aux, status=state.status | result.status
+        )
 
     @final
     def begin(self, key: jax.Array, position: PyTree, env: PyTree, time: Real[ArrayLike, ""] | None = 0.0) -> State:

@@ -25,7 +25,7 @@ from treedyn._status import Status, has
 from treedyn._struct import static
 from treedyn.dynamics._compose import Splitting
 from treedyn.montecarlo._metropolis import metropolis, one_temperature, untried
-from treedyn.montecarlo._trajectories import Trajectories, gain
+from treedyn.montecarlo._trajectories import Trajectories, created, follow, gain
 from treedyn.operators._operator import Operator
 from treedyn.operators._refresh import refresh as refresh_operator
 from treedyn.tree import PyTree
@@ -68,21 +68,18 @@ class Metropolized(Trajectories):
         start = self.begin(state, fresh)
 
         def one(step: Any, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-            now, work = carry
+            now, heat = carry
             xi = jax.tree.map(lambda x: x[step], along)
-            new, baths = self.splitting.follow(now, env, xi, self.splitting.explore)
-            gained = gain(now, new) - sum((gain(*bath) for bath in baths), start=jnp.zeros_like(work))
-            accounted = self.splitting.accounted(new, flows=True) - self.splitting.accounted(now, flows=True)
-            return new, work + gained + accounted
+            new, baths = follow(self.splitting, now, env, xi)
+            return new, sum((gain(*bath) for bath in baths), start=heat)
 
         zero = jnp.zeros((), tree.dtype(state.momentum))
         steps = self.most if self.least == self.most else length
-        end, work = jax.lax.fori_loop(0, steps, one, (start, zero))
-        assert end.energy is not None and start.energy is not None  # `init` refuses forces
-        change = (end.energy - start.energy).astype(work.dtype)
-        error = (change + work) / schedule.at(self.kT, state.step)
+        end, heat = jax.lax.fori_loop(0, steps, one, (start, zero))
+        error = created(self.splitting, start, end, heat) / schedule.at(self.kT, state.step)
         # the way back leads through the same states, so a trajectory with an infinite energy on it may be rejected
-        error = jnp.where(has(end.status, Status.NONFINITE), jnp.inf, error)
+        good = ~has(end.status, Status.NONFINITE) & tree.finite(end.force)
+        error = jnp.where(good, error, jnp.inf)
         return metropolis(self.reverse(start).replace(status=state.status), end, error, chance, steps)
 
 

@@ -16,7 +16,7 @@ from treedyn._state import State
 from treedyn._status import INVALID_LIST
 from treedyn._struct import Struct, static
 from treedyn.dynamics._compose import Splitting
-from treedyn.montecarlo._trajectories import gain
+from treedyn.montecarlo._trajectories import follow, gain
 from treedyn.tree import PyTree
 
 
@@ -116,7 +116,7 @@ class Strides(Struct):
 
 def _advance(splitting: Splitting, start: State, env: PyTree) -> tuple[State, jax.Array]:
     """Return the state one step later, and the change of the energy."""
-    end, _ = splitting.follow(start, env, splitting.draw(start), splitting.explore)
+    end, _ = follow(splitting, start, env, splitting.draw(start))
     assert end.energy is not None and start.energy is not None  # `init` refuses forces
     gained = gain(start, end)
     return end, (end.energy - start.energy).astype(gained.dtype) + gained

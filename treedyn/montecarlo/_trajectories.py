@@ -1,5 +1,6 @@
 """What methods share that follow a splitting and draw new momenta before every step."""
 
+import functools
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from jax.typing import DTypeLike
 
 from treedyn import metric, tree
 from treedyn._state import State
+from treedyn.dynamics._compose import Splitting
 from treedyn.montecarlo._metropolis import check_energy, check_still
 from treedyn.montecarlo._tunable import Integrated
 from treedyn.operators._refresh import Refresh
@@ -58,7 +60,25 @@ class Trajectories(Integrated):
         return self.splitting.restarted(start).replace(status=jnp.zeros_like(state.status))
 
 
+def follow(
+    splitting: Splitting, state: State, env: PyTree, noise: tuple[PyTree, ...]
+) -> tuple[State, list[tuple[State, State]]]:
+    """Return the state one step later, and the states before and after every bath.
+
+    The status covers the energies and no other number: momenta that are not finite have an energy that is not.
+    """
+    return splitting.follow(state, env, noise, functools.partial(splitting.explore, every=False))
+
+
 def gain(before: State, after: State) -> jax.Array:
     """Return the change of the kinetic energy, summed from the changes of the elements."""
     old, new = (metric.twice_kinetic(x.metric, x.moving, x.momentum) for x in (before, after))
     return tree.total(jax.tree.map(lambda a, b: (a - b) / 2, new, old))
+
+
+def created(splitting: Splitting, before: State, after: State, heat: jax.Array) -> jax.Array:
+    """Return the energy that a trajectory created: the change of the total energy without the heat of the baths."""
+    accounted = splitting.accounted(after, flows=True) - splitting.accounted(before, flows=True)
+    gained = gain(before, after) - heat + accounted
+    assert after.energy is not None and before.energy is not None  # `init` refuses forces
+    return (after.energy - before.energy).astype(gained.dtype) + gained

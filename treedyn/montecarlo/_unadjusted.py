@@ -15,7 +15,7 @@ from treedyn._status import Status, has
 from treedyn._struct import Struct
 from treedyn.dynamics._compose import Splitting
 from treedyn.montecarlo._metropolis import check_energy, one_temperature
-from treedyn.montecarlo._trajectories import gain
+from treedyn.montecarlo._trajectories import created, gain
 from treedyn.montecarlo._tunable import Integrated
 from treedyn.tree import PyTree
 
@@ -74,11 +74,9 @@ class Unadjusted(Integrated):
         old = self._weighed(state)
         before = old.replace(status=jnp.zeros_like(old.status))
         new, baths = self.splitting.follow(before, env, noise, self.splitting.evaluate)
-        gained = gain(before, new) - sum((gain(*bath) for bath in baths), start=jnp.zeros_like(state.info.error))
-        accounted = self.splitting.accounted(new, flows=True) - self.splitting.accounted(before, flows=True)
-        assert new.energy is not None and old.energy is not None  # `init` refuses forces
-        change = (new.energy - old.energy).astype(gained.dtype) + gained + accounted
-        error = change / (schedule.at(self.kT, state.step) * jnp.sqrt(tree.total(state.dof)).astype(gained.dtype))
+        heat = sum((gain(*bath) for bath in baths), start=jnp.zeros_like(state.info.error))
+        change = created(self.splitting, before, new, heat)
+        error = change / (schedule.at(self.kT, state.step) * jnp.sqrt(tree.total(state.dof)).astype(change.dtype))
         refused = ~(jnp.abs(error) < 1) | has(new.status, Status.NONFINITE)
         # E exp(-c error^2) = (1 + 2 c E error^2)^(-1/2) of normally distributed errors
         scale = (0.8**-2 - 1) / (2 * _ERROR)
