@@ -88,28 +88,52 @@ def moments(kT):
     return [np.sum(weight * grid**power) / np.sum(weight) for power in (1, 2, 4)]
 
 
+def warm(kT):
+    """Return how time steps grow with the temperature: not at all as long as the bottom of the well is harmonic."""
+    return max(kT, 0.25) ** 0.25
+
+
 METHODS = {
-    "hmc": lambda U, kT, **more: td.hmc(U, dt=0.7 * kT**0.25, steps=(1, 4), kT=kT, **more),
-    "mala": lambda U, kT, **more: td.mala(U, dt=0.8 * kT**0.25, kT=kT, **more),
-    "ghmc": lambda U, kT, **more: td.ghmc(U, dt=0.7 * kT**0.25, persistence=0.7, kT=kT, **more),
-    "malt": lambda U, kT, **more: td.malt(U, dt=0.7 * kT**0.25, steps=3, gamma=1.0, kT=kT, **more),
+    "hmc": lambda U, kT, **more: td.hmc(U, dt=0.7 * warm(kT), steps=(1, 4), kT=kT, **more),
+    "mala": lambda U, kT, **more: td.mala(U, dt=0.8 * warm(kT), kT=kT, **more),
+    "ghmc": lambda U, kT, **more: td.ghmc(U, dt=0.7 * warm(kT), persistence=0.7, kT=kT, **more),
+    "malt": lambda U, kT, **more: td.malt(U, dt=0.7 * warm(kT), steps=3, gamma=1.0, kT=kT, **more),
     "random_walk": lambda U, kT, **more: td.random_walk(U, length=1.2 * kT**0.5, kT=kT, **more),
-    "nuts": lambda U, kT, **more: td.nuts(U, dt=0.7 * kT**0.25, kT=kT, depth=5, **more),
+    "nuts": lambda U, kT, **more: td.nuts(U, dt=0.7 * warm(kT), kT=kT, depth=5, **more),
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
+@every_method
+@pytest.mark.parametrize("d", [1, pytest.param(10, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)])
+def test_samples_of_a_harmonic_well_scale_with_the_root_of_the_temperature(name, d):
+    keys, start = equilibrium(2000, (d,))
+
+    def at(kT):
+        pace = METHODS[name](quadratic, 1.0).pace * (kT**0.5 if name == "random_walk" else 1)
+        return one_step(METHODS[name](quadratic, kT).with_pace(pace), keys, start * kT**0.5)
+
+    one = at(1.0)
+    assert abs(sigmas(jnp.mean(one.position**2, axis=1), 1.0)) < 4
+    for kT in (0.01, 0.25, 4.0):
+        other = at(kT)
+        np.testing.assert_allclose(other.position / kT**0.5, one.position, atol=1e-9)
+        np.testing.assert_allclose(other.info.acceptance, one.info.acceptance, atol=1e-9)
+
+
 @pytest.mark.slow
 @every_method
-@pytest.mark.parametrize("kT", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("kT", [0.01, 0.25, 1.0, 4.0])
 def test_moments_of_a_double_well_are_exact_at_large_steps(name, kT):
     walkers = td.ensemble(METHODS[name](double_well, kT), members=4000)
-    state = walkers.init(KEY, jnp.zeros(1))
+    # at 0.01 the right well has a weight of exp(-50)
+    state = walkers.init(KEY, jnp.full(1, -1.0 if kT < 0.1 else 0.0))
     out = td.run(walkers, state, steps=200, every=100, record=lambda s: getattr(s.info, "acceptance", 0.5))
     assert 0.2 < np.mean(out.records) < 0.97
     for power, exact in zip((1, 2, 4), moments(kT), strict=True):
         assert abs(sigmas(out.state.position[:, 0] ** power, exact)) < 4
-    assert abs(sigmas(out.state.position[:, 0] ** 4, moments(4 * kT)[2])) > 4
+    mean, square, _ = moments(4 * kT)
+    assert abs(sigmas((out.state.position[:, 0] - mean) ** 2, square - mean**2)) > 4
 
 
 @pytest.mark.slow
