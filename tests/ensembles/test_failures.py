@@ -148,7 +148,8 @@ PROGRAM = """
 import sys, numpy as np, jax, jax.numpy as jnp, treedyn as td
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 def energy(x): return jnp.sum(x["a"] ** 4) / 4 + jnp.sum(jnp.cos(x["b"]))
-many = td.ensemble(td.langevin(energy, dt=0.1, kT=1.0, gamma=1.0), 64)
+one = td.nuts(energy, dt=0.2) if "nuts" in sys.argv else td.langevin(energy, dt=0.1, kT=1.0, gamma=1.0)
+many = td.ensemble(one, 64)
 state = many.init(jax.random.key(1), {"a": jnp.ones(7), "b": jnp.zeros((3, 1))})
 folder, steps = sys.argv[1], int(sys.argv[2])
 if len(jax.devices()) > 1:
@@ -181,6 +182,8 @@ def test_an_ensemble_that_is_killed_while_it_writes_ends_in_the_same_bits(tmp_pa
 def test_members_that_are_spread_over_four_devices_are_the_same_bits(unbroken):
     four = "--xla_force_host_platform_device_count=4"
     assert output(start(PROGRAM, "-", 1500, XLA_FLAGS=four)) == unbroken
+    chains = output(start(PROGRAM, "-", 60, "nuts"))
+    assert output(start(PROGRAM, "-", 60, "nuts", XLA_FLAGS=four)) == chains != unbroken
 
 
 class MeanField(td.Advancing):
