@@ -1,11 +1,14 @@
 """The error budget: exact biases of harmonic targets, runs that agree with it, and targets unlike the model."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import treedyn as td
+import treedyn.particles as tp
 from tests.montecarlo.posteriors import POSTERIORS
 from treedyn.diagnostics import bias
 
@@ -44,6 +47,41 @@ def test_stochastic_gradients_of_an_oscillator_have_the_closed_form():
     step, noise, _ = bias(dynamics, state, state.moving, np.array([[1.555555556]]), kT=1.0, gradient_noise=4.0)
     np.testing.assert_allclose(step, 0.4 / 0.36 - 1, atol=1e-6)
     np.testing.assert_allclose(noise, 0.16 / 0.36, atol=1e-6)
+
+
+X, Y = jnp.array([0.5, -1, 1.5, 2, -0.5, 1]), jnp.array([0.8, -1.1, 1.2, 2.5, 0.1, 0.4])
+SUBSETS, REPEATED = list(itertools.combinations(range(6), 2)), list(itertools.product(range(6), repeat=2))
+
+
+@pytest.mark.parametrize(
+    ("batches", "center", "h", "sampled"),
+    [
+        (SUBSETS, 0, 0.02, 0.089505277),
+        (SUBSETS, 0, 0.005, 0.037605433),
+        (REPEATED, 0, 0.02, 0.104136850),
+        (REPEATED, 0, 0.005, 0.039294960),
+        (SUBSETS, 1, 0.02, 0.053133904),
+        (SUBSETS, 1, 0.005, 0.032110363),
+    ],
+)
+def test_the_biases_of_minibatches_are_exact_with_the_noise_that_the_samples_see(batches, center, h, sampled):
+    # the noise depends on the position, and counts with its mean over the samples; `center`: a control variate there
+    mean, exact, chosen = 0.981560284, 0.028368794, np.array(batches)
+
+    def force(t):
+        parts = X[chosen] * (Y[chosen] - X[chosen] * t) / 0.25
+        at_mode = X[chosen] * (Y[chosen] - X[chosen] * mean) / 0.25
+        whole = jnp.sum(X * (Y - X * mean)) / 0.25
+        return 3 * jnp.sum(parts - center * at_mode, axis=1) + center * whole - t / 4
+
+    noise = np.var(force(mean)) + np.var(jax.jvp(force, (mean,), (1.0,))[1]) * sampled
+    target = td.from_energy(lambda t: jnp.sum((Y - X * t) ** 2) / 0.5 + t**2 / 8)
+    dynamics = td.brownian(target, dt=h, kT=1.0, method="euler_maruyama")
+    state = dynamics.init(KEY, jnp.array(mean))
+    step, grain, _ = bias(dynamics, state, state.moving, np.array([[sampled]]), kT=1.0, gradient_noise=noise)
+    full = {0.02: 0.043812810, 0.005: 0.031110398}[h]
+    np.testing.assert_allclose(step, full - exact, atol=1e-6)
+    np.testing.assert_allclose(grain, sampled - full, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +132,29 @@ def test_a_target_that_is_not_like_the_model_is_not_trusted():
     assert not budget.trusted and any("the target is not like the model" in said for said in budget.doubts)
     short = td.run(dynamics, dynamics.init(KEY, 1.0), steps=50, record=td.sample)
     assert "effective draws of the variance are too few" in repr(td.error_budget(dynamics, short))
+
+
+@pytest.mark.slow
+def test_a_liquid_has_no_quadratic_model_and_the_report_says_so():
+    lattice = tp.sc(8, density=0.8)
+    space = tp.periodic(lattice.box)
+    energy = tp.pair_energy(tp.force_shifted(tp.lennard_jones(), 2.5), space)
+    dynamics = td.langevin(energy, dt=0.012, kT=1.5, gamma=1.0, space=space)
+    env = tp.neighbor_list(space, cutoff=2.5, skin=0.4).allocate(lattice.position)
+    state = dynamics.init(KEY, lattice.position, env)
+    out = td.run(dynamics, state, env, steps=1500, record=td.sample, every=10)
+    budget = td.error_budget(dynamics, out, skip=100)
+    assert not budget.trusted and np.isnan(budget.time_step)
+    assert "has no quadratic model" in repr(budget) and "nan" not in repr(budget)
+    assert 1.3 < budget.measured < 1.6 and budget.predicted is None
+
+
+def test_fewer_draws_than_elements_have_no_model():
+    dynamics = td.langevin(lambda x: jnp.sum(x**2), dt=0.1, kT=1.5)
+    out = td.run(dynamics, dynamics.init(KEY, jnp.zeros((20, 3))), steps=50, record=td.sample)
+    assert "got 50 of 60" in repr(td.error_budget(dynamics, out))
+    with pytest.raises(ValueError, match="expected more draws than elements"):
+        td.suggest_dt(dynamics, out)
 
 
 def test_several_temperatures_are_refused():

@@ -15,6 +15,7 @@ from jaxtyping import ArrayLike, Float
 
 from treedyn import _check as check
 from treedyn import metric, schedule, tree
+from treedyn import space as space_of
 from treedyn._state import State
 from treedyn._struct import Struct
 from treedyn._target import Target, from_energy
@@ -87,7 +88,8 @@ class ErrorBudget:
         )
         rows = [head]
         for k, name in enumerate(leaf_names(self.time_step)):
-            shares = [f"{100 * column[k]:+.2g} %" for column in columns[:2]] + [f"{100 * columns[2][k]:.2g} %"]
+            shares = [f"{100 * column[k]:{sign}.2g} %" for column, sign in zip(columns, "++-", strict=True)]
+            shares = ["?" if "nan" in share else share for share in shares]
             heat = ["" if predicted[k] is None else f"{predicted[k]:.4g}"]
             heat += ["" if measured[k] is None else f"{measured[k]:.4g} ({error[k]:.1g})"]
             rows.append([name, *shares, *heat])
@@ -170,20 +172,21 @@ def error_budget(dynamics: Splitting, out: Run, *, skip: int = 0, gradient_noise
     Reference:
         Leimkuhler, Matthews, Molecular Dynamics, Springer (2015), doi:10.1007/978-3-319-16375-8.
     """
+    sampled = _sampled(dynamics, out, skip)
+    measured = error = None
+    if sampled.temperature is not None:
+        measured = jax.tree.map(_mean, sampled.temperature)
+        error = monte_carlo_error(sampled.temperature)
     try:
-        fit = _fit(dynamics, out, skip, gradient_noise)
-    except NoModelError as error:
-        unknown = jax.tree.map(lambda _: float("nan"), draws_of(out, skip).position)
-        names = ("time_step", "gradient_noise", "monte_carlo")
-        rest = dict.fromkeys(("predicted", "measured", "error"))
-        return ErrorBudget(**dict.fromkeys(names, unknown), **rest, doubts=(f"{error}",))
+        fit = _fit(dynamics, out, sampled, gradient_noise)
+    except NoModelError as reason:
+        unknown = jax.tree.map(lambda _: float("nan"), sampled.position)
+        return ErrorBudget(unknown, unknown, unknown, None, measured, error, doubts=(f"{reason}",))
     shares = [jax.tree.map(_mean, fit.tree(np.diag(x) / np.diag(fit.true))) for x in (fit.step, fit.noise)]
     size = jax.tree.map(_mean, effective_sample_size(fit.sampled.position, "sd"))
-    predicted = measured = error = None
+    predicted = None
     if fit.found.momentum_covariance is not None:
         predicted = jax.tree.map(_mean, fit.tree(fit.heat(fit.found)))
-        measured = jax.tree.map(_mean, fit.sampled.temperature)
-        error = monte_carlo_error(fit.sampled.temperature)
     return ErrorBudget(
         time_step=shares[0],
         gradient_noise=shares[1],
@@ -223,7 +226,7 @@ def suggest_dt(
         0.20
     """
     goal = float(check.number("accuracy", accuracy, positive=True))
-    fit = _fit(dynamics, out, skip, gradient_noise)
+    fit = _fit(dynamics, out, _sampled(dynamics, out, skip), gradient_noise)
     target = _quadratic(fit.mean, fit.true, fit.kT)
 
     def fits(factor: float) -> bool:
@@ -274,18 +277,34 @@ class _Fit(NamedTuple):
         return np.diag(found.momentum_covariance) / np.asarray(flatten(full), np.float64)
 
 
-def _fit(dynamics: Splitting, out: Run, skip: int, gradient_noise: PyTree) -> _Fit:
+def _sampled(dynamics: Splitting, out: Run, skip: int) -> Sample:
     check.instance("dynamics", dynamics, Splitting, "a dynamics such as td.langevin(...), of one member")
     check.instance("out", out, Run, "the result of td.run(..., record=td.sample)")
-    sampled, state = draws_of(out, skip), out.state
-    state = jax.tree.map(lambda x: x[0], state) if state.step.ndim else state
-    part = state.moving
-    if jax.tree.structure(sampled.position) != jax.tree.structure(part) or sampled.energy is None:
+    sampled = draws_of(out, skip)
+    if jax.tree.structure(sampled.position) != jax.tree.structure(out.state.moving) or sampled.energy is None:
         raise ValueError("out: expected the records of td.sample, got others. Run with record=td.sample.")
+    return sampled
+
+
+def _fit(dynamics: Splitting, out: Run, sampled: Sample, gradient_noise: PyTree) -> _Fit:
+    state = jax.tree.map(lambda x: x[0], out.state) if out.state.step.ndim else out.state
+    part, kT = state.moving, _temperature(dynamics, state)
+    wide = space_of.shift(dynamics.space, part, jax.tree.map(lambda x: 1e3 * (1 + jnp.abs(x)), part))
+    for path, x, y in zip(tree.paths(part), jax.tree.leaves(part), jax.tree.leaves(wide), strict=True):
+        if not np.allclose(y, x + 1e3 * (1 + jnp.abs(x)), rtol=1e-3):
+            raise NoModelError(
+                f"position{path}: a leaf that moves in a bounded space has no quadratic model. The difference of the "
+                f"measured kinetic temperature and kT = {kT:g} shows the error of the time step."
+            )
     flat = [np.asarray(x, np.float64).reshape(x.shape[0] * x.shape[1], -1) for x in jax.tree.leaves(sampled.position)]
     draws = np.concatenate(flat, axis=1)
+    if len(draws) <= draws.shape[1]:
+        raise NoModelError(
+            f"out: expected more draws than elements for a covariance, got {len(draws)} of {draws.shape[1]}. Make a "
+            "longer run."
+        )
     mean = unflatten(jnp.asarray(np.mean(draws, axis=0)), part)
-    covariance, kT = np.atleast_2d(np.cov(draws, rowvar=False)), _temperature(dynamics, state)
+    covariance = np.atleast_2d(np.cov(draws, rowvar=False))
     step, noise, found = bias(dynamics, state, mean, covariance, kT=kT, gradient_noise=gradient_noise)
     return _Fit(sampled, state, mean, kT, covariance - step - noise, step, noise, found)
 
