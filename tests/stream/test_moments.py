@@ -134,3 +134,16 @@ def test_counter_passes_what_float32_and_int32_can_count():
     late = stream.mean(lambda x: x).update(late, jnp.float64(1.0))
     assert (int(late["count"].low), int(late["count"].high)) == (0, 1)
     assert float(at(late["mean"].value[None], 0)) == 1.0
+
+
+def test_r_hat_is_that_of_the_stored_chains():
+    chains = RNG.normal(size=(40, 5, 3)) + np.array([0, 0, 0, 0, 1])[:, None] * [0, 1, 10]
+    chains[..., 0] = 2.0
+    reducer = stream.r_hat(lambda x: {"x": x})
+    carries = jax.vmap(lambda series: fed(reducer, series), in_axes=1)(jnp.asarray(chains))
+    found = reducer.result(stream.pool(reducer, carries))["x"]
+    within, between = np.mean(np.var(chains, axis=0, ddof=1), axis=0), np.var(np.mean(chains, axis=0), axis=0, ddof=1)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(found, np.sqrt(39 / 40 + between / within), rtol=1e-12)
+    assert np.isnan(found[0]) and found[1] < 2 < found[2]
+    assert np.all(np.isnan(reducer.result(fed(reducer, jnp.asarray(chains[:, 0])))["x"]))  # one chain

@@ -10,6 +10,7 @@ from treedyn.stream._moments import covariance as covariance
 from treedyn.stream._moments import mean as mean
 from treedyn.stream._moments import variance as variance
 from treedyn.stream._quantiles import quantiles as quantiles
+from treedyn.stream._r_hat import r_hat as r_hat
 from treedyn.stream._reducer import Reducer as Reducer
 from treedyn.stream._reducer import init as init
 from treedyn.stream._reducer import merge as merge

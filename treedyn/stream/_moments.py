@@ -42,7 +42,7 @@ class Mean(Accumulator):
         """Return the carry of both streams."""
 
         def join(x: Average, y: Average) -> Average:
-            return x.joined(y, _share(a["count"], b["count"], x.dtype))
+            return x.joined(y, share(a["count"], b["count"], x.dtype))
 
         mean = jax.tree.map(join, a["mean"], b["mean"], is_leaf=is_average)
         return {"count": a["count"] + b["count"], "mean": mean}
@@ -73,7 +73,7 @@ class Products(Mean):
         """Return the carry of both streams."""
 
         def join(x: Average, y: Average, gaps: jax.Array) -> Average:
-            part = _share(a["count"], b["count"], x.dtype)
+            part = share(a["count"], b["count"], x.dtype)
             return x.joined(y, part).plus(gaps * part * (1 - part))
 
         gap = jax.tree.map(Average.gap, a["mean"], b["mean"], is_leaf=is_average)
@@ -242,7 +242,7 @@ def _toward(averages: PyTree, values: PyTree, count: Count) -> PyTree:
     return jax.tree.map(lambda old, x: old.toward(x, count.to(old.dtype)), averages, values, is_leaf=is_average)
 
 
-def _share(a: Count, b: Count, dtype: DTypeLike) -> jax.Array:
+def share(a: Count, b: Count, dtype: DTypeLike) -> jax.Array:
     """Return b/(a + b), and 0 where both are 0."""
     return b.to(dtype) / jnp.maximum((a + b).to(jnp.finfo(dtype).dtype), 1).astype(dtype)
 

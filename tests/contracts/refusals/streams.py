@@ -40,7 +40,7 @@ CARRIES = arg(
 )
 
 ROWS = [
-    *(row(make, of=OF) for make in (stream.mean, stream.variance, stream.extremes)),
+    *(row(make, of=OF) for make in (stream.mean, stream.variance, stream.r_hat, stream.extremes)),
     row(stream.covariance, of=OF, across=FLAG),
     row(stream.blocking, of=OF, levels=arg(4, "natural counting", more={"many": 33, "huge": 2**70})),
     row(stream.autocorrelation, of=OF, lags=arg(3, "natural counting")),
