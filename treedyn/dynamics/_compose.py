@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Real
 
+from treedyn import _check as check
+from treedyn import environment, noise, schedule, tree
 from treedyn import metric as metric_of
-from treedyn import noise, schedule, tree
 from treedyn import space as space_of
 from treedyn._state import State
 from treedyn._status import Status, word
@@ -33,6 +34,7 @@ class Splitting(Targeted):
         names: key of each operator in `state.memory`.
         sequence: the order of the operators, as pairs (place in `operators`, fraction of dt).
         inertial: whether there are momenta.
+        fresh: whether a step that begins with a kick evaluates the force for it.
     """
 
     dt: PyTree
@@ -41,6 +43,7 @@ class Splitting(Targeted):
     names: tuple[str, ...] = static()
     sequence: tuple[tuple[int, float], ...] = static()
     inertial: bool = static(default=True)
+    fresh: bool = static(default=False)
 
     def init(
         self,
@@ -135,17 +138,19 @@ class Splitting(Targeted):
             evaluate: `self.evaluate`, or `self.explore` if the step may leave the region of its neighbor lists.
         """
         state = self.weighed(state)
-        dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), True
+        dt, memory, current = schedule.at(self.dt, state.step), dict(state.memory), not self.fresh
+        there = environment.beginning(env) if self.fresh else env
         baths = []
         for (index, fraction), xi in zip(self.sequence, noise, strict=True):
             operator, name = self.operators[index], self.names[index]
             if operator.needs_force and not current:
-                state, current = evaluate(state, env), True
+                state, current = evaluate(state, there), True
             h = jax.tree.map(lambda t, fraction=fraction: fraction * t, dt)
             before = state
             state, memory[name] = operator.apply(state, h, xi, memory[name])
             baths += [(before, state)] if operator.role == "bath" else []
             current = current and not operator.moves
+            there = env if operator.moves else there
             if operator.clock:
                 state = state.later(h)
         if not current:
@@ -207,6 +212,7 @@ def compose(
     *,
     mass: PyTree = 1.0,
     space: PyTree = EUCLIDEAN,
+    fresh: bool = False,
 ) -> Splitting:
     """Build a dynamics from a sequence of operators.
 
@@ -221,6 +227,8 @@ def compose(
         dt: time step, positive: a number, schedule or prefix tree.
         mass: mass, positive: a number, schedule, metric or prefix tree; infinite for fixed leaves.
         space: a space, or a prefix tree of spaces.
+        fresh: whether a step that begins with a kick evaluates the force for it. By default it uses that of the end of
+            the last step, with the same minibatch. New ones cost another evaluation and have half the noise.
 
     Returns:
         A dynamics with `init` and `step`.
@@ -262,6 +270,7 @@ def compose(
         names=_unique([op.name for op in distinct]),
         sequence=sequence,
         inertial=any(op.inertial for op in distinct),
+        fresh=check.flag("fresh", fresh),
     )
 
 

@@ -19,6 +19,7 @@ def langevin(
     space: PyTree = EUCLIDEAN,
     splitting: str = "BAOAB",
     remove_drift: bool = False,
+    fresh: bool = False,
 ) -> Splitting:
     r"""Sample exp(-U/kT) by underdamped Langevin dynamics.
 
@@ -26,7 +27,7 @@ def langevin(
     O (Ornstein-Uhlenbeck), each solved exactly. On a harmonic target B A O A B samples positions without error at any
     stable step, and BAOA positions and momenta both.
 
-    `target`, `dt`, `mass` and `space` are those of `td.compose`.
+    `target`, `dt`, `mass`, `space` and `fresh` are those of `td.compose`.
 
     Args:
         kT: temperature in units of energy, zero or positive: a number, schedule or prefix tree.
@@ -58,4 +59,5 @@ def langevin(
     # noise moves the center of mass, so it is held right after every O
     hold = operators.hold_center(remove_drift, space, kT=kT, gamma=gamma, dt=dt)
     parts = {"A": (A,), "B": (B,), "O": (O, *hold)}
-    return compose(target, [part for letter in splitting for part in parts[letter]], dt, mass=mass, space=space)
+    sequence = [part for letter in splitting for part in parts[letter]]
+    return compose(target, sequence, dt, mass=mass, space=space, fresh=fresh)

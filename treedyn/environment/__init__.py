@@ -24,6 +24,7 @@ from treedyn.environment._environment import advance as advance
 from treedyn.environment._environment import advancing as advancing
 from treedyn.environment._environment import allocate as allocate
 from treedyn.environment._environment import at as at
+from treedyn.environment._environment import beginning as beginning
 from treedyn.environment._environment import check as check
 from treedyn.environment._environment import enlarged as enlarged
 from treedyn.environment._environment import moves as moves

@@ -165,6 +165,11 @@ def advance(env: PyTree, state: State) -> PyTree:
     return _each(Advancing, moved, env, state)
 
 
+def beginning(env: PyTree) -> PyTree:
+    """Return `env`, at the end of a step, as a new force at the beginning of that step sees it."""
+    return _each(Advancing, lambda node: node.beginning(), env)
+
+
 def moves(env: PyTree) -> bool:
     """Tell whether a part of `env` changes with time."""
     return bool(nodes((Timed, Advancing), env))

@@ -172,3 +172,10 @@ class Advancing(Struct):
     @abstractmethod
     def advance(self, state: State) -> Self:
         """Return this part at the end of the step that begins at `state`."""
+
+    def beginning(self) -> Self:
+        """Return this part, at the end of a step, as a new force at the beginning of that step sees it.
+
+        Dynamics with `fresh=True` evaluate one; by default it sees the same as the force at the end.
+        """
+        return self

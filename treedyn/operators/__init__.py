@@ -32,3 +32,5 @@ from treedyn.operators._rescale import Berendsen as Berendsen
 from treedyn.operators._rescale import StochasticRescale as StochasticRescale
 from treedyn.operators._rescale import berendsen as berendsen
 from treedyn.operators._rescale import csvr as csvr
+from treedyn.operators._white_noise import WhiteNoise as WhiteNoise
+from treedyn.operators._white_noise import white_noise as white_noise
