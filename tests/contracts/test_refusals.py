@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import treedyn as td
-from tests.contracts.refusals import drivers, energies, files, methods, potentials, streams, views
+from tests.contracts.refusals import drivers, energies, files, methods, nets, potentials, streams, views
 from tests.contracts.refusals.drivers import STARTED
 from tests.contracts.refusals.kinds import KINDS, In, Row
 from tests.contracts.refusals.samples import nve, spring
@@ -27,7 +27,8 @@ from treedyn.store._files import Closing
 
 pytestmark = pytest.mark.slow
 
-ROWS = [*methods.ROWS, *drivers.ROWS, *streams.ROWS, *potentials.ROWS, *energies.ROWS, *files.ROWS, *views.ROWS]
+PARTS = (methods, drivers, streams, potentials, energies, files, views, nets)
+ROWS = [row for part in PARTS for row in part.ROWS]
 SECONDS = 20
 # what a good message says besides the name: what was expected, or what to do
 ADVICE = re.compile(
@@ -43,6 +44,9 @@ MODULES = (
         "treedyn.operators",
         "treedyn.minimize",
         "treedyn.montecarlo",
+        "treedyn.networks",
+        "treedyn.networks.prior",
+        "treedyn.networks.likelihood",
         "treedyn.tree",
         "treedyn.environment",
     ),
@@ -52,7 +56,9 @@ MODULES = (
 EXEMPT = {
     "takes no argument": """treedyn.euclidean treedyn.rotations treedyn.operators.kick treedyn.particles.free
         treedyn.montecarlo.fisher treedyn.montecarlo.variance treedyn.bijector.identity treedyn.bijector.positive
-        treedyn.bijector.ordered treedyn.bijector.simplex treedyn.bijector.cholesky_of_correlation""",
+        treedyn.bijector.ordered treedyn.bijector.simplex treedyn.bijector.cholesky_of_correlation
+        treedyn.networks.prior.flat treedyn.networks.likelihood.categorical treedyn.networks.likelihood.bernoulli
+        treedyn.networks.likelihood.poisson""",
     "takes any number of dynamics, refused in `tests/dynamics/test_in_turn.py`": "treedyn.in_turn",
     "a pure function of carries that a run made": "treedyn.stream.pool",
     "made by a function, which looks at its number": "treedyn.minimize.Converged",
@@ -68,7 +74,8 @@ EXEMPT = {
         treedyn.environment.update treedyn.environment.rebuild treedyn.environment.refresh treedyn.environment.at
         treedyn.environment.enlarged treedyn.stream.sum_dtype
         treedyn.environment.allocate treedyn.environment.tuned treedyn.environment.trusted
-        treedyn.environment.advance treedyn.environment.advancing
+        treedyn.environment.advance treedyn.environment.advancing treedyn.environment.beginning
+        treedyn.networks.prior.is_prior
         treedyn.environment.moves treedyn.environment.check treedyn.environment.member""",
     "arithmetic inside of compiled steps, on trees that were looked at where they came in": """treedyn.tree.strong
         treedyn.tree.merge treedyn.tree.cast treedyn.tree.add treedyn.tree.subtract treedyn.tree.scale

@@ -8,6 +8,7 @@ import scipy.stats
 
 import treedyn as td
 from tests.dynamics.running import begin, nothing
+from tests.helpers import assert_close
 from treedyn import operators
 from treedyn.particles.space._space import free
 from treedyn.testing import sigmas
@@ -180,3 +181,15 @@ def test_uneven_numbers_in_one_group_are_an_error():
     dynamics = td.csvr(nothing, dt=0.1, kT={"a": 1.0, "b": 2.0}, tau=1.0, groups={"a": 0, "b": 0})
     with pytest.raises(ValueError, match="kT: the leaves of one thermostat share one number"):
         jax.eval_shape(dynamics.step, begin(dynamics, {"a": jnp.zeros(2), "b": jnp.zeros(2)}))
+
+
+@pytest.mark.parametrize("labels", [{"a": 0, "b": 1}, {"a": "cold", "b": "hot"}, "all"])
+def test_a_run_with_groups_is_the_loop_with_groups_also_in_an_ensemble(labels):
+    position = {"a": jnp.ones(3), "b": jnp.zeros(2)}
+    for dynamics in (
+        td.nose_hoover(nothing, dt=0.1, kT=1.0, tau=1.0, groups=labels),
+        td.ensemble(td.csvr(nothing, dt=0.1, kT=1.0, tau=1.0, groups=labels), 2),
+    ):
+        state = dynamics.init(jax.random.key(0), position)
+        by_hand = dynamics.step(dynamics.step(state))
+        assert_close(td.run(dynamics, state, steps=2).state.momentum, by_hand.momentum)

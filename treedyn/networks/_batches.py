@@ -13,6 +13,7 @@ from treedyn import tree
 from treedyn._member import PerMember, per_member
 from treedyn._state import State
 from treedyn._struct import Struct, static
+from treedyn.dynamics._dynamics import check_key
 from treedyn.environment import Advancing
 from treedyn.tree import PyTree
 from treedyn.tree._structure import nodes
@@ -169,6 +170,7 @@ def batches(
         >>> sorted(seen)
         [0, 1, 2, 3, 4, 5]
     """
+    check_key(key)
     leaves = jax.tree.leaves(data)
     lengths = {np.shape(x)[:1] for x in leaves}
     if len(lengths) != 1 or lengths == {()}:

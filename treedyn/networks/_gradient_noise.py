@@ -1,6 +1,7 @@
 """The noise of forces from minibatches."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from treedyn import _check as check
 from treedyn import _target as target_of
 from treedyn import tree
+from treedyn._target import Target
 from treedyn.networks._batches import Batches, Independent, Rows
 from treedyn.space import EUCLIDEAN
 from treedyn.tree import PyTree
@@ -56,22 +58,26 @@ def gradient_noise(
     found = [x for x in nodes(Batches, env) if nodes(Rows, x)]
     if len(found) != 1 or not isinstance(found[0].rows, Rows):
         raise ValueError(f"env: expected one networks.batches(...), shared by all members, got {len(found)}.")
-    rows, boxed = found[0].rows, tree.box(position, "position")
+    boxed = tree.box(position, "position")
+    at_once = min(check.integer("at_once", at_once, 1), found[0].total)
+    known = target_of.resolve(target, boxed, env)
+    return _covariance(known, boxed, tree.traceable(env), check.flag("matrix", matrix), at_once)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _covariance(target: Target, position: PyTree, env: PyTree, matrix: bool, at_once: int) -> PyTree:
+    env = tree.unbox(env)
+    (rows,) = nodes(Rows, env)
     total, size = rows.total, rows.rows.shape[1]
-    at_once, matrix = check.integer("at_once", at_once, 1), check.flag("matrix", matrix)
 
     def force(row: jax.Array) -> PyTree:
         alone = map_nodes(lambda x: x.replace(rows=rows.replace(rows=row[None, None])), Batches, env)
-        return target_of.evaluate(target, boxed, alone, EUCLIDEAN).force
+        return target_of.evaluate(target, position, alone, EUCLIDEAN).force
 
-    @jax.jit
-    def covariance() -> PyTree:
-        forces = jax.lax.map(force, jnp.arange(total, dtype=jnp.int32), batch_size=min(at_once, total))
-        once = 1.0 if isinstance(rows, Independent) else (total - size) / max(total - 1, 1)
-        if not matrix:
-            return jax.tree.map(lambda x: jnp.var(x, axis=0) * (once / size), forces)
-        flat = jax.vmap(flatten)(forces)
-        flat = flat - jnp.mean(flat, axis=0, keepdims=True)
-        return flat.T @ flat * (once / (size * total))
-
-    return covariance()
+    forces = jax.lax.map(force, jnp.arange(total, dtype=jnp.int32), batch_size=at_once)
+    share = (1.0 if isinstance(rows, Independent) else (total - size) / max(total - 1, 1)) / size
+    if not matrix:
+        return jax.tree.map(lambda x: jnp.var(x, axis=0) * share, forces)
+    flat = jax.vmap(flatten)(forces)
+    flat = flat - jnp.mean(flat, axis=0, keepdims=True)
+    return flat.T @ flat * (share / total)

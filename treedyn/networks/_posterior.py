@@ -110,9 +110,9 @@ def posterior(
     """
     check.function("apply", apply, "parameters and inputs", 2)
     check.instance("likelihood", likelihood, Likelihood, "a likelihood such as likelihood.gaussian(0.1)")
-    for leaf in jax.tree.leaves(prior, is_leaf=prior_of.is_prior):
-        if not prior_of.is_prior(leaf):
-            raise ValueError(f"prior: expected priors such as prior.gaussian(), got {check.brief(leaf)}.")
+    priors = jax.tree.leaves(prior, is_leaf=prior_of.is_prior)
+    if not priors or not all(map(prior_of.is_prior, priors)):
+        raise ValueError(f"prior: expected priors such as prior.gaussian(), got {check.brief(prior)}.")
     return from_energy(
         NegativeLogPosterior(
             apply=apply,

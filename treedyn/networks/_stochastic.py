@@ -95,6 +95,10 @@ def sghmc(
     )
     for leaf in jax.tree.leaves(gradient_noise):
         check.array("gradient_noise", leaf, "variances", nonnegative=True)
+    if mass is None:
+        raise ValueError("mass: expected a number, got None. Leave it out.")
+    for leaf in jax.tree.leaves(mass):
+        check.array("mass", leaf, "a mass", positive=True, finite=False)
 
     def colder(variance: Any, mass: Any) -> Any:
         bath = kT - h**2 * variance / mass * (0.25 + 1 / jnp.expm1(2 * gamma * h))

@@ -77,11 +77,11 @@ class Grouped(Operator):
 
 
 def assign(groups: PyTree, kT: PyTree, part: PyTree) -> Groups:
-    """Assign every leaf of `part` to a group by its boxed label, or without labels by its place in `kT`."""
+    """Assign every leaf of `part` to a group by its label, boxed or not, or without labels by its place in `kT`."""
     if groups is None:
         names = [place for place, _ in _placed(kT, part, "kT", schedule.is_schedule)]
     else:
-        names = [label.value for _, label in _placed(groups, part, "groups", _is_static)]
+        names = [tree.unbox(label) for _, label in _placed(groups, part, "groups", _is_static)]
     order = {name: k for k, name in enumerate(dict.fromkeys(names))}
     return Groups(labels=tuple(order[name] for name in names), size=len(order))
 

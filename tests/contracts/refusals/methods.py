@@ -235,6 +235,7 @@ OPERATORS = [
     row(operators.deform, length=arg(lambda time: 1.0 + time, "function", more={"of_nothing": f0, "of_four": f4})),
     row(operators.remove_drift, space=SPACE),
     row(operators.ornstein_uhlenbeck, kT=THERMAL, gamma=RATE),
+    row(operators.white_noise, kT=THERMAL, gamma=RATE),
     row(operators.overdamped, kT=THERMAL, gamma=POSITIVE, space=SPACE, averaged=FLAG),
     row(operators.collide, kT=THERMAL, rate=RATE, space=SPACE),
     row(operators.refresh, kT=THERMAL, persistence=KEPT),

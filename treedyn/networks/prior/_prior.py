@@ -35,10 +35,8 @@ class Scaled(Prior):
 
     def log_density(self, x: jax.Array) -> jax.Array:
         wide = x.astype(tree.dtype(x))
-        scale = tree.cast(self.scale, wide)
-        # a scale that broadcasts counts once for every element
-        each = self.standard(wide / scale) - jnp.broadcast_to(jnp.log(scale), wide.shape)
-        return jnp.sum(each)
+        scale = jnp.broadcast_to(tree.cast(self.scale, wide), wide.shape)
+        return jnp.sum(self.standard(wide / scale) - jnp.log(scale))
 
     @abstractmethod
     def standard(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
