@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("bijector", "minimize", "montecarlo", "operators", "store", "stream")  # they have pages of their own
+PACKAGES = (
+    "bijector",
+    "minimize",
+    "montecarlo",
+    "operators",
+    "store",
+    "stream",
+    "likelihood",
+    "prior",
+)  # they have pages of their own
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -63,6 +72,9 @@ def test_pages_stay_small():
         "treedyn.operators",
         "treedyn.minimize",
         "treedyn.montecarlo",
+        "treedyn.networks",
+        "treedyn.networks.prior",
+        "treedyn.networks.likelihood",
         "treedyn.stream",
         "treedyn.store",
         "treedyn.particles",

@@ -33,3 +33,14 @@ def test_atoms_and_weights_in_one_tree_behave_as_in_separate_runs():
     # the energies fluctuate by about 8 (liquid) and 4 (posterior), with correlations over hundreds of steps
     assert abs(mean["both"] - mean["atoms"] - mean["weights"]) < 12
     assert mean["atoms"] < -200 < 0 < mean["weights"]
+
+
+@pytest.mark.slow
+def test_the_bands_of_all_samplers_are_wide_where_there_are_no_data():
+    example = load("band")
+    bands = example["main"](scale=0.1, file="")
+    grid, exact = np.asarray(example["grid"]), bands.pop("last layer, exact")
+    for name, (_, sd) in bands.items():
+        known, unknown = sd[np.abs(grid - 1) < 0.3].max(), sd[np.abs(grid) > 3].min()
+        assert unknown > 2 * known, name
+    np.testing.assert_allclose(bands["last layer alone"][1], exact[1], rtol=0.3)

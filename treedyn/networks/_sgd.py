@@ -84,7 +84,6 @@ def to_sgd(dt: float, gamma: float, data_size: int, prior_scale: float = math.in
         prior_scale: standard deviation of the Gaussian prior, positive.
     """
     h, rate = (float(check.number(name, x, positive=True)) for name, x in (("dt", dt), ("gamma", gamma)))
-    size, scale = check.integer("data_size", data_size, 1), float(prior_scale)
-    if not scale > 0:
-        raise ValueError(f"prior_scale: expected a positive number, got {prior_scale}.")
+    size = check.integer("data_size", data_size, 1)
+    scale = float(check.array("prior_scale", prior_scale, "one number", (0,), positive=True, finite=False))
     return SGD(size * h**2, math.exp(-rate * h), 1 / (size * scale**2))
