@@ -6,16 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (
-    "bijector",
-    "minimize",
-    "montecarlo",
-    "operators",
-    "store",
-    "stream",
-    "likelihood",
-    "prior",
-)  # they have pages of their own
+# they have pages of their own
+PACKAGES = ("bijector", "likelihood", "minimize", "montecarlo", "operators", "prior", "store", "stream")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -88,6 +88,7 @@ def sampled(target, start, **more):
     return target.constrain(td.run(walkers, state, steps=30).state.position)
 
 
+@pytest.mark.slow
 def test_densities_of_constrained_parameters_are_those_of_the_target():
     # Gamma(3, 2), Beta(2, 5), Dirichlet(1, 2, 4), and the smaller of two normal numbers
     alpha = jnp.array([1.0, 2.0, 4.0])
@@ -109,6 +110,7 @@ def test_densities_of_constrained_parameters_are_those_of_the_target():
     assert abs(sigmas(found["order"][:, 0], -1 / np.sqrt(np.pi))) < 4
 
 
+@pytest.mark.slow
 def test_the_volume_counts_with_the_temperature():
     # exp(-y/kT) on y > 0 has the mean kT
     target = td.transformed(lambda y: jnp.sum(y), tb.positive(), kT=0.3)

@@ -27,6 +27,7 @@ def schools(error, y, centered):
         numpyro.sample("y", dist.Normal(theta, error), obs=y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("centered", [False, True])
 def test_eight_schools_are_those_written_out_by_hand(centered):
     model = td.from_numpyro(KEY, schools, ERROR, Y, centered)

@@ -108,6 +108,7 @@ def run():
     return td.run(chains, chains.init(jax.random.key(0), start), steps=600, record=td.sample)
 
 
+@pytest.mark.slow
 def test_a_run_is_summarized_without_its_beginning(run):
     table = td.summary(run, skip=100)
     assert (table.draws, table.chains, table.warnings) == (500, 4, ())

@@ -27,6 +27,7 @@ def langevin(splitting, dt=0.4):
     return dynamics, dynamics.init(KEY, {"a": jnp.zeros(2), "b": jnp.array(0.0)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("splitting", ["BAOAB", "OBABO", "OABAO"])
 @pytest.mark.parametrize("noise", [None, {"a": 0.7, "b": 0.2}], ids=["quiet", "noisy"])
 def test_the_biases_of_a_harmonic_target_are_exact(splitting, noise):
@@ -53,6 +54,7 @@ X, Y = jnp.array([0.5, -1, 1.5, 2, -0.5, 1]), jnp.array([0.8, -1.1, 1.2, 2.5, 0.
 SUBSETS, REPEATED = list(itertools.combinations(range(6), 2)), list(itertools.product(range(6), repeat=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batches", "center", "h", "sampled"),
     [
@@ -92,6 +94,7 @@ def run():
     return dynamics, td.run(chains, state, steps=2000, record=td.sample)
 
 
+@pytest.mark.slow
 def test_a_run_finds_its_own_biases(run):
     dynamics, out = run
     budget = td.error_budget(dynamics, out, skip=200)
@@ -122,6 +125,7 @@ def test_a_suggested_step_has_the_accuracy(run):
         td.suggest_dt(dynamics, out, gradient_noise=1e9, skip=200)
 
 
+@pytest.mark.slow
 def test_a_target_that_is_not_like_the_model_is_not_trusted():
     # two wells: their distance is the width of the model, and their own width is that of the steps
     dynamics = td.langevin(td.from_energy(lambda x: 3 * (x**2 - 1) ** 2), dt=0.2, kT=1.0)
@@ -149,6 +153,7 @@ def test_a_liquid_has_no_quadratic_model_and_the_report_says_so():
     assert 1.3 < budget.measured < 1.6 and budget.predicted is None
 
 
+@pytest.mark.slow
 def test_fewer_draws_than_elements_have_no_model():
     dynamics = td.langevin(lambda x: jnp.sum(x**2), dt=0.1, kT=1.5)
     out = td.run(dynamics, dynamics.init(KEY, jnp.zeros((20, 3))), steps=50, record=td.sample)

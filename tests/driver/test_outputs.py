@@ -90,6 +90,7 @@ def test_outputs_are_the_records_at_their_own_rates(chunk):
     assert all(name.startswith("treedyn-writer") for name in fine.threads)
 
 
+@pytest.mark.slow
 def test_another_run_goes_on_in_the_same_file(tmp_path):
     state, env = begin()
     whole = Kept()
@@ -102,6 +103,7 @@ def test_another_run_goes_on_in_the_same_file(tmp_path):
     assert_same_bits(pieces[0].writer.stacked(), whole.stacked())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_writes_every_frame_once(tmp_path):
     whole, kept = Kept(), Kept()
     td.run(DYNAMICS, *begin(), steps=60, outputs=[td.Output(whole, where, 4)])

@@ -31,6 +31,7 @@ def with_a_large_list(record):
     return td.run(DYNAMICS, *begin(capacity=81), steps=60, every=4, record=record)
 
 
+@pytest.mark.slow
 def test_a_stale_list_is_rebuilt_and_its_step_taken_again():
     state, env = begin()
     out = td.run(DYNAMICS, state, env, steps=60, every=1, record=where)
@@ -55,6 +56,7 @@ def test_a_stale_list_would_have_been_wrong():
     assert np.max(np.abs(stale.position - right.position)) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record, chunk", [pytest.param(None, None, marks=pytest.mark.slow), (where, 6)])
 def test_a_list_that_overflows_gives_the_trajectory_of_a_large_one_in_every_bit(record, chunk):
     expected = with_a_large_list(record)

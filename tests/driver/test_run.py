@@ -34,6 +34,7 @@ def observe(state, env=None):
     return {"position": state.position, "shot": shot, "step": state.step}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "system, record",
     [(by_tree, None), (by_list, observe), *mostly_slow([(by_tree, observe), (by_list, None)])],
@@ -49,6 +50,7 @@ def test_results_do_not_depend_on_the_chunk_length_in_any_bit(system, record):
     assert env is None or expected.rebuilds > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [lambda: (*plain(), None), *mostly_slow([by_tree, by_list])])
 def test_run_is_trajectory_is_a_loop(system):
     dynamics, state, env = system()

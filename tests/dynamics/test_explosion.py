@@ -28,6 +28,7 @@ def cluster(apart, dtype=jnp.float64):
     return jnp.concatenate([x, x[:1] + jnp.asarray([[apart, 0, 0]], dtype)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, apart, dtype",
     [
@@ -188,6 +189,7 @@ def test_kinetic_energies_fit_into_half_precision_where_squares_of_momenta_do_no
 THERMOSTATS = {"csvr": td.csvr, "nose_hoover": td.nose_hoover, "berendsen": td.berendsen}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mostly_slow(THERMOSTATS, "csvr"))
 def test_a_factor_cannot_heat_what_is_at_rest_in_a_minimum(name):
     def springs(x):
@@ -206,6 +208,7 @@ def test_a_factor_cannot_heat_what_is_at_rest_in_a_minimum(name):
     assert inspected(dynamics, dynamics.init(KEY, off, momentum=rest))[1] == td.Status.OK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mostly_slow(["csvr", "berendsen"], "csvr"))
 def test_at_a_temperature_of_zero_and_without_degrees_of_freedom_rest_is_no_fault(name):
     still = {"momentum": jnp.zeros((1, 3))}

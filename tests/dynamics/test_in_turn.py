@@ -35,6 +35,7 @@ def sampler():
 START = {"a": 2.0, "b": -1.0, "c": jnp.zeros(2), "name": "inert"}
 
 
+@pytest.mark.slow
 def test_the_moments_of_leaves_that_move_by_different_methods_are_exact():
     chains = td.ensemble(sampler(), 4000)
     state = td.run(chains, chains.init(KEY, START), steps=40).state
@@ -46,6 +47,7 @@ def test_the_moments_of_leaves_that_move_by_different_methods_are_exact():
     assert abs(sigmas(c[:, 0] * a, 0.0)) < 4
 
 
+@pytest.mark.slow
 def test_a_dynamics_leaves_leaves_of_infinite_mass_alone_and_has_noise_of_its_own():
     one = td.langevin(energy, dt=0.1, kT=1.0, mass=only("a"))
     other = td.langevin(energy, dt=0.1, kT=1.0, mass=only("c"))
@@ -58,6 +60,7 @@ def test_a_dynamics_leaves_leaves_of_infinite_mass_alone_and_has_noise_of_its_ow
     assert both.reverse(state).memory["0"].momentum["a"] == -state.memory["0"].momentum["a"]
 
 
+@pytest.mark.slow
 def test_pieces_of_a_run_are_the_whole_run_and_energies_are_those_of_the_position():
     chain = sampler()
     state = chain.init(KEY, START)

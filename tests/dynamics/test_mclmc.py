@@ -37,6 +37,7 @@ def run(dt, steps, gamma=0.0):
     return dynamics, state, td.trajectory(dynamics, state, steps=steps).state
 
 
+@pytest.mark.slow
 def test_energy_and_contraction_are_conserved_to_second_order_and_the_speed_exactly():
     errors = []
     for dt in (0.02, 0.01, 0.005):

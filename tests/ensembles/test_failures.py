@@ -34,6 +34,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [None, 7])
 def test_one_of_64_fails_and_63_are_as_if_nothing_had_happened(chunk):
     many, state, env = system()

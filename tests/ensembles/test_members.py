@@ -30,6 +30,7 @@ def where(state):
 
 
 # members of line searches are in `tests/minimize/test_search.py`
+@pytest.mark.slow
 @by_method("langevin_baoab", among=[m for m in METHODS if m not in VARIANTS])
 def test_a_member_of_every_method_is_the_method_alone(method):
     position = TREES["zero_d_leaf"](jnp.float64)
@@ -77,6 +78,7 @@ def test_noise_and_path_of_a_member_do_not_depend_on_how_many_there_are():
         assert_same_bits(other[:, :n], few[:, :n])
 
 
+@pytest.mark.slow
 def test_the_environment_is_shared_or_per_member():
     def pull(x, env):
         return jnp.sum((x - env["centre"] * env["scale"]) ** 2) / 2
@@ -176,6 +178,7 @@ def test_boxes_of_their_own_with_neighbor_lists_of_their_own():
 # --- what is said of members ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_reducers_see_every_member_and_are_merged_where_that_is_asked_for():
     many = td.ensemble(td.langevin(harmonic, 0.2, 1.0, 1.0), 6)
     x = lambda s: s.position[0]  # noqa: E731

@@ -91,6 +91,7 @@ def test_soft_discs_reach_the_same_minimum_in_all_coordinates(method):
     assert alike(method, start, side, make, ratio, 0.3, 0.2, spread) > 0.01
 
 
+@pytest.mark.slow
 @every_method
 def test_rosenbrock_in_a_dict_reaches_its_minimum(method):
     def rosenbrock(x):
@@ -104,6 +105,7 @@ def test_rosenbrock_in_a_dict_reaches_its_minimum(method):
     assert evaluations < {"lbfgs": 110, "conjugate_gradient": 260, "fire": 2000}[method]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", mostly_slow([jnp.float32, jnp.float64], jnp.float32))
 @pytest.mark.parametrize("make", [td.lbfgs, td.conjugate_gradient])
 def test_a_minimum_is_found_to_the_precision_of_the_dtype(make, dtype):

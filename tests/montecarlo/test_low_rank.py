@@ -38,6 +38,7 @@ def test_the_metric_is_that_of_its_matrix(kind):
     assert own.degrees(p) == 6
 
 
+@pytest.mark.slow
 def test_forces_of_a_well_give_its_stiffness_to_the_factor_at_which_directions_are_left_out():
     stiffness = rotated(np.geomspace(1e-2, 1e4, 12))
     rule = low_rank(rank=12, samples=40)

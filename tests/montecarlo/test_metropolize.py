@@ -64,6 +64,7 @@ def test_acceptance_of_hmc_on_a_gaussian_is_the_closed_form(h, steps, d, exact, 
     assert abs(sigmas(jnp.mean(states.position**2, axis=1), 1.0)) < 4
 
 
+@pytest.mark.slow
 def test_acceptance_with_a_mass_and_a_stiffness_for_every_leaf_is_the_closed_form():
     stiffness, mass = {"a": 1.0, "b": 4.0, "c": 1.0}, {"a": 1.0, "b": 1.0, "c": 0.25}
 
@@ -104,6 +105,7 @@ METHODS = {
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("d", [1, pytest.param(10, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)])
 def test_samples_of_a_harmonic_well_scale_with_the_root_of_the_temperature(name, d):
@@ -152,6 +154,7 @@ def test_heights_on_a_sphere_beside_a_flat_leaf_are_exact(name):
     np.testing.assert_allclose(jnp.linalg.norm(position["s"], axis=1), 1, rtol=1e-12)
 
 
+@pytest.mark.slow
 @every_method
 def test_a_run_in_pieces_is_the_run_in_one_and_an_inert_leaf_changes_no_bit(name):
     dynamics = METHODS[name](lambda x: double_well(x["a"]), 1.0)
@@ -164,6 +167,7 @@ def test_a_run_in_pieces_is_the_run_in_one_and_an_inert_leaf_changes_no_bit(name
     assert once.step == 30 and once.status == 0
 
 
+@pytest.mark.slow
 def test_a_rejection_reverses_the_refreshed_momenta():
     dynamics = td.ghmc(lambda x: jnp.sum(x["a"] ** 2) / 2, dt=1.2, persistence=0.5)
     keys = jax.random.split(KEY, 50)
@@ -177,6 +181,7 @@ def test_a_rejection_reverses_the_refreshed_momenta():
         np.testing.assert_allclose(dynamics.step(state).momentum["a"], -fresh.momentum["a"], rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_a_trajectory_that_overflows_is_a_divergence_and_the_run_goes_on():
     dynamics = td.hmc(lambda x: jnp.sum(x**4), dt=10.0, steps=20)
     out = td.run(dynamics, dynamics.init(KEY, jnp.ones(3)), steps=5, record=lambda s: s.info)
@@ -218,6 +223,7 @@ class Wave(td.Timed):
         return time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hmc", "nuts"])
 def test_a_mass_that_changes_from_step_to_step_leaves_a_gaussian_as_it_is(name):
     dynamics = METHODS[name](quadratic, 1.0, mass=lambda step: jnp.where(step % 2 == 0, 1.0, 4.0))
@@ -230,6 +236,7 @@ def test_a_mass_that_changes_from_step_to_step_leaves_a_gaussian_as_it_is(name):
     assert abs(sigmas(jnp.mean(two_steps(dynamics, keys, start).position ** 2, axis=1), 1.0)) < 4
 
 
+@pytest.mark.slow
 def test_a_trajectory_through_an_infinite_energy_is_rejected_and_the_run_goes_on():
     def ring(x):
         r = jnp.abs(x[0])
@@ -241,6 +248,7 @@ def test_a_trajectory_through_an_infinite_energy_is_rejected_and_the_run_goes_on
         assert np.all(np.abs(out.state.position) < 1)
 
 
+@pytest.mark.slow
 def test_one_schedule_is_one_temperature_for_the_bath_and_the_rule():
     def cooling(step):
         return 1 / (1 + 0.01 * step)
@@ -268,6 +276,7 @@ class Accounted(to.OrnsteinUhlenbeck):
         return memory
 
 
+@pytest.mark.slow
 def test_a_bath_that_accounts_for_its_heat_is_accepted_like_one_that_does_not():
     A, B = to.drift(td.euclidean()), to.kick()
     baths = to.ornstein_uhlenbeck(1.0, 1.0), Accounted(kT=1.0, gamma=1.0)

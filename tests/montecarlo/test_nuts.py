@@ -61,6 +61,7 @@ def in_numpy(dynamics, state):
     return chosen, dynamics.depth, steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dt", [0.05, 0.3, 0.9])
 def test_a_step_is_that_of_the_definition(dt):
     dynamics = td.nuts(quadratic, dt=dt, kT=1.7, depth=6)
@@ -75,6 +76,7 @@ def test_a_step_is_that_of_the_definition(dt):
     assert len(depths) > 1 and not state.info.divergent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dt", "d"), [(0.9, 1), (0.4, 10)])
 def test_a_gaussian_is_stationary(dt, d):
     dynamics = td.nuts(lambda x: jnp.sum(x**2) / 2, dt=dt, depth=4)
@@ -87,6 +89,7 @@ def test_a_gaussian_is_stationary(dt, d):
     assert 0.5 < np.mean(end.info.acceptance) < 1 and np.all(end.info.turned | (end.info.depth == 4))
 
 
+@pytest.mark.slow
 def test_a_trajectory_that_explodes_is_a_divergence_and_the_run_goes_on():
     dynamics = td.nuts(lambda x: jnp.sum(x**4), dt=10.0)
     out = td.run(dynamics, dynamics.init(KEY, jnp.ones(3)), steps=5, record=lambda s: s.info)
@@ -94,6 +97,7 @@ def test_a_trajectory_that_explodes_is_a_divergence_and_the_run_goes_on():
     np.testing.assert_array_equal(out.state.position, 1)
 
 
+@pytest.mark.slow
 def test_trajectories_do_not_depend_on_units():
     one, other = (
         td.nuts(lambda x, scale=scale: jnp.sum((x / scale) ** 2) / 2, dt=0.2, mass=1 / scale**2)
@@ -118,6 +122,7 @@ def stiff(x):
     return jnp.sum(x**2 * jnp.array([1.0, 100.0])) / 2 + jnp.sum(x**4)
 
 
+@pytest.mark.slow
 def test_steps_that_are_halved_leave_the_density_as_it_is():
     # the larger frequency needs steps below 0.2
     dynamics = td.nuts(stiff, dt=0.5, depth=4, halvings=6, tolerance=0.4)
@@ -139,6 +144,7 @@ def test_steps_that_are_halved_leave_the_density_as_it_is():
             assert abs(sigmas(end.position[:, k] ** power, np.sum(weight * grid**power) / np.sum(weight))) < 4
 
 
+@pytest.mark.slow
 def test_halved_steps_can_be_retraced_or_are_refused():
     dynamics, rule = td.nve(stiff, dt=0.5), Strides(halvings=8, tolerance=0.2)
 

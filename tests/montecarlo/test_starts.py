@@ -84,6 +84,7 @@ def test_the_covariance_of_a_path_is_that_of_bfgs_updates(pairs):
     np.testing.assert_allclose(center, 1 - dense @ np.arange(5.0), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_pathfinder_comes_close_to_a_normal_density():
     start = {**START, "a": jnp.array(9.0), "b": jnp.full((2, 2), -7.0)}
     found = td.pathfinder(jax.random.key(0), gaussian, start, steps=30, history=5, draws=100)
@@ -93,6 +94,7 @@ def test_pathfinder_comes_close_to_a_normal_density():
     assert found.draws(jax.random.key(1), 3)["name"] == "b"
 
 
+@pytest.mark.slow
 def test_pathfinder_stays_where_the_density_has_its_weight_on_the_way_to_a_mode_that_is_far_from_it():
     def funnel(x):  # its mode is at v = -45, where exp(-U) has no weight
         return x["v"] ** 2 / 18 + jnp.sum(x["x"] ** 2) * jnp.exp(-x["v"]) / 2 + 5 * x["v"]
@@ -103,6 +105,7 @@ def test_pathfinder_stays_where_the_density_has_its_weight_on_the_way_to_a_mode_
     assert found.elbo < 11 / 2 * math.log(2 * math.pi) + math.log(3) + 0.3  # the evidence
 
 
+@pytest.mark.slow
 def test_pathfinder_keeps_dtypes_and_refuses_what_has_no_finite_bound():
     start = {"a": jnp.float32(2.0), "b": jnp.full(2, 3.0)}
     energy = lambda x: x["a"].astype(jnp.float64) ** 2 + jnp.sum(x["b"] ** 2)  # noqa: E731

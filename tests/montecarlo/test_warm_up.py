@@ -22,6 +22,7 @@ def wells(x):
     return sum(jnp.sum(STIFFNESS[name] * x[name] ** 2).astype(float) for name in STIFFNESS) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kT", [1.0, 0.01])
 def test_the_masses_of_harmonic_wells_are_their_stiffness(kT):
     chain = td.warm_up(td.hmc(wells, dt=0.01, steps=(1, 8), kT=kT), steps=100)
@@ -42,6 +43,7 @@ def test_masses_from_variances_are_the_inverse_variances():
     np.testing.assert_allclose(found["b"], STIFFNESS["b"], rtol=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", [0.5, 0.9])
 def test_the_step_has_the_acceptance_that_was_asked_for(goal):
     chain = td.warm_up(td.mala(quadratic, dt=0.1), steps=2000, acceptance=goal, metric=None)
@@ -53,6 +55,7 @@ def test_the_step_has_the_acceptance_that_was_asked_for(goal):
     assert abs(np.mean(out.records[1000:]) - goal) < 0.06
 
 
+@pytest.mark.slow
 def test_members_that_start_far_apart_find_the_same_masses():
     chain = td.warm_up(td.hmc(wells, dt=0.01, steps=(1, 8)), steps=100)
     chains = td.ensemble(chain, 3)
@@ -72,6 +75,7 @@ def whole():
     return td.run(CHAINS, CHAINS.init(KEY, START), steps=100, record=lambda s: s.position)
 
 
+@pytest.mark.slow
 def test_pieces_of_a_run_are_the_whole_run(whole):
     out = td.run(CHAINS, CHAINS.init(KEY, START), steps=37, chunk=7)
     out = td.run(CHAINS, out.state, steps=63, chunk=30)
@@ -96,6 +100,7 @@ def test_members_are_tuned_together_or_each_by_itself(whole):
     assert_close(td.run(tuned, out.state, steps=1).state.position["a"][1], tuned.member(1).step(one).position["a"])
 
 
+@pytest.mark.slow
 def test_after_the_warm_up_nothing_changes_and_the_tuned_dynamics_takes_the_same_steps(whole):
     later = td.run(CHAINS, whole.state, steps=5).state
     assert_same_bits(later.memory["warm_up"], whole.state.memory["warm_up"])
@@ -103,6 +108,7 @@ def test_after_the_warm_up_nothing_changes_and_the_tuned_dynamics_takes_the_same
     assert_close(same.position, later.position)
 
 
+@pytest.mark.slow
 def test_leaves_that_do_not_move_and_points_on_a_sphere_keep_their_kinds_of_masses():
     def energy(x):
         return jnp.sum(x["free"] ** 2) * 50 + jnp.sum(x["s"][:, 2]) * 3 + jnp.sum(x["fixed"] ** 2)
@@ -119,6 +125,7 @@ def test_leaves_that_do_not_move_and_points_on_a_sphere_keep_their_kinds_of_mass
     np.testing.assert_allclose(jnp.linalg.norm(state.position["s"], axis=1), 1, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_leaf_that_the_energy_ignores_changes_no_other_number():
     states = []
     for more in ({}, {"z": jnp.zeros(2)}):

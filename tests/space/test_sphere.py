@@ -172,6 +172,7 @@ def test_thermostats_have_the_exact_mean_height_on_a_sphere(method):
         assert np.all(out.state.dof == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, dof", [("sphere", 6), *mostly_slow([("circle", 3), ("hypersphere", 15), ("rotations", 9)])]
 )
@@ -189,6 +190,7 @@ def test_degrees_of_freedom_and_thermal_momenta_are_those_of_the_tangent_space(n
     assert td.degrees_of_freedom(heavy.init(KEY, x)) == dof * 2 / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_constant_energy_has_its_order_reversal_and_volume_on_a_sphere(order):
     def energy(x):
@@ -367,6 +369,7 @@ def test_points_off_a_sphere_set_the_status_where_numbers_are_unknown():
     assert out.failure.members == {0: td.Status.NONFINITE} and out.state.step[1] == 3
 
 
+@pytest.mark.slow
 def test_the_path_to_the_opposite_point_is_half_a_circle():
     x = jnp.array([[0.0, 0.0, 1.0], [0.6, 0.0, -0.8]])
     way = td.sphere().displacement(-x, x)

@@ -34,6 +34,7 @@ def go_on(folder, steps=60, **options):
     return td.run(DYNAMICS, *begin(), **{"every": 4, "record": where, **options}, steps=steps, checkpoint=folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops, every", [((0, 1, 59), 7), *mostly_slow([((13, 26, 27), None), ((60,), 20)])])
 def test_a_run_in_pieces_ends_in_the_same_bits_as_a_whole_one(tmp_path, whole, stops, every):
     for stop in (*stops, 60):

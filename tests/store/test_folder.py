@@ -20,6 +20,7 @@ def whole():
     return td.run(DYNAMICS, *begin(), steps=60, every=4, record=where)
 
 
+@pytest.mark.slow
 def test_files_that_are_not_of_the_run_stay_where_they_are(tmp_path):
     names = ("step-best.npz", "records-final.npz", ".step-best.npz.1.part", ".download.part", "step-1.npz", "notes")
     for name in names:

@@ -32,6 +32,7 @@ SUMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUMS)
 def test_value_and_force_of_a_sum_are_those_of_its_terms_with_and_without_a_list(name):
     energy, expected = SUMS[name]
@@ -85,6 +86,7 @@ def test_what_is_no_energy_cannot_be_added(other):
         PAIRS * (lambda x: 1.0)
 
 
+@pytest.mark.slow
 def test_many_particles_without_a_list_are_reported_where_a_cutoff_allows_one():
     crystal = tp.fcc(8, density=1.0)
     assert len(crystal.position) > 2000
@@ -95,6 +97,7 @@ def test_many_particles_without_a_list_are_reported_where_a_cutoff_allows_one():
     jax.eval_shape(tp.pair_energy(lambda r: 1 / r, tp.free()), crystal.position)
 
 
+@pytest.mark.slow
 def test_a_warning_names_the_line_of_the_user():
     for energy in (PAIRS + trap, tp.bond_energy(BONDS.u, [[0, 1]], tp.free()) + PAIRS):
         for make in (td.nve, lambda *args, **more: td.ensemble(td.nve(*args, **more), members=2)):

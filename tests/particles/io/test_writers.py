@@ -79,6 +79,7 @@ for step in range(10, 10**9, 10):
 """
 
 
+@pytest.mark.slow
 @SOME_SLOW
 def test_the_death_of_the_process_loses_no_frame_that_was_written(suffix, tmp_path):
     path = tmp_path / f"t{suffix}"

@@ -120,6 +120,7 @@ def rebuilt(lists, position, space):
     return lists.rebuild(position, space)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mostly_slow(CASES, "slab"))
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -198,6 +199,7 @@ def test_coinciding_particles_are_neighbors():
     assert_holds_exactly(lists, np.zeros((70, 70)), 0.0)
 
 
+@pytest.mark.slow
 def test_a_space_of_plain_functions_has_lists():
     side = 5.0
     pair = (lambda a, b: (a - b + side / 2) % side - side / 2, lambda x, dx: (x + dx) % side)

@@ -69,6 +69,7 @@ def test_displacement_is_that_of_the_nearest_image_and_separation_is_within_half
     assert np.all(np.linalg.norm(rounded[~near], axis=1) >= limit * (1 - 1e-9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("axes", [(True, True), (True, True, True), (True, False, True)])
 def test_displacement_is_the_shortest_of_all_images_in_thousands_of_skewed_cells(axes, kind):
@@ -90,6 +91,7 @@ def test_displacement_is_the_shortest_of_all_images_in_thousands_of_skewed_cells
     np.testing.assert_allclose(found, exact, rtol=100 * np.finfo(kind).eps, atol=100 * np.finfo(kind).eps)
 
 
+@pytest.mark.slow
 def test_the_shortest_image_in_a_cell_that_was_sheared_many_times_is_that_of_the_square():
     points = jnp.asarray(np.random.default_rng(1).random((2, 500, 3)))
     sheared = triclinic([[1.0, 0.0, 0.0], [137.0, 1.0, 0.0], [-11.0, 41.0, 1.0]])
@@ -136,6 +138,7 @@ def test_pull_back_is_the_transpose_of_shift(name):
     np.testing.assert_allclose(space.pull_back(x, gradient), Space.pull_back(space, x, gradient), atol=1e-12)
 
 
+@pytest.mark.slow
 @spaces
 @pytest.mark.parametrize("kind", [jnp.float32, jnp.float64])
 def test_the_dtype_of_the_points_is_kept(name, kind):

@@ -49,6 +49,7 @@ def close(actual, expected, dtype=jnp.float64):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e3 * jnp.finfo(dtype).eps * max(1, float(jnp.max(jnp.abs(b)))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension, dtype", [(2, jnp.float32), *mostly_slow([(1, jnp.float32), (3, jnp.float64)])])
 def test_sums_are_those_of_all_pairs_whatever_finds_the_neighbors(dimension, dtype):
     x, q = system(dimension, dtype)
