@@ -139,11 +139,21 @@ class Targeted(Dynamics):
     target: Callable[..., Any] = function()
     space: PyTree
 
+    def target_at(self, state: State) -> Callable[..., Any]:
+        """Return the target of a state: by default `target`, whatever the step."""
+        del state
+        return self.target
+
     @final
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position; adds the status of this evaluation."""
+        return self.look(state, env, self.target_at(state))
+
+    @final
+    def look(self, state: State, env: PyTree, target: Callable[..., Any]) -> State:
+        """Return `state` with force, energy and aux of another target at its position; adds its status."""
         now = tree.unbox(environment.at(env, state.time))
-        result = target_of.evaluate(self.target, state.boxed, now, self.space)
+        result = target_of.evaluate(target, state.boxed, now, self.space)
         return state.replace(
             force=result.force, energy=result.energy, aux=result.aux, status=state.status | result.status
         )
