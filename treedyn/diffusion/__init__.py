@@ -5,6 +5,8 @@ from treedyn.diffusion._ancestral import ancestral as ancestral
 from treedyn.diffusion._ancestral import ddim as ddim
 from treedyn.diffusion._ancestral import ddpm as ddpm
 from treedyn.diffusion._churn import churned as churned
+from treedyn.diffusion._corrected import annealed as annealed
+from treedyn.diffusion._corrected import unit_mass as unit_mass
 from treedyn.diffusion._denoiser import Denoiser as Denoiser
 from treedyn.diffusion._denoiser import Noised as Noised
 from treedyn.diffusion._denoiser import Prediction as Prediction
@@ -16,6 +18,9 @@ from treedyn.diffusion._exponential import dpmpp_2m_sde as dpmpp_2m_sde
 from treedyn.diffusion._exponential import dpmpp_2s as dpmpp_2s
 from treedyn.diffusion._exponential import dpmpp_3m_as_shipped as dpmpp_3m_as_shipped
 from treedyn.diffusion._exponential import dpmpp_3m_corrected as dpmpp_3m_corrected
+from treedyn.diffusion._guidance import classified as classified
+from treedyn.diffusion._guidance import given as given
+from treedyn.diffusion._guidance import guided as guided
 from treedyn.diffusion._levels import Levels as Levels
 from treedyn.diffusion._levels import cosine as cosine
 from treedyn.diffusion._levels import cosine_betas as cosine_betas
@@ -26,8 +31,10 @@ from treedyn.diffusion._levels import linear_betas as linear_betas
 from treedyn.diffusion._levels import rectified_flow as rectified_flow
 from treedyn.diffusion._levels import variance_exploding as variance_exploding
 from treedyn.diffusion._levels import variance_preserving as variance_preserving
+from treedyn.diffusion._likelihood import log_likelihood as log_likelihood
 from treedyn.diffusion._networks import network as network
 from treedyn.diffusion._networks import preconditioned as preconditioned
+from treedyn.diffusion._posterior import measured as measured
 from treedyn.diffusion._process import Cosine as Cosine
 from treedyn.diffusion._process import Discrete as Discrete
 from treedyn.diffusion._process import Level as Level

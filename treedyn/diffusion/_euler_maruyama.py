@@ -20,7 +20,7 @@ from treedyn.tree import PyTree
 
 
 class EulerMaruyama(Sampler):
-    r"""$dx = [\dot\alpha D + \dot\sigma E + \tfrac12 \eta^2 g^2 E/\sigma]\,dt + \eta g\,dW$, in time that runs backwards.
+    r"""$dx = [\dot\alpha D + \dot\sigma E + \tfrac12 \eta^2 g^2 E/\sigma]\,dt + \eta g\,dW$, backwards in time.
 
     Attributes:
         eta: share of noise: 0 for the probability flow, 1 for the reverse process.

@@ -194,7 +194,7 @@ def cosine(steps: int, *, offset: float = 0.008, start: float = 0.9999, end: flo
 
 
 def variance_exploding(steps: int, *, sigma_min: float = 0.01, sigma_max: float = 50.0, zero: bool = True) -> Levels:
-    r"""Build geometric levels of the variance-exploding process, $\sigma_k \propto (\sigma_{min}/\sigma_{max})^{k/(n-1)}$.
+    r"""Build geometric levels that add noise only, $\sigma_k \propto (\sigma_{min}/\sigma_{max})^{k/(n-1)}$.
 
     Args:
         steps: number of steps n.
@@ -214,7 +214,7 @@ def variance_exploding(steps: int, *, sigma_min: float = 0.01, sigma_max: float 
 def edm(
     steps: int, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0, zero: bool = True
 ) -> Levels:
-    r"""Build the levels of EDM: $\sigma_k^{1/\rho}$ goes from $\sigma_{max}^{1/\rho}$ to $\sigma_{min}^{1/\rho}$ evenly.
+    r"""Build levels of EDM: $\sigma_k^{1/\rho}$ goes from $\sigma_{max}^{1/\rho}$ to $\sigma_{min}^{1/\rho}$ evenly.
 
     Args:
         steps: number of steps n.
@@ -240,7 +240,7 @@ def edm(
 
 
 def rectified_flow(steps: int, *, shift: float = 1.0, start: float = 1.0, end: float = 0.0) -> Levels:
-    r"""Build levels of the straight path from data to noise, uniform in time, then shifted, $t \to s t/(1 + (s - 1) t)$.
+    r"""Build levels of the line from data to noise, uniform in time, then shifted, $t \to s t/(1 + (s - 1) t)$.
 
     Args:
         steps: number of steps.
