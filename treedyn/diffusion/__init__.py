@@ -4,12 +4,20 @@ from treedyn.diffusion._adams_bashforth import adams_bashforth as adams_bashfort
 from treedyn.diffusion._ancestral import ancestral as ancestral
 from treedyn.diffusion._ancestral import ddim as ddim
 from treedyn.diffusion._ancestral import ddpm as ddpm
+from treedyn.diffusion._batches import Batches as Batches
+from treedyn.diffusion._batches import batches as batches
 from treedyn.diffusion._churn import churned as churned
 from treedyn.diffusion._corrected import annealed as annealed
 from treedyn.diffusion._corrected import unit_mass as unit_mass
+from treedyn.diffusion._coupling import Coupling as Coupling
+from treedyn.diffusion._coupling import independent as independent
+from treedyn.diffusion._coupling import optimal_transport as optimal_transport
 from treedyn.diffusion._denoiser import Denoiser as Denoiser
 from treedyn.diffusion._denoiser import Noised as Noised
 from treedyn.diffusion._denoiser import Prediction as Prediction
+from treedyn.diffusion._ema import combined_average as combined_average
+from treedyn.diffusion._ema import exponent_of as exponent_of
+from treedyn.diffusion._ema import power_average as power_average
 from treedyn.diffusion._euler_maruyama import euler_maruyama as euler_maruyama
 from treedyn.diffusion._exact import gaussian as gaussian
 from treedyn.diffusion._exact import mixture as mixture
@@ -21,6 +29,7 @@ from treedyn.diffusion._exponential import dpmpp_3m_corrected as dpmpp_3m_correc
 from treedyn.diffusion._guidance import classified as classified
 from treedyn.diffusion._guidance import given as given
 from treedyn.diffusion._guidance import guided as guided
+from treedyn.diffusion._inpaint import inpainted as inpainted
 from treedyn.diffusion._levels import Levels as Levels
 from treedyn.diffusion._levels import cosine as cosine
 from treedyn.diffusion._levels import cosine_betas as cosine_betas
@@ -32,6 +41,11 @@ from treedyn.diffusion._levels import rectified_flow as rectified_flow
 from treedyn.diffusion._levels import variance_exploding as variance_exploding
 from treedyn.diffusion._levels import variance_preserving as variance_preserving
 from treedyn.diffusion._likelihood import log_likelihood as log_likelihood
+from treedyn.diffusion._losses import denoising_loss as denoising_loss
+from treedyn.diffusion._losses import implicit_loss as implicit_loss
+from treedyn.diffusion._losses import log_normal as log_normal
+from treedyn.diffusion._losses import on_levels as on_levels
+from treedyn.diffusion._losses import uniform_times as uniform_times
 from treedyn.diffusion._networks import network as network
 from treedyn.diffusion._networks import preconditioned as preconditioned
 from treedyn.diffusion._posterior import measured as measured
@@ -47,4 +61,6 @@ from treedyn.diffusion._runge_kutta import heun as heun
 from treedyn.diffusion._runge_kutta import midpoint as midpoint
 from treedyn.diffusion._runge_kutta import rk4 as rk4
 from treedyn.diffusion._sampler import Sampler as Sampler
+from treedyn.diffusion._spherical import spherical as spherical
 from treedyn.diffusion._unipc import unipc as unipc
+from treedyn.diffusion._wrapped import wrapped as wrapped

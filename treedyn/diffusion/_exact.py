@@ -108,13 +108,14 @@ def mixture(weights: Real[ArrayLike, "K"], mean: PyTree, std: PyTree) -> Mixture
     known = check.reals("weights", weights, "weights [K]", (1,))
     if not known.size or np.any(known <= 0):
         raise ValueError(f"weights: expected positive numbers [K], got {weights!r}. Leave out components of weight 0.")
-    mean = jax.tree.map(lambda x: check.array("mean", x, "means [K, ...]"), mean, is_leaf=_is_row)
-    std = jax.tree.map(lambda x: check.array("std", x, "deviations [K, ...]", positive=True), std, is_leaf=_is_row)
+    mean = jax.tree.map(lambda x: check.array("mean", x, "means [K, ...]"), mean, is_leaf=_is_rows)
+    std = jax.tree.map(lambda x: check.array("std", x, "deviations [K, ...]", positive=True), std, is_leaf=_is_rows)
     return Mixture(mean=mean, std=std, log_weight=np.log(known / known.sum()))
 
 
-def _is_row(x: object) -> bool:
-    return isinstance(x, list | tuple) and all(check.is_real(one) for one in x)
+def _is_rows(x: object) -> bool:
+    """Tell whether `x` is an array written as lists."""
+    return isinstance(x, list | tuple) and all(isinstance(one, int | float) or _is_rows(one) for one in x)
 
 
 def gaussian(mean: PyTree = 0.0, std: PyTree = 1.0) -> Mixture:

@@ -227,7 +227,7 @@ def preconditioned(apply: Callable[..., Any], params: PyTree, *, sigma_data: PyT
         >>> import jax.numpy as jnp
         >>> from treedyn import diffusion
         >>> model = diffusion.preconditioned(lambda params, x, noise: params * x, 0.0, sigma_data=0.5)
-        >>> print(model.at(diffusion.VarianceExploding().at(0.5))(jnp.array([2.0])).aux)
+        >>> print(model.at(diffusion.VarianceExploding().at(0.5))(jnp.array([2.0])).aux.round(3))
         [1.]
 
     Reference:
