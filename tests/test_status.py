@@ -10,7 +10,7 @@ BITS = [bit for bit in Status if bit]
 
 
 def test_bits_are_single_and_different():
-    assert len(BITS) == 7 and sum(BITS) == 127 and all(bit & (bit - 1) == 0 for bit in BITS)
+    assert len(BITS) == 8 and sum(BITS) == 255 and all(bit & (bit - 1) == 0 for bit in BITS)
     assert Status.OK.advice == "nothing went wrong"
 
 

@@ -33,6 +33,7 @@ class Status(enum.IntFlag):
     AT_REST = 16
     EXPLODING = 32
     NONFINITE = 64
+    PAST_END = 128
 
     @property
     def advice(self) -> str:
@@ -64,6 +65,8 @@ _ADVICE = {
     Status.NONFINITE: "a position, momentum, force or energy is NaN or infinite, or a point is off its manifold: "
     "reduce dt, minimize the start configuration, check for overlapping particles, and check that every neighbor list "
     "was made with the box of its energy",
+    Status.PAST_END: "a dynamics with a fixed number of steps was stepped past its end: take at most as many steps as "
+    "it has, or make it with more of them",
 }
 
 

@@ -139,10 +139,27 @@ class Targeted(Dynamics):
     target: Callable[..., Any] = function()
     space: PyTree
 
+    def target_at(self, state: State) -> Callable[..., Any]:
+        """Return the target of a state: by default `target`, whatever the step."""
+        del state
+        return self.target
+
     @final
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position; adds the status of this evaluation."""
-        return self._evaluated(state, env, every=True)
+        return self.look(state, env, self.target_at(state))
+
+    @final
+    def look(self, state: State, env: PyTree, target: Callable[..., Any], *, every: bool = True) -> State:
+        """Return `state` with force, energy and aux of another target at its position; adds its status.
+
+        With `every=False` the status covers the energy and no other number.
+        """
+        now = tree.unbox(environment.at(env, state.time))
+        result = target_of.evaluate(target, state.boxed, now, self.space, every=every)
+        return state.replace(
+            force=result.force, energy=result.energy, aux=result.aux, status=state.status | result.status
+        )
 
     @final
     def explore(self, state: State, env: PyTree, *, every: bool = True) -> State:
@@ -152,23 +169,16 @@ class Targeted(Dynamics):
         another one is not finite.
         """
         if not environment.refreshable(env):
-            return self._evaluated(state, env, every=every)
+            return self.look(state, env, self.target_at(state), every=every)
 
         def near(state: State, env: PyTree) -> State:
-            return self._evaluated(state, tree.unbox(env), every=every)
+            return self.look(state, tree.unbox(env), self.target_at(state), every=every)
 
         def far(state: State, env: PyTree) -> State:
             return near(state, environment.rebuild(tree.unbox(env), state.position, state.time))
 
         holds = for_all(environment.valid(env, state.position, state.time))
         return jax.lax.cond(holds, near, far, state, tree.traceable(env))
-
-    def _evaluated(self, state: State, env: PyTree, *, every: bool) -> State:
-        now = tree.unbox(environment.at(env, state.time))
-        result = target_of.evaluate(self.target, state.boxed, now, self.space, every=every)
-        return state.replace(
-            force=result.force, energy=result.energy, aux=result.aux, status=state.status | result.status
-        )
 
     @final
     def begin(self, key: jax.Array, position: PyTree, env: PyTree, time: Real[ArrayLike, ""] | None = 0.0) -> State:
