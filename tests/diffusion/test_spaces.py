@@ -59,7 +59,7 @@ def test_both_series_of_the_wrapped_density_agree_where_they_meet():
     data = df.wrapped(std=0.0, period=PERIOD)
     x = jnp.linspace(-3.0, 3.0, 7)
     low, high = (data.at(VE.at(0.3 * PERIOD * (1 + e)))(x) for e in (-1e-12, 1e-12))
-    np.testing.assert_allclose(low.force, high.force, rtol=1e-9)
+    np.testing.assert_allclose(low.force, high.force, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(low.energy, high.energy, rtol=1e-9)
 
 

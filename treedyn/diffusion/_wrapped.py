@@ -66,6 +66,7 @@ class Wrapped(Denoiser):
 
 def _surprise(way: jax.Array, variance: jax.Array, period: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return -log of the density of a displacement, and its derivative."""
+    variance, period = (jnp.broadcast_to(x, way.shape) for x in (variance, period))
     u = way / period
     u = u - jnp.round(u)
     width = variance / period**2
