@@ -72,6 +72,7 @@ def test_pages_stay_small():
         "treedyn.particles",
         "treedyn.particles.io",
         "treedyn.particles.io.ase",
+        "treedyn.diffusion",
         "treedyn.view",
         "treedyn.testing",
     ],

@@ -116,7 +116,7 @@ def test_import_treedyn_loads_no_plugin_and_no_extra():
     assert not roots & EXTRAS
 
 
-@pytest.mark.parametrize("modules", ["treedyn.particles", "treedyn.view, treedyn.cli"])
+@pytest.mark.parametrize("modules", ["treedyn.particles", "treedyn.diffusion", "treedyn.view, treedyn.cli"])
 def test_importing_a_plugin_loads_no_extra(modules):
     roots = {name.split(".")[0] for name in loaded_by(f"import {modules}") - loaded_by("import jax")}
     assert not roots & EXTRAS

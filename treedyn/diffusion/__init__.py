@@ -4,6 +4,7 @@ from treedyn.diffusion._adams_bashforth import adams_bashforth as adams_bashfort
 from treedyn.diffusion._ancestral import ancestral as ancestral
 from treedyn.diffusion._ancestral import ddim as ddim
 from treedyn.diffusion._ancestral import ddpm as ddpm
+from treedyn.diffusion._ancestral import euler as euler
 from treedyn.diffusion._batches import Batches as Batches
 from treedyn.diffusion._batches import batches as batches
 from treedyn.diffusion._churn import churned as churned
@@ -56,7 +57,6 @@ from treedyn.diffusion._process import Process as Process
 from treedyn.diffusion._process import RectifiedFlow as RectifiedFlow
 from treedyn.diffusion._process import VarianceExploding as VarianceExploding
 from treedyn.diffusion._process import VariancePreserving as VariancePreserving
-from treedyn.diffusion._runge_kutta import euler as euler
 from treedyn.diffusion._runge_kutta import heun as heun
 from treedyn.diffusion._runge_kutta import midpoint as midpoint
 from treedyn.diffusion._runge_kutta import rk4 as rk4

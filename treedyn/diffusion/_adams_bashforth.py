@@ -4,7 +4,7 @@ $y' = y + \sum_j w_j q_j$ with the slopes q of the present and earlier levels, a
 that is 1 at one of them and 0 at the others.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ class AdamsBashforth(Sampler):
         order: the order, and the number of slopes.
     """
 
+    needs_signal: ClassVar[bool] = True
     order: int = static()
 
     def remember(self, state: State) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jaxtyping import ArrayLike, Real
 from treedyn import _check as check
 from treedyn import noise as random
 from treedyn import space as space_of
+from treedyn import tree
 from treedyn._state import State
 from treedyn._struct import static
 from treedyn.diffusion._denoiser import over, sum_of
@@ -26,24 +27,26 @@ VARIANCES = {"posterior": "that of a step back, given the data", "beta": "that o
 
 
 class Ancestral(Sampler):
-    """A step towards less noise, and fresh noise.
+    """A step towards less noise than the next level has, and fresh noise for the rest.
 
     Attributes:
         eta: share of fresh noise.
         large: whether the fresh noise has the variance of a step forward.
+        noisy: whether noise is drawn.
     """
 
     eta: Real[ArrayLike, ""]
     large: bool = static(default=False)
+    noisy: bool = static(default=True)
 
     def draw(self, state: State) -> PyTree:
-        return random.normal(random.of_step(state), state.moving)
+        return random.normal(random.of_step(state), state.moving) if self.noisy else None
 
     def apply(self, state: State, env: PyTree, noise: PyTree) -> State:
         """Return the state at the next level."""
         here, there = self.level(state.step), self.level(state.step + 1)
         part = state.moving
-        xi = space_of.project(self.space, part, noise)
+        xi = space_of.project(self.space, part, noise if self.noisy else tree.zeros_like(part))
 
         def shares(here: Level, there: Level) -> tuple[jax.Array, jax.Array]:
             """Return the standard deviations of the noise that is kept, and of fresh noise."""
@@ -66,6 +69,33 @@ class Ancestral(Sampler):
         return self.arrive(
             self.place(state, over(new, levels, state.aux, found, xi), over(way, levels, found, xi)), env
         )
+
+
+def euler(denoiser: Any, levels: PyTree, *, space: PyTree = EUCLIDEAN) -> Ancestral:
+    r"""Sample by the Euler method for the probability flow: $x' = \alpha' D + \sigma' E$, order 1.
+
+    This is DDIM without noise.
+
+    Args:
+        denoiser: a denoiser, such as `diffusion.network(apply, params)`.
+        levels: noise levels, such as `diffusion.edm(40)`, or a prefix tree of levels.
+        space: a space, or a prefix tree of spaces; leaves that are not Euclidean need variance-exploding levels.
+
+    Returns:
+        A dynamics of `levels.steps` steps.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, treedyn as td
+        >>> from treedyn import diffusion
+        >>> sampler = diffusion.euler(diffusion.gaussian(std=0.5), diffusion.edm(40))
+        >>> state = sampler.init(jax.random.key(0), sampler.start(jax.random.key(1), jnp.zeros(10_000)))
+        >>> print(td.trajectory(sampler, state, steps=sampler.steps).state.position.std().round(1))
+        0.5
+
+    Reference:
+        Song, Meng, Ermon, ICLR (2021), arXiv:2010.02502.
+    """
+    return Ancestral(**parts(denoiser, levels, space), eta=0.0, noisy=False)
 
 
 def ddim(denoiser: Any, levels: PyTree, *, eta: Real[ArrayLike, ""] = 0.0, space: PyTree = EUCLIDEAN) -> Ancestral:

@@ -1,6 +1,6 @@
 r"""The stochastic sampler of EDM: up to more noise than the level has, and down by a step of Heun."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ class Churned(Sampler):
         inflate: factor of the noise that is added.
     """
 
+    needs_signal: ClassVar[bool] = True
     churn: Real[ArrayLike, ""]
     least: Real[ArrayLike, ""]
     most: Real[ArrayLike, ""]

@@ -55,4 +55,7 @@ def _assigned(costs: jax.Array) -> np.ndarray:
 
 
 independent = Independent()
+"""Noise that does not depend on the data, the default."""
+
 optimal_transport = OptimalTransport()
+"""The noise of a batch with the shortest way to its data; needs SciPy: `pip install "treedyn[diffusion]"`."""

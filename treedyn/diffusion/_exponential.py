@@ -79,16 +79,17 @@ def _third(step: Stretch, factor: float) -> list[jax.Array]:
     span = (1 + step.eta) * step.h
     a, b = (before / step.h for before in step.before)
     # divided differences of the last three: weights of the present, the last, and the one before
-    one, two = (1 / a, -1 / a, 0 * a), (0 * a, 1 / b, -1 / b)
+    nothing = jnp.zeros_like(a)  # not 0 a, which is NaN after a start without signal
+    one, two = (1 / a, -1 / a, nothing), (nothing, 1 / b, -1 / b)
     curve = [(x - y) / (a + b) for x, y in zip(one, two, strict=True)]
     slope = [x + a * c for x, c in zip(one, curve, strict=True)]
     rest = factor * (phi / span - 0.5)
     full = [phi * s - rest * c for s, c in zip(slope, curve, strict=True)]
     full[0] = full[0] + step.whole
-    low = [step.whole, 0 * a, 0 * a]
+    low = [step.whole, nothing, nothing]
     return [
         jnp.where(step.order > 2, x, jnp.where(step.order > 1, y, z))
-        for x, y, z in zip(full, [*line, 0 * a], low, strict=True)
+        for x, y, z in zip(full, [*line, nothing], low, strict=True)
     ]
 
 
@@ -171,8 +172,8 @@ def stretch(possible: jax.Array, there: Level, here: Level, *before: Level, eta:
     spans = []
     for late, early in zip(levels, before, strict=False):
         q = relative(late, early)
-        # at the first step there is none before; at a start without signal it is infinite
-        spans.append(-jnp.log(jnp.where(q == 1, 0.5, q)))
+        # at the first step there is none before; from a start without signal it is infinite
+        spans.append(-jnp.log(jnp.where(q < 1, q, 0.5)))
     order = jnp.where(last, 1, possible)
     return Stretch(r=r, h=-jnp.log(jnp.where(last, jnp.exp(-1.0), r)), before=spans, order=order, eta=eta)
 

@@ -5,7 +5,7 @@ in x. Along a straight line, $y = x/(\alpha + \sigma)$ and $u = \sigma/(\alpha +
 stage goes from the start of the step to its node, along an average of the slopes before.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ class RungeKutta(Sampler):
         geometric: whether nodes are equally spaced in the logarithm of the noise-to-signal ratio.
     """
 
+    needs_signal: ClassVar[bool] = True
     rows: Rows = static()
     geometric: bool = static(default=False)
 
@@ -90,33 +91,6 @@ def average(there: PyTree, slopes: list[PyTree], weights: tuple[float, ...]) -> 
         return total
 
     return over(one, [there], *slopes)
-
-
-def euler(denoiser: Any, levels: PyTree, *, space: PyTree = EUCLIDEAN) -> RungeKutta:
-    r"""Sample by the Euler method for the probability flow: $x' = \alpha' D + \sigma' E$, order 1.
-
-    This is DDIM without noise.
-
-    Args:
-        denoiser: a denoiser, such as `diffusion.network(apply, params)`.
-        levels: noise levels, such as `diffusion.edm(40)`, or a prefix tree of levels.
-        space: a space, or a prefix tree of spaces; leaves that are not Euclidean need variance-exploding levels.
-
-    Returns:
-        A dynamics of `levels.steps` steps.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, treedyn as td
-        >>> from treedyn import diffusion
-        >>> sampler = diffusion.euler(diffusion.gaussian(std=0.5), diffusion.edm(40))
-        >>> state = sampler.init(jax.random.key(0), sampler.start(jax.random.key(1), jnp.zeros(10_000)))
-        >>> print(td.trajectory(sampler, state, steps=sampler.steps).state.position.std().round(1))
-        0.5
-
-    Reference:
-        Song, Meng, Ermon, ICLR (2021), arXiv:2010.02502.
-    """
-    return RungeKutta(**parts(denoiser, levels, space), rows=EULER)
 
 
 def heun(denoiser: Any, levels: PyTree, *, space: PyTree = EUCLIDEAN) -> RungeKutta:

@@ -20,6 +20,7 @@ from treedyn.diffusion._process import Level, VarianceExploding
 from treedyn.dynamics._dynamics import Targeted, check_key, check_position
 from treedyn.space import EUCLIDEAN, Euclidean, as_space
 from treedyn.tree import PyTree
+from treedyn.tree._structure import nodes
 
 
 class Sampler(Targeted):
@@ -30,9 +31,11 @@ class Sampler(Targeted):
     Attributes:
         target: the denoiser.
         levels: the levels, or a prefix tree of levels.
+        needs_signal: whether the first level must not be pure noise, except on a straight line.
     """
 
     jumps: ClassVar[bool] = True
+    needs_signal: ClassVar[bool] = False
     levels: PyTree
 
     @property
@@ -77,8 +80,10 @@ class Sampler(Targeted):
             return tree.unbox(tree.merge(one(key), boxed))
         slots = jnp.arange(check.integer("members", members, 1), dtype=jnp.int32)
         starts = jax.vmap(lambda slot: one(jax.random.fold_in(key, slot)))(slots)
-        marked = jax.tree.map(lambda x: PerMember(values=x), starts)
-        return tree.unbox(tree.merge(marked, boxed))
+        marked = jax.tree.map(
+            lambda x, b: b if x is None else PerMember(values=x), starts, boxed, is_leaf=lambda x: x is None
+        )
+        return tree.unbox(marked)
 
     def init(self, key: jax.Array, position: PyTree, env: PyTree = None) -> State:
         """Return the state before the first step.
@@ -166,19 +171,25 @@ class Sampler(Targeted):
 
     def check_leaves(self, part: PyTree) -> None:
         """Refuse levels that do not fit the position or its space."""
+        for one in nodes(Levels, self.levels) if self.needs_signal else []:
+            if not one.process.straight and (known := tree.known(one.alpha)) is not None and known[0] == 0:
+                raise ValueError(
+                    f"levels: expected some signal at the first level, because a {type(self).__name__} divides by "
+                    "alpha, got alpha = 0. Use diffusion.dpmpp_2m or ddim, or leave out the first level."
+                )
         processes = tree.prefix_map(
             lambda levels, _: levels.process, self.levels, part, name="levels", is_leaf=lambda x: isinstance(x, Levels)
         )
         spaces = space_of.of_leaves(self.space, part)
 
-        def one(space: Any, process: Any) -> None:
+        def check_space(space: Any, process: Any) -> None:
             if not isinstance(space, Euclidean) and not isinstance(process, VarianceExploding):
                 raise ValueError(
                     f"levels: a position in a {type(space).__name__} cannot shrink towards 0, so expected those of a "
                     f"VarianceExploding process, got those of a {type(process).__name__}. Use diffusion.edm(...)."
                 )
 
-        jax.tree.map(one, spaces, processes, is_leaf=lambda x: isinstance(x, space_of.Space))
+        jax.tree.map(check_space, spaces, processes, is_leaf=lambda x: isinstance(x, space_of.Space))
 
 
 def _is_level(x: object) -> bool:

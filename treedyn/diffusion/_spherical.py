@@ -89,7 +89,7 @@ def spherical(mean: Float[Array, "... 3"], std: Real[ArrayLike, ""]) -> Spherica
         >>> data = diffusion.spherical(jnp.array([0.0, 0.0, 1.0]), std=0.5)
         >>> east = jnp.array([1.0, 0.0, 0.0])
         >>> print(data.at(diffusion.VarianceExploding().at(0.5))(east).force.round(2))
-        [0.   0.   3.1]
+        [0.   0.   2.81]
 
     Reference:
         De Bortoli et al., NeurIPS (2022), arXiv:2202.02763.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from treedyn import tree
 from treedyn._state import State
 from treedyn.diffusion._denoiser import over, sum_of
-from treedyn.diffusion._exponential import Stretch, middle, only_euclidean, stretch
+from treedyn.diffusion._exponential import Stretch, middle, only_euclidean, relative, stretch
 from treedyn.diffusion._process import Level
 from treedyn.diffusion._sampler import Sampler, parts
 from treedyn.tree import PyTree
@@ -39,7 +39,7 @@ class UniPC(Sampler):
 
         state = self.arrive(state.replace(moving=over(predicted, levels, part, now, last)), env)
         better = over(corrected, levels, part, now, last, state.aux)
-        better = over(_unless_clean, levels[:1], better, state.moving)
+        better = over(_where_finite, levels[:2], better, state.moving)
         return state.replace(moving=better, memory={"denoised": (state.aux, now)})
 
     def check_leaves(self, part: PyTree) -> None:
@@ -65,8 +65,9 @@ def _step(there: Level, here: Level, x: jax.Array, weights: list[jax.Array], den
     return sum_of(x, (there.sigma / here.sigma, x), *terms)
 
 
-def _unless_clean(level: Level, corrected: jax.Array, predicted: jax.Array) -> jax.Array:
-    return jnp.where(level.sigma == 0, predicted, corrected)
+def _where_finite(there: Level, here: Level, corrected: jax.Array, predicted: jax.Array) -> jax.Array:
+    """Return the predicted position after a step to no noise, or from no signal, whose length is infinite."""
+    return jnp.where(relative(there, here) == 0, predicted, corrected)
 
 
 def unipc(denoiser: Any, levels: PyTree) -> UniPC:

@@ -66,6 +66,7 @@ class Wrapped(Denoiser):
 
 def _surprise(way: jax.Array, variance: jax.Array, period: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return -log of the density of a displacement, and its derivative."""
+    variance, period = (jnp.broadcast_to(x, way.shape) for x in (variance, period))
     u = way / period
     u = u - jnp.round(u)
     width = variance / period**2
@@ -73,14 +74,14 @@ def _surprise(way: jax.Array, variance: jax.Array, period: jax.Array) -> tuple[j
 
     # the unused series gets numbers at which it is finite
     narrow = jnp.where(sharp, width, _CROSSING**2)
-    shifts = u[..., None] + jnp.arange(-_IMAGES, _IMAGES + 1, dtype=u.dtype)
+    shifts = u[..., None] + _row(-_IMAGES, _IMAGES + 1, u)
     exponents = -(shifts**2) / (2 * narrow[..., None])
     constant = jnp.log(2 * np.pi * narrow) / 2
     images = constant - jax.nn.logsumexp(exponents, axis=-1)
     pull = jnp.sum(jax.nn.softmax(exponents, axis=-1) * shifts, axis=-1) / narrow
 
     wide = jnp.where(sharp, _CROSSING**2, width)
-    waves = jnp.arange(1, _WAVES + 1, dtype=u.dtype)
+    waves = _row(1, _WAVES + 1, u)
     factors = 2 * jnp.exp(-2 * (np.pi * waves) ** 2 * wide[..., None])
     angles = 2 * np.pi * waves * u[..., None]
     density = 1 + jnp.sum(factors * jnp.cos(angles), axis=-1)
@@ -88,6 +89,11 @@ def _surprise(way: jax.Array, variance: jax.Array, period: jax.Array) -> tuple[j
 
     energy = jnp.where(sharp, images, -jnp.log(density)) + jnp.log(period)
     return energy, jnp.where(sharp, pull, slope / density) / period
+
+
+def _row(start: int, stop: int, like: jax.Array) -> jax.Array:
+    """Return integers along a new last axis."""
+    return jnp.arange(start, stop, dtype=like.dtype).reshape((1,) * like.ndim + (-1,))
 
 
 def wrapped(mean: PyTree = 0.0, std: PyTree = 1.0, *, period: PyTree) -> Wrapped:
