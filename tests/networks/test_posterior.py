@@ -236,3 +236,44 @@ def test_samples_from_minibatches_have_the_moments_that_the_certificate_predicts
         excess.append(np.max(abs(exact - np.diag(quiet)) / np.diag(covariance)))
     if name != "sghmc":
         assert excess[0] > 10 * excess[1]
+
+
+def test_the_gauss_newton_matrix_of_a_linear_network_is_its_hessian():
+    x, y, mean, covariance = diabetes()
+    mode = {"offset": jnp.asarray(mean[0]), "slope": jnp.asarray(mean[1:])}
+    found = networks.laplace(LINEAR, mode, (x, y), at_once=100)
+    np.testing.assert_allclose(found.covariance, covariance, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(found.log_evidence, -499.99198377, atol=1e-8)
+    labels = (y > 0).astype(jnp.int32) + (y > 1).astype(jnp.int32)
+    classes = networks.posterior(lambda w, x: x @ w["w"], likelihood.categorical(), prior.student_t(3.0, 2.0))
+    place = {"w": jax.random.normal(KEY, (11, 3)) / 5, "name": "w"}
+    part = td.tree.moving(td.tree.box(place))["w"]
+    exact = jax.hessian(lambda w: classes(td.tree.box({"w": w, "name": "w"}), (x, labels)).energy)(part)
+    close = networks.laplace(classes, place, (x, labels))
+    np.testing.assert_allclose(close.factor @ close.factor.T, exact.reshape(33, 33), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_the_laplace_approximation_of_a_network_has_the_moments_of_its_posterior_where_data_are_many():
+    x = jnp.linspace(-2, 2, 400)
+    target = networks.posterior(
+        lambda p, x: p["a"] * jnp.tanh(p["b"] * x), likelihood.gaussian(0.3), prior.gaussian(3.0)
+    )
+    data = x, 1.5 * jnp.tanh(0.8 * x) + 0.3 * jax.random.normal(KEY, (400,))
+    search = td.lbfgs(target)
+    start = {"a": jnp.array(1.0), "b": jnp.array(1.0)}
+    mode = td.run(search, search.init(KEY, start, data), data, steps=50).state.position
+    near = networks.laplace(target, mode, data)
+    chains = td.ensemble(td.nuts(target, dt=0.02, depth=6), members=4)
+    state = chains.init(KEY, td.per_member(near.draws(KEY, 4)), data)
+    out = td.run(chains, state, data, steps=1500, record=lambda s: s.position)
+    for name, draws in out.records.items():
+        np.testing.assert_allclose(np.std(draws), near.scales[name], rtol=0.15)
+
+
+def test_what_is_no_posterior_has_no_gauss_newton_matrix():
+    with pytest.raises(ValueError, match=r"target: expected what networks\.posterior returns"):
+        networks.laplace(td.from_energy(lambda x, env: x), jnp.ones(()), (jnp.ones(2), jnp.ones(2)))
+    flat = networks.posterior(lambda w, x: w[0] * x, likelihood.gaussian(1.0), prior.flat())
+    with pytest.raises(ValueError, match="prior: expected one with which the Gauss-Newton matrix is positive definite"):
+        networks.laplace(flat, jnp.ones(2), (jnp.ones(2), jnp.ones(2)))

@@ -7,6 +7,7 @@ from treedyn.networks._batches import batches as batches
 from treedyn.networks._control_variate import control_variate as control_variate
 from treedyn.networks._cyclical import cold as cold
 from treedyn.networks._cyclical import cyclical as cyclical
+from treedyn.networks._gauss_newton import laplace as laplace
 from treedyn.networks._gradient_noise import gradient_noise as gradient_noise
 from treedyn.networks._posterior import posterior as posterior
 from treedyn.networks._predict import Calibration as Calibration

@@ -65,6 +65,13 @@ ROWS = [
     row(
         networks.control_variate, target=arg(TARGET_OF_DATA, "function"), position=arg(POSITION, ""), env=arg(DATA, "")
     ),
+    row(
+        networks.laplace,
+        target=arg(TARGET_OF_DATA, "", more={"function": lambda w, env: w, "none": None, "energy": TARGET}),
+        position=arg(POSITION, ""),
+        env=arg(DATA, "", more={"none": None}),
+        at_once=arg(2, "natural counting"),
+    ),
     row(networks.sgld, target=TARGET, dt=DT, kT=arg(1.0, "number nonnegative"), mass=POSITIVE),
     row(
         networks.sghmc,
