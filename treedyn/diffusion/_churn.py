@@ -63,9 +63,9 @@ class Churned(Sampler):
 
         levels = [level, here]
         state = self.place(state, over(new, levels, state.moving, xi), over(way, levels, xi))
-        state = self.look(state, env, self.at(here))
+        state = self.evaluate_target(state, env, self.at(here))
         first = slope(here, state)
-        stage = self.look(self.drift(state, here, there, first), env, self.at(there))
+        stage = self.evaluate_target(self.drift(state, here, there, first), env, self.at(there))
         back = space_of.displacement(self.space, state.moving, stage.moving)
         second = space_of.transport(self.space, stage.moving, back, slope(there, stage))
         end = self.drift(state, here, there, average(there, [first, second], (0.5, 0.5)))

@@ -191,7 +191,7 @@ class SingleStep(Sampler):
         del noise
         here, half = self.level(state.step), self.between(state.step, 0.5, geometric=True)
         there = self.level(state.step + 1)
-        stage = self.look(_carried(state, here, half, state.aux), env, self.at(half))
+        stage = self.evaluate_target(_carried(state, here, half, state.aux), env, self.at(half))
 
         def last(there: Level, middle: jax.Array, first: jax.Array) -> jax.Array:
             # without noise the middle is the end, where a denoiser has nothing to do

@@ -54,7 +54,7 @@ class RungeKutta(Sampler):
         for fraction, weights in stages:
             node = self.between(state.step, fraction, geometric=self.geometric)
             stage = self.drift(state, here, node, average(node, slopes, weights))
-            stage = self.look(stage, env, self.at(node))
+            stage = self.evaluate_target(stage, env, self.at(node))
             slopes.append(self._back(state, stage, slope(node, stage)))
             state = state.replace(status=stage.status)
         there = self.level(state.step + 1)

@@ -147,10 +147,10 @@ class Targeted(Dynamics):
     @final
     def evaluate(self, state: State, env: PyTree) -> State:
         """Return `state` with force, energy and aux of its position; adds the status of this evaluation."""
-        return self.look(state, env, self.target_at(state))
+        return self.evaluate_target(state, env, self.target_at(state))
 
     @final
-    def look(self, state: State, env: PyTree, target: Callable[..., Any], *, every: bool = True) -> State:
+    def evaluate_target(self, state: State, env: PyTree, target: Callable[..., Any], *, every: bool = True) -> State:
         """Return `state` with force, energy and aux of another target at its position; adds its status.
 
         With `every=False` the status covers the energy and no other number.
@@ -169,10 +169,10 @@ class Targeted(Dynamics):
         another one is not finite.
         """
         if not environment.refreshable(env):
-            return self.look(state, env, self.target_at(state), every=every)
+            return self.evaluate_target(state, env, self.target_at(state), every=every)
 
         def near(state: State, env: PyTree) -> State:
-            return self.look(state, tree.unbox(env), self.target_at(state), every=every)
+            return self.evaluate_target(state, tree.unbox(env), self.target_at(state), every=every)
 
         def far(state: State, env: PyTree) -> State:
             return near(state, environment.rebuild(tree.unbox(env), state.position, state.time))
