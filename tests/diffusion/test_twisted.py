@@ -8,7 +8,6 @@ import pytest
 import treedyn as td
 from tests.diffusion.cases import KEY, MIXTURE, end, run
 from treedyn import diffusion as df
-from treedyn.testing import sigmas
 
 LEVELS = df.edm(8, sigma_max=40.0)
 
@@ -50,7 +49,8 @@ def test_the_population_is_the_posterior_of_a_mixture_and_knows_its_evidence():
         return mean, jnp.sum(weight * (x - mean) ** 2) ** 0.5, left, jnp.exp(state.info.log_evidence)
 
     mean, std, left, evidence = (np.asarray(x) for x in jax.lax.map(found, jax.random.split(KEY, 12)))
-    assert abs(sigmas(mean, -0.189086562)) < 4 and abs(sigmas(std, 1.119073347)) < 4
+    for values, known in ((mean, -0.189086562), (std, 1.119073347)):  # of independent populations
+        assert abs(np.mean(values) - known) < 4 * np.std(values) / np.sqrt(len(values))
     # the narrow modes hardly reach over the middle between them
     assert abs(np.mean(left) - 0.44708068) < 0.02
     np.testing.assert_allclose(evidence.mean(), 0.0542035287, rtol=0.01)
@@ -64,5 +64,5 @@ def test_particles_that_start_together_do_not_stay_together():
 
 def test_a_population_of_another_size_is_refused():
     sampler = df.twisted(df.measured(MIXTURE, lambda x: x, jnp.asarray(-0.5), 0.6), LEVELS, particles=16)
-    with pytest.raises(ValueError, match="position.*16 particles"):
+    with pytest.raises(ValueError, match=r"position.*16 particles"):
         sampler.init(KEY, jnp.zeros(8))

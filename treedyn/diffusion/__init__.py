@@ -66,4 +66,5 @@ from treedyn.diffusion._spherical import spherical as spherical
 from treedyn.diffusion._twisted import Population as Population
 from treedyn.diffusion._twisted import twisted as twisted
 from treedyn.diffusion._unipc import unipc as unipc
+from treedyn.diffusion._vector_field import vector_field as vector_field
 from treedyn.diffusion._wrapped import wrapped as wrapped
