@@ -113,6 +113,10 @@ def test_equinox_networks_integers_in_the_position_and_prefix_trees_of_predictio
 
 REFUSED = {
     "unknown prediction": (lambda: df.network(lambda p, x, level: x, None, predicts="eps"), "predicts.*noise"),
+    "noise without signal": (
+        lambda: df.euler(df.network(lambda p, x, level: x, None), df.rectified_flow(4)),
+        "denoiser.*predicts 'noise'.*pure noise",
+    ),
     "another shape": (
         lambda: df.network(lambda p, x, level: x[:1], None).at(VE.at(1.0))(jnp.ones(2)),
         "apply.*like the position",
