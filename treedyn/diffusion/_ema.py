@@ -119,7 +119,7 @@ def combined_average(
 
     Example:
         >>> from treedyn import diffusion
-        >>> float(diffusion.combined_average([2.0, 4.0], [10, 10], [0.05, 0.1], length=0.1, end=10))
+        >>> print(diffusion.combined_average([2.0, 4.0], [10, 10], [0.05, 0.1], length=0.1, end=10).round(3))
         4.0
 
     Reference:

@@ -221,5 +221,5 @@ def check_prediction(denoiser: Denoiser, levels: PyTree) -> None:
     if (alpha := tree.known(grids[0].alpha)) is not None and alpha[0] == 0:
         raise ValueError(
             f"denoiser: a network that predicts {kinds[0].name!r} says nothing of the data at a level of pure noise, "
-            "but alpha is 0 at the first level. Use levels with some signal, or a network that predicts 'v' or 'velocity'."
+            "but alpha is 0 at the first level. Use levels with some signal, or a network that predicts 'v'."
         )
