@@ -24,6 +24,7 @@ def test_a_batch_is_the_stack_of_its_points():
     np.testing.assert_allclose(df.each(data).at(level)(position).energy, sum(energies), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_weights_are_normalized_and_the_same_in_one_run_and_in_two():
     data = df.measured(MIXTURE, lambda x: x, jnp.asarray(-0.5), 0.6)
     sampler = df.twisted(data, LEVELS, particles=16)
