@@ -1,5 +1,7 @@
 """Cases with right values, and how the law that a sampler ends in is read off its certificate."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,12 +52,24 @@ QUANTILES = {
 }
 
 
+@jax.jit
+def begin(sampler: df.Sampler, key, position) -> td.State:
+    """Return the state before the first step; compiled, because single operations are compiled one by one."""
+    return sampler.init(key, position)
+
+
+@partial(jax.jit, static_argnames="steps")
+def run(sampler: df.Sampler, key, position, steps: int) -> td.State:
+    """Return the state after some steps from a position."""
+    return td.trajectory(sampler, sampler.init(key, position), steps=steps).state
+
+
 def law(sampler: df.Sampler, std: float, mean: float = 0.0, steps: int | None = None) -> tuple[float, float]:
     """Return mean and deviation after all steps from a normal start: of one number, by the certificate of the run.
 
     Two starts, 0 and 1, tell how the start carries over.
     """
-    start = sampler.init(KEY, jnp.array([0.0, 1.0]))
+    start = begin(sampler, KEY, jnp.array([0.0, 1.0]))
     exact = td.certify(sampler, start, steps=sampler.steps if steps is None else steps)
     zero, one = np.asarray(exact.position_mean)
     slope = one - zero
@@ -64,5 +78,4 @@ def law(sampler: df.Sampler, std: float, mean: float = 0.0, steps: int | None = 
 
 def end(sampler: df.Sampler, position, key=KEY, steps: int | None = None):
     """Return the last position of a run from a position."""
-    state = sampler.init(key, position)
-    return td.trajectory(sampler, state, steps=sampler.steps if steps is None else steps).state.position
+    return run(sampler, key, position, sampler.steps if steps is None else steps).position

@@ -1,13 +1,16 @@
 """What holds for every dynamics holds for samplers: trees, dtypes, batches, restarts, ensembles, one trace."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import treedyn as td
+from tests.diffusion import cases
 from tests.diffusion.cases import EDM_DATA, KEY, MIXTURE, end
-from tests.helpers import TREES, assert_close, assert_same_bits, moving_leaves
+from tests.helpers import TREES, assert_close, assert_same_bits, mostly_slow, moving_leaves
 from treedyn import diffusion as df
 
 LEVELS = df.edm(8)
@@ -35,18 +38,20 @@ SAMPLERS = {
     "euler_maruyama": df.euler_maruyama,
     "annealed": annealed,
 }
-all_samplers = pytest.mark.parametrize("name", SAMPLERS)
+few_fast = pytest.mark.parametrize("name", mostly_slow(SAMPLERS, "dpmpp_2m", "annealed"))
+
+
+@partial(jax.jit, static_argnames="steps")
+def run_boxed(sampler, boxed, steps):
+    return td.trajectory(sampler, sampler.init(KEY, td.tree.unbox(boxed)), steps=steps).state
 
 
 def run(name, position, data=EDM_DATA, steps=8):
-    sampler = SAMPLERS[name](data, LEVELS)
-    return td.trajectory(sampler, sampler.init(KEY, position), steps=steps).state
+    return run_boxed(SAMPLERS[name](data, LEVELS), td.tree.box(position), steps)
 
 
-@all_samplers
+@few_fast
 def test_rich_trees_keep_their_structure_and_float32_is_close_to_float64(name):
-    if name == "euler_maruyama":
-        pytest.skip("its steps amplify rounding where they are too long")
     single, double = (run(name, TREES["rich"](dtype)) for dtype in (jnp.float32, jnp.float64))
     assert jax.tree.structure(single.position) == jax.tree.structure(TREES["rich"](jnp.float32))
     assert int(single.status) == 0 and single.position["number"] == 3
@@ -57,19 +62,18 @@ def test_rich_trees_keep_their_structure_and_float32_is_close_to_float64(name):
             np.testing.assert_allclose(x, y, atol=1e-4)
 
 
-@all_samplers
+@few_fast
 def test_a_sample_does_not_depend_on_its_batch_nor_on_other_leaves(name):
     sampler = SAMPLERS[name](MIXTURE, LEVELS)
     ends = {}
     for members in (1, 64):
         many = td.ensemble(sampler, members=members)
-        start = sampler.start(KEY, jnp.zeros(()), members=members)
-        ends[members] = td.trajectory(many, many.init(KEY, start), steps=8).state.position
+        ends[members] = cases.run(many, KEY, sampler.start(KEY, jnp.zeros(()), members=members), 8).position
     np.testing.assert_allclose(ends[64][0], ends[1][0], rtol=1e-9)
     assert len(np.unique(ends[64])) == 64
 
 
-@pytest.mark.parametrize("name", ["heun", "dpmpp_3m", "unipc", "ancestral", "annealed"])
+@pytest.mark.parametrize("name", mostly_slow(("heun", "dpmpp_3m", "unipc", "ancestral", "annealed"), "dpmpp_3m"))
 def test_chunks_and_restarts_give_the_same_bits(name, tmp_path):
     sampler = SAMPLERS[name](MIXTURE, LEVELS)
     start = sampler.init(KEY, jnp.asarray(20.0))
@@ -80,17 +84,18 @@ def test_chunks_and_restarts_give_the_same_bits(name, tmp_path):
     assert_same_bits(again.aux, once.aux)
 
 
-@all_samplers
+# the others report their last evaluation, which was at another position
+@pytest.mark.parametrize(
+    "name", mostly_slow([name for name in SAMPLERS if name not in ("unipc", "churned")], "dpmpp_2m", "annealed")
+)
 def test_force_and_aux_are_score_and_denoised_data_of_the_position(name):
-    if name in ("unipc", "churned"):
-        pytest.skip("they report their last evaluation, at another position")
     state = run(name, jnp.array([3.0, -20.0]), steps=5)
     fresh = EDM_DATA.at(LEVELS.at(5))(state.position)
     assert_close(state.force, fresh.force, 1e-12)
     assert_close(state.aux, fresh.aux, 1e-12)
 
 
-@all_samplers
+@few_fast
 def test_a_step_is_traced_once_and_levels_may_change_without_another_trace(name):
     count = 0
 
@@ -102,12 +107,13 @@ def test_a_step_is_traced_once_and_levels_may_change_without_another_trace(name)
 
     for levels in (LEVELS, df.edm(8, sigma_max=50.0)):
         sampler = SAMPLERS[name](EDM_DATA, levels)
-        state = sampler.init(KEY, jnp.ones(2))
+        state = cases.begin(sampler, KEY, jnp.ones(2))
         for _ in range(2):
             state = step(sampler, state)
     assert count == 1
 
 
+@pytest.mark.slow
 def test_samples_are_differentiable_with_respect_to_parameters_of_the_denoiser():
     def mean(shift):
         return jnp.mean(end(df.dpmpp_2m(df.gaussian(mean=shift, std=0.5), LEVELS), jnp.array([10.0, -5.0])))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.diffusion.cases import EDM_DATA, KEY, law
+from tests.diffusion.cases import EDM_DATA, KEY, law, run
 from tests.helpers import mostly_slow
 from treedyn import diffusion as df
 from treedyn.testing import sigmas
@@ -26,6 +26,7 @@ def test_annealed_langevin_dynamics_ends_with_the_known_deviation(corrections, k
     assert abs(std - known) < 1e-6 and abs(mean) < 1e-6
 
 
+@pytest.mark.slow
 def test_momenta_follow_the_masses_of_the_levels():
     # without friction and with exact data at rest, only the mass changes
     walk = td.langevin(TARGET, 0.5, 1.0, 1.0, mass=MASS)
@@ -39,6 +40,7 @@ def test_momenta_follow_the_masses_of_the_levels():
     np.testing.assert_allclose(ratios, 1.0, atol=0.3)
 
 
+@pytest.mark.slow
 def test_a_corrector_repairs_a_poor_predictor():
     levels = df.variance_exploding(8, sigma_min=0.01, sigma_max=20.0)
     first = levels.at(0)
@@ -57,17 +59,16 @@ CORRECTORS = {
 }
 
 
-@pytest.mark.parametrize("name", mostly_slow(CORRECTORS, "hmc"))
+@pytest.mark.parametrize("name", mostly_slow(CORRECTORS))
 def test_any_dynamics_is_a_corrector(name):
     sampler = df.annealed(CORRECTORS[name](), EDM_DATA, LEVELS, 20)
-    start = sampler.init(KEY, sampler.start(jax.random.key(1), jnp.zeros(2000)))
-    out = td.run(sampler, start, steps=10)
-    x = out.state.position
+    state = run(sampler, KEY, sampler.start(jax.random.key(1), jnp.zeros(2000)), 10)
+    x = state.position
     # chains without noise keep some of their energy
     slack = {"csvr": 0.05, "nose_hoover": 0.05}.get(name, 0.015)
     assert abs(np.std(x) - 0.5) < slack and abs(sigmas(x, 0.0)) < 5
     if name == "hmc":
-        assert 0 < out.state.info.acceptance <= 1
+        assert 0 < state.info.acceptance <= 1
 
 
 def test_a_corrector_of_another_target_is_refused():

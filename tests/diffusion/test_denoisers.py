@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.diffusion.cases import KEY, MIXTURE, VP_DATA, end
+from tests.helpers import mostly_slow
 from treedyn import diffusion as df
 
 VE = df.VarianceExploding()
@@ -25,7 +26,7 @@ def test_log_density_and_score_of_a_mixture_are_known():
     np.testing.assert_allclose(scores, [0.0000157931, 2.9852954507, 0.9583023974], atol=1e-9)
 
 
-@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("name", mostly_slow(LEVELS, "preserving"))
 def test_score_is_minus_gradient_of_energy_on_a_tree(name):
     data = df.mixture([0.2, 0.8], mean={"a": [-1.0, 1.0], "b": np.ones((2, 3))}, std=[0.5, 0.2])
     target = data.at(LEVELS[name])
@@ -112,6 +113,10 @@ def test_equinox_networks_integers_in_the_position_and_prefix_trees_of_predictio
 
 REFUSED = {
     "unknown prediction": (lambda: df.network(lambda p, x, level: x, None, predicts="eps"), "predicts.*noise"),
+    "noise without signal": (
+        lambda: df.euler(df.network(lambda p, x, level: x, None), df.rectified_flow(4)),
+        "denoiser.*predicts 'noise'.*pure noise",
+    ),
     "another shape": (
         lambda: df.network(lambda p, x, level: x[:1], None).at(VE.at(1.0))(jnp.ones(2)),
         "apply.*like the position",

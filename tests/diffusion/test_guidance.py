@@ -29,6 +29,7 @@ def flow(denoiser, steps=1000):
     return (low + high) / 2, (high - low) / 2
 
 
+@pytest.mark.slow
 def test_classifier_free_guidance_of_gaussians_is_known_for_every_scale():
     guided = df.guided(CLASS, ALL, scale=1.0)
     found = jax.vmap(lambda scale: jnp.stack(flow_of(guided.replace(scale=scale))))(jnp.array(list(FREE)))

@@ -1,5 +1,6 @@
 """Samplers against exact laws: Gaussian data by the certificate of the run, a mixture by its quantiles."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +12,11 @@ from tests.diffusion.cases import (
     EDM_DATA,
     EDM_LEVELS,
     ETAS,
+    KEY,
     MIXTURE,
     QUANTILES,
     VP_DATA,
+    begin,
     end,
     law,
 )
@@ -21,7 +24,7 @@ from tests.helpers import mostly_slow
 from treedyn import diffusion as df
 
 GATE = 1e-6
-FLOWS = [name for name in EDM if name not in ("ancestral", "dpmpp_2m_sde", "churned")]
+FAST = [(name, 0) for name in ("heun", "dpmpp_2m", "unipc", "churned", "dpmpp_3m_corrected")]
 
 
 def build(name, levels, data=EDM_DATA):
@@ -29,7 +32,11 @@ def build(name, levels, data=EDM_DATA):
 
 
 @pytest.mark.parametrize(
-    "name, column", mostly_slow([(name, k) for name in EDM for k in range(4)], *((name, 0) for name in EDM))
+    "name, column",
+    mostly_slow(
+        [(name, k) for name in EDM for k in range(4)],
+        *FAST,
+    ),
 )
 def test_gaussian_data_end_with_the_known_deviation(name, column):
     mean, std = law(build(name, df.edm(EDM_LEVELS[column])), std=80.0)
@@ -103,7 +110,7 @@ RECTIFIED = {
 }
 
 
-@pytest.mark.parametrize("name", RECTIFIED)
+@pytest.mark.parametrize("name", mostly_slow(RECTIFIED, "heun"))
 def test_rectified_flow_ends_with_the_known_law(name):
     options = {"log": False} if name == "midpoint" else {}
     for steps, known in zip((1, 4, 10, 50), RECTIFIED[name], strict=True):
@@ -138,6 +145,34 @@ def test_rk4_has_order_4_on_a_straight_line_that_ends_above_0():
         return abs(float(end(sampler, jnp.asarray(1.3)) - 0.3 * 0.9) / 1.3 - np.hypot(0.9 * 0.5, 0.1))
 
     assert abs(np.log2(error(40) / error(80)) - 4) < 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EDM)
+def test_single_precision_is_close_to_double(name):
+    sampler = build(name, df.edm(40), MIXTURE)
+    starts = jnp.array([-32.0, 0.0, 40.0, 120.0])
+    # the noise of the two precisions differs, so both get that of one
+    state, low = begin(sampler, KEY, starts), begin(sampler, KEY, starts.astype(jnp.float32))
+    step = jax.jit(lambda s, state, noise: s.apply(state, None, noise).replace(step=state.step + 1))
+    for _ in range(40):
+        noise = sampler.draw(state)
+        state = step(sampler, state, noise)
+        low = step(sampler, low, jax.tree.map(lambda x: x.astype(jnp.float32), noise))
+    assert low.position.dtype == jnp.float32 and int(low.status) == 0
+    np.testing.assert_allclose(low.position, state.position, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_vector_field_solved_by_diffrax_is_the_quantile_map_to_eight_digits():
+    field = df.vector_field(df.each(MIXTURE), df.VarianceExploding())
+    solution = diffrax.diffeqsolve(
+        *(diffrax.ODETerm(field), diffrax.Dopri8(), 80.0, 1e-6, None, jnp.array(list(QUANTILES))),
+        stepsize_controller=diffrax.PIDController(rtol=1e-11, atol=1e-12),
+        max_steps=100_000,
+    )
+    assert solution.ys is not None
+    np.testing.assert_allclose(solution.ys[0], list(QUANTILES.values()), atol=1e-8)
 
 
 def test_flow_of_a_mixture_is_its_quantile_map():

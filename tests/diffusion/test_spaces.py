@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import treedyn as td
-from tests.diffusion.cases import EDM_DATA, KEY, VP_DATA, end
+from tests.diffusion.cases import EDM_DATA, KEY, VP_DATA, end, run
+from tests.helpers import mostly_slow
 from treedyn import diffusion as df
 from treedyn.testing import sigmas
 
@@ -41,6 +42,7 @@ def test_density_and_score_of_wrapped_noise_are_known():
         np.testing.assert_allclose(found.force, score, rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_wrapped_score_is_finite_and_periodic_at_every_noise(dtype):
     data = df.wrapped(std=0.0, period=PERIOD)
@@ -70,14 +72,15 @@ def test_flow_on_a_circle_is_its_quantile_map():
     np.testing.assert_allclose(found, list(known.values()), atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["euler", "heun", "ancestral", "euler_maruyama", "churned"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(("euler", "heun", "ancestral", "euler_maruyama", "churned"), "heun", "ancestral")
+)
 def test_samplers_move_in_the_space_of_a_leaf(name):
     sampler = getattr(df, name)(ANGLE, df.edm(10, sigma_max=4.0), space=CIRCLE)
-    state = td.trajectory(sampler, sampler.init(KEY, jnp.array([0.1, 3.1, 6.2])), steps=10).state
+    state = run(sampler, KEY, jnp.array([0.1, 3.1, 6.2]), 10)
     assert int(state.status) == 0 and np.all((state.position >= 0) & (state.position < PERIOD))
     # the same noise on a line that is long enough leads to the same points
-    line = getattr(df, name)(ANGLE, df.edm(10, sigma_max=4.0))
-    straight = td.trajectory(line, line.init(KEY, jnp.array([0.1, 3.1, 6.2])), steps=10).state.position
+    straight = end(getattr(df, name)(ANGLE, df.edm(10, sigma_max=4.0)), jnp.array([0.1, 3.1, 6.2]))
     np.testing.assert_allclose(displacement(state.position, straight), 0, atol=1e-9)
 
 
@@ -103,6 +106,7 @@ def test_density_on_a_sphere_is_normalized_and_its_gradient_is_the_score():
     np.testing.assert_allclose(target(x).force, -slope, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_flow_on_a_sphere_is_its_quantile_map_along_meridians():
     data, std = df.spherical(NORTH, std=0.3), 0.3
     sampler = df.heun(data, df.edm(200, sigma_max=3.0, sigma_min=1e-3), space=td.sphere())
@@ -161,6 +165,7 @@ def test_leaves_with_levels_and_spaces_of_their_own_move_as_they_would_alone():
     assert found["number"].dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_multistep_solvers_take_levels_of_every_leaf():
     levels = {"a": df.edm(12), "b": df.rectified_flow(12)}
     for name in ("dpmpp_2m", "dpmpp_3m_corrected", "unipc", "adams_bashforth"):

@@ -100,6 +100,7 @@ def test_training_of_a_line_at_one_level_finds_the_exact_denoiser(coupling):
         np.testing.assert_allclose(params["slope"], 1 / 3, atol=0.03)
 
 
+@pytest.mark.slow
 def test_training_continues_with_the_same_bits(tmp_path):
     model = df.network(line, {"slope": 0.5, "shift": 0.0}, predicts="denoised")
     loss = df.denoising_loss(model, df.log_normal(), weight="min_snr")

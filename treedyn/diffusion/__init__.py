@@ -16,6 +16,7 @@ from treedyn.diffusion._coupling import optimal_transport as optimal_transport
 from treedyn.diffusion._denoiser import Denoiser as Denoiser
 from treedyn.diffusion._denoiser import Noised as Noised
 from treedyn.diffusion._denoiser import Prediction as Prediction
+from treedyn.diffusion._each import each as each
 from treedyn.diffusion._ema import combined_average as combined_average
 from treedyn.diffusion._ema import exponent_of as exponent_of
 from treedyn.diffusion._ema import power_average as power_average
@@ -62,5 +63,8 @@ from treedyn.diffusion._runge_kutta import midpoint as midpoint
 from treedyn.diffusion._runge_kutta import rk4 as rk4
 from treedyn.diffusion._sampler import Sampler as Sampler
 from treedyn.diffusion._spherical import spherical as spherical
+from treedyn.diffusion._twisted import Population as Population
+from treedyn.diffusion._twisted import twisted as twisted
 from treedyn.diffusion._unipc import unipc as unipc
+from treedyn.diffusion._vector_field import vector_field as vector_field
 from treedyn.diffusion._wrapped import wrapped as wrapped

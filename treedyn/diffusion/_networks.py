@@ -23,7 +23,7 @@ PREDICTS = {
 }
 
 
-class _Kind(Struct):
+class Kind(Struct):
     """What a network predicts, as a node of a prefix tree."""
 
     name: str = static()
@@ -74,7 +74,7 @@ class Network(Denoiser):
             kinds = tree.prefix_map(lambda kind, _: kind, self.predicts, part, name="predicts", is_leaf=_is_kind)
 
             def known(which: int) -> PyTree:
-                def one(level: Level, x: jax.Array, q: jax.Array, kind: _Kind) -> jax.Array:
+                def one(level: Level, x: jax.Array, q: jax.Array, kind: Kind) -> jax.Array:
                     own, other = _factors(kind.name, level)[which]
                     return sum_of(x, (own, x), (other, q))
 
@@ -103,7 +103,7 @@ def where_noisy(asked: Callable[[PyTree], Prediction], level: PyTree, part: PyTr
 
 
 def _is_kind(x: object) -> bool:
-    return isinstance(x, _Kind)
+    return isinstance(x, Kind)
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:
@@ -157,7 +157,7 @@ def network(apply: Callable[..., Any], params: PyTree, *, predicts: PyTree = "no
         [-1.] [1.]
     """
     check.function("apply", apply, "(params, position, level)", 4 if _takes(apply, 4) else 3)
-    kinds = jax.tree.map(lambda name: _Kind(name=check.choice("predicts", name, PREDICTS)), predicts)
+    kinds = jax.tree.map(lambda name: Kind(name=check.choice("predicts", name, PREDICTS)), predicts)
     return Network(function=apply, params=params, predicts=kinds)
 
 

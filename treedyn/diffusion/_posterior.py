@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike, Real
 
 from treedyn import _check as check
@@ -47,6 +48,10 @@ class Measured(Denoiser):
     variance: str = static()
 
     def predict(self, position: PyTree, level: PyTree, env: PyTree = None) -> Prediction:
+        return self.compare(position, level, env)[0]
+
+    def compare(self, position: PyTree, level: PyTree, env: PyTree = None) -> tuple[Prediction, Prediction, jax.Array]:
+        """Return the guided prediction, that of the data alone, and the log density of the measured value."""
         boxed = tree.box(position)
         part = tree.moving(boxed)
 
@@ -64,14 +69,15 @@ class Measured(Denoiser):
             raise ValueError(
                 f"value: expected the {shown.size} numbers that measure returns, got {value.size}. Give one per number."
             )
-        square = tree.cast(self.error, shown) ** 2
-        missed = value.astype(shown.dtype) - shown
+        missed, square = value.astype(shown.dtype) - shown, tree.cast(self.error, shown) ** 2
         if self.variance == "none":
-            weighted = missed / square
+            weighted, size = missed / square, shown.size * jnp.log(square)
         else:
-            weighted = jnp.linalg.solve(self._spread(level, measured, denoised, to_data, back, square), missed)
+            spread = self._spread(level, measured, denoised, to_data, back, square)
+            weighted, size = jnp.linalg.solve(spread, missed), jnp.linalg.slogdet(spread)[1]
         (gradient,) = back(to_data(weighted)[0])
-        return pulled(prediction, level, gradient)
+        constant = shown.size * jnp.asarray(np.log(2 * np.pi), shown.dtype)
+        return pulled(prediction, level, gradient), prediction, -(missed @ weighted + size + constant) / 2
 
     def _spread(
         self,

@@ -15,6 +15,7 @@ from treedyn._state import State
 from treedyn._status import Status, word
 from treedyn.diffusion._denoiser import Denoiser, Noised, over, sum_of
 from treedyn.diffusion._levels import Levels, as_levels, of_each, steps_of
+from treedyn.diffusion._networks import Kind
 from treedyn.diffusion._noised import noised
 from treedyn.diffusion._process import Level, VarianceExploding
 from treedyn.dynamics._dynamics import Targeted, check_key, check_position
@@ -208,4 +209,17 @@ def parts(denoiser: Any, levels: PyTree, space: PyTree = EUCLIDEAN) -> dict[str,
         ValueError: an argument is something else.
     """
     check.instance("denoiser", denoiser, Denoiser, "a denoiser such as diffusion.network(apply, params)")
+    check_prediction(denoiser, as_levels(levels))
     return {"target": denoiser, "levels": as_levels(levels), "space": as_space(space)}
+
+
+def check_prediction(denoiser: Denoiser, levels: PyTree) -> None:
+    """Refuse a network that predicts noise or score at a level of pure noise, where they say nothing of the data."""
+    kinds, grids = nodes(Kind, denoiser), nodes(Levels, levels)
+    if len(grids) != 1 or not kinds or any(kind.name not in ("noise", "score") for kind in kinds):
+        return
+    if (alpha := tree.known(grids[0].alpha)) is not None and alpha[0] == 0:
+        raise ValueError(
+            f"denoiser: a network that predicts {kinds[0].name!r} says nothing of the data at a level of pure noise, "
+            "but alpha is 0 at the first level. Use levels with some signal, or a network that predicts 'v'."
+        )
